@@ -1,0 +1,57 @@
+"""One hand for all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg", force=False)
+import matplotlib.pyplot as plt  # noqa: E402
+
+# One colour a loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
+LOSS_COLOURS = {
+    "softmax": "#0072B2",  # blue
+    "sigmoid": "#E69F00",  # orange
+    "focal 0.5": "#009E73",  # bluish green
+    "focal 1.0": "#CC79A7",  # reddish purple
+    "focal 2.0": "#D55E00",  # vermillion
+}
+# One colour a beta, light to dark (ordered quantity, so one sequential scale), beta 0 (plain) grey.
+BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6", 0.9999: "#3B1F6B"}
+PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside ours
+THEORY_COLOUR = "#000000"
+MEASURED_COLOUR = "#D55E00"
+
+RC = {
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "replication",
+}
+plt.rcParams.update(RC)
+
+
+def loss_label(loss: str, gamma: float | None = None) -> str:
+    """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"."""
+    return f"{loss} {float(gamma):.1f}" if loss == "focal" else loss
+
+
+def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
+    """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
+        part = path.with_name(f".{path.name}.tmp")
+        figure.savefig(part, format=path.suffix[1:], metadata=metadata)
+        part.replace(path)
+    return paths
