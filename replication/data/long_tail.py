@@ -1,0 +1,80 @@
+"""Long-tailed class counts, and which images of a class a seed keeps (Section 5.1).
+
+The counts decay exponentially from the first class to the last; the choice of images depends on the seed and on the
+images' own bytes alone, so an archive and a folder of PNG files in any order give the same subset.
+"""
+
+import hashlib
+import math
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) -> list[int]:
+    """Images kept per class: n_i = int(largest * (1 / imbalance_factor) ** (i / (C - 1))), Section 5.1.
+
+    The rounding is that of the authors' code, so that the totals are the published ones.
+
+    Args:
+        largest: images of the largest (first) class.
+        num_classes: C.
+        imbalance_factor: largest class over smallest, >= 1; 1 is balanced.
+
+    Raises:
+        ValueError: an argument out of range, or a smallest class that would be empty.
+
+    >>> sum(long_tailed_counts(5000, 10, 100))
+    12406
+    """
+    largest = _whole("largest", largest)
+    num_classes = _whole("num_classes", num_classes)
+    if not (math.isfinite(imbalance_factor) and imbalance_factor >= 1):
+        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {imbalance_factor!r}")
+    steps = max(num_classes - 1, 1)
+    counts = [int(largest * (1.0 / imbalance_factor) ** (i / steps)) for i in range(num_classes)]
+    if counts[-1] < 1:
+        raise ValueError(
+            f"imbalance_factor must be at most largest = {largest}, or the last class is empty; got {imbalance_factor!r}"
+        )
+    return counts
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+    return number
+
+
+def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence[int], seed: int) -> np.ndarray:
+    """Indices of the images that `seed` keeps: of each class the class_counts[c] lowest by a keyed hash of the pixels.
+
+    Args:
+        images: (n, H, W, C) uint8.
+        targets: (n,) int64, classes 0 .. len(class_counts) - 1.
+        class_counts: images to keep per class, each at most what there is.
+        seed: key of the hash, >= 0.
+
+    Returns:
+        (sum(class_counts),) int64, class by class, each class in the order of its hashes.  The images behind these
+        indices, in this order, do not depend on the order of the input.
+
+    Raises:
+        ValueError: a class has fewer images than are to be kept, or seed < 0.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed!r}")
+    key = int(seed).to_bytes(16, "little")
+    kept = []
+    for label, count in enumerate(class_counts):
+        members = np.flatnonzero(targets == label)
+        if count > len(members):
+            raise ValueError(f"class_counts[{label}] must be at most the {len(members)} images there are, got {count}")
+        ranks = [hashlib.blake2b(images[i].tobytes(), key=key, digest_size=16).digest() for i in members]
+        kept.append(members[np.array(sorted(range(len(members)), key=ranks.__getitem__)[:count], dtype=np.int64)])
+    return np.concatenate(kept)
