@@ -1,0 +1,171 @@
+"""What a run is: Experiment, the profiles that set its budget, and the paper's grids as plain tuples."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+
+LOSSES = ("softmax", "sigmoid", "focal")
+DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist", "digits", "folder")
+CHOICES = {
+    "dataset": DATASETS,
+    "loss": LOSSES,
+    "weights": ("class_balanced", "uniform_scaled"),
+    "reduction": ("mean", "weighted_mean"),
+    "shortcut": ("average_pool", "subsample"),
+    "shuffle": ("iid", "buffered"),
+    "last_bias": ("prior", "zero"),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run, completely: two equal Experiments on one device give the same record (times aside).
+
+    The defaults are the paper's protocol (Section 5.2 and the authors' code).  The last six fields are switches for
+    what other implementations change; their defaults are the paper's.
+
+    Raises:
+        ValueError: a field outside its range, named with its value and what is allowed.
+    """
+
+    dataset: str = "cifar10"
+    imbalance_factor: float = 100.0  # largest class over smallest, >= 1
+    loss: str = "softmax"
+    gamma: float | None = None  # focal only
+    beta: float = 0.0  # 0: the plain loss
+    seed: int = 0  # subset, initial weights, batch order and augmentation
+    depth: int = 32  # 6 k + 2 layers
+    epochs: int = 200
+    batch_size: int = 128
+    base_learning_rate: float = 0.1
+    weight_decay: float = 2e-4
+    weights: str = "class_balanced"  # "uniform_scaled": no re-balancing, the loss times the same average weight
+    reduction: str = "mean"  # "weighted_mean": divided by the batch's sum of weights, as torch does
+    drop_factor: float = 0.01  # 0.1: the usual step decay
+    shortcut: str = "average_pool"  # "subsample": every other pixel
+    shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
+    last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        _require(self, "imbalance_factor", lambda v: v >= 1, "a finite number >= 1")
+        _require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        _require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
+        _require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
+        _require(self, "epochs", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        _require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        _require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        _require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        _require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
+        if self.loss != "focal" and self.gamma is not None:
+            raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
+        if self.loss == "focal":
+            if self.gamma is None:
+                raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
+            _require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
+        for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if self.gamma is not None:
+            object.__setattr__(self, "gamma", float(self.gamma))
+
+    @property
+    def name(self) -> str:
+        """Readable and unique: the file name of this run's record, without the ending."""
+        loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
+        changed = [
+            f"{f.name}-{getattr(self, f.name)}" for f in fields(self)[-6:] if getattr(self, f.name) != f.default
+        ]
+        head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
+        return "_".join([*head, f"seed{self.seed}", self.digest])
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of SHA-256 over every field."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def profile(self) -> str:
+        """The profile whose budget this run has ("smoke", "cpu", "paper"), else "custom"."""
+        for name, budget in PROFILES.items():
+            if all(getattr(self, key) == value for key, value in budget.items() if key != "dataset"):
+                if name != "smoke" or self.dataset == budget["dataset"]:
+                    return name
+        return "custom"
+
+
+def _require(experiment: Experiment, name: str, allowed, words: str) -> None:
+    value = getattr(experiment, name)
+    try:
+        good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be {words}, got {value!r}")
+
+
+# A profile is a budget.  Results of different profiles never share a table.
+PROFILES: dict[str, dict] = {
+    "smoke": dict(dataset="digits", depth=8, epochs=20, batch_size=32),  # proves the pipeline and nothing else
+    "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),
+    "paper": dict(dataset="cifar10", depth=32, epochs=200, batch_size=128),
+}
+
+BETAS = (0.0, 0.9, 0.99, 0.999, 0.9999)
+IMBALANCE_FACTORS = (200.0, 100.0, 50.0, 20.0, 10.0)
+LOSS_ROWS = (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0), ("focal", 2.0))
+
+
+def _rows(imbalance_factors, loss_rows=LOSS_ROWS, betas=BETAS) -> tuple[dict, ...]:
+    return tuple(
+        dict(imbalance_factor=factor, loss=loss, gamma=gamma, beta=beta)
+        for factor in imbalance_factors
+        for loss, gamma in loss_rows
+        for beta in betas
+    )
+
+
+_THREE = (("softmax", None), ("sigmoid", None), ("focal", 1.0))
+_CONTROL = dict(imbalance_factor=100.0, loss="softmax", gamma=None, beta=0.9999)
+_PLAIN = _CONTROL | dict(beta=0.0)
+_FOCAL = _CONTROL | dict(loss="focal", gamma=1.0)
+# Each grid: a tuple of the fields that differ between its runs.  Data set, depth and epochs come from the profile.
+GRIDS: dict[str, tuple[dict, ...]] = {
+    "heat-map": _rows(IMBALANCE_FACTORS),  # Figures 8, 9, 10: 125 runs a data set
+    "balanced": _rows((1.0,), betas=(0.0,)),  # Table 2, imbalance 1
+    "rerun": _rows((50.0,), (("softmax", None),), (0.0, 0.9999)),  # the pair that the authors re-ran themselves
+    "pairs": _rows(IMBALANCE_FACTORS, _THREE, (0.0, 0.9999)),  # plain against one beta fixed beforehand
+    "controls": (
+        _CONTROL | dict(reduction="weighted_mean"),
+        _CONTROL | dict(weights="uniform_scaled"),
+        _CONTROL | dict(drop_factor=0.1),
+        _PLAIN | dict(drop_factor=0.1),
+        _CONTROL | dict(shortcut="subsample"),
+        _CONTROL | dict(shuffle="buffered"),
+        _FOCAL | dict(last_bias="zero"),
+        _FOCAL | dict(beta=0.0, last_bias="zero"),
+    ),
+    "smoke": _rows((1.0,), (("softmax", None),), (0.0,))
+    + _rows((50.0, 10.0), (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0)), (0.0, 0.99)),
+}
+
+
+def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overrides) -> list[Experiment]:
+    """The experiments of a grid under a profile's budget, seed by seed; `overrides` set further fields.
+
+    Raises:
+        ValueError: unknown grid or profile, or a field out of range.
+
+    >>> len(grid("heat-map", "cpu", seeds=(0, 1, 2)))
+    375
+    """
+    if name not in GRIDS:
+        raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {name!r}")
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    budget = Experiment(**PROFILES[profile] | overrides) if "gamma" not in overrides else Experiment(**overrides)
+    return [replace(budget, **row, seed=seed) for seed in seeds for row in GRIDS[name]]

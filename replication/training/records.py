@@ -1,0 +1,124 @@
+"""RunRecord: one JSON file a run, written beside its final name and renamed; all of a folder as a DataFrame."""
+
+import json
+import math
+import os
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from replication.training.experiment import Experiment
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run gave.  Errors are percent of the test set; `error` (the headline) is that of the last epoch.
+
+    `curve` holds one dict an evaluated epoch: epoch, learning_rate, training_loss (mean since the last evaluation),
+    error.  `status` is "finished" or "diverged" (a loss that is not finite; `error` is then None).
+    """
+
+    experiment: Experiment
+    status: str
+    error: float | None
+    best_error: float | None  # best evaluated epoch on the test set: never the headline
+    best_epoch: int | None
+    error_per_class: list[float] | None  # class 0 is the largest
+    class_names: list[str]
+    class_counts: list[int]
+    curve: list[dict]
+    images_per_second: float | None
+    wall_seconds: float
+    dataset_fingerprint: str
+    subset_fingerprint: str
+    device: str
+    threads: int
+    precision: str
+    compiled: bool
+    torch_version: str
+    package_version: str
+    git_commit: str | None
+    git_clean: bool | None
+    finished_at: str  # ISO 8601, UTC
+    parameters: int = 0  # trainable
+    schema: int = SCHEMA
+
+    def write(self, folder: Path | str) -> Path:
+        """Write FOLDER/<experiment name>.json atomically; returns the path."""
+        path = record_path(self.experiment, folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=1, allow_nan=False)
+        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(part, "w") as file:
+                file.write(_compact(text))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def _compact(text: str) -> str:
+    """The same JSON with innermost lists and dicts on one line, so that a record reads well and differs little."""
+    return json.dumps(json.loads(text), indent=None) if len(text) < 200 else _fold(json.loads(text))
+
+
+def _fold(record: dict) -> str:
+    def value(v):
+        if isinstance(v, list) and v and isinstance(v[0], dict):
+            return "[\n  " + ",\n  ".join(json.dumps(row) for row in v) + "\n ]"
+        if isinstance(v, dict):
+            return "{\n  " + ",\n  ".join(f"{json.dumps(k)}: {json.dumps(w)}" for k, w in v.items()) + "\n }"
+        return json.dumps(v)
+
+    return "{\n" + ",\n".join(f" {json.dumps(k)}: {value(v)}" for k, v in record.items()) + "\n}\n"
+
+
+def record_path(experiment: Experiment, folder: Path | str) -> Path:
+    return Path(folder) / f"{experiment.name}.json"
+
+
+def read_record(path: Path | str) -> RunRecord:
+    """Read one record.
+
+    Raises:
+        ValueError: not a record of this package, truncated, or one whose name is not that of its experiment.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text())
+        known = {f.name for f in fields(RunRecord)}
+        record = RunRecord(**{k: v for k, v in data.items() if k in known} | {"experiment": Experiment(**data["experiment"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a run record: {error}") from error
+    if path.stem != record.experiment.name:
+        raise ValueError(f"{path} is not the record of its experiment, which is {record.experiment.name}")
+    if record.status == "finished" and not (record.error is not None and math.isfinite(record.error)):
+        raise ValueError(f"{path} says it finished but holds no error")
+    return record
+
+
+def read_records(folder: Path | str) -> pd.DataFrame:
+    """All records of a folder: one row a run, the experiment's fields and the record's as columns, by name.
+
+    A file that is not a record is left where it is, out of the frame, and named in a warning.  A folder without
+    records gives an empty frame with all columns.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            record = read_record(path)
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+            continue
+        row = asdict(record)
+        experiment = row.pop("experiment")
+        rows.append(experiment | {"name": record.experiment.name, "profile": record.experiment.profile} | row)
+    columns = [f.name for f in fields(Experiment)] + ["name", "profile"] + [f.name for f in fields(RunRecord)[1:]]
+    return pd.DataFrame(rows, columns=columns)
