@@ -167,5 +167,5 @@ def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overr
         raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {name!r}")
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-    budget = Experiment(**PROFILES[profile] | overrides) if "gamma" not in overrides else Experiment(**overrides)
+    budget = Experiment(**PROFILES[profile] | overrides)
     return [replace(budget, **row, seed=seed) for seed in seeds for row in GRIDS[name]]

@@ -51,11 +51,11 @@ class RunRecord:
         """Write FOLDER/<experiment name>.json atomically; returns the path."""
         path = record_path(self.experiment, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(self), indent=1, allow_nan=False)
+        text = _json(asdict(self))
         part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(part, "w") as file:
-                file.write(_compact(text))
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -64,18 +64,15 @@ class RunRecord:
         return path
 
 
-def _compact(text: str) -> str:
-    """The same JSON with innermost lists and dicts on one line, so that a record reads well and differs little."""
-    return json.dumps(json.loads(text), indent=None) if len(text) < 200 else _fold(json.loads(text))
+def _json(record: dict) -> str:
+    """JSON with a line for each field, each entry of a dict and each evaluated epoch: reads well, differs little."""
 
-
-def _fold(record: dict) -> str:
     def value(v):
         if isinstance(v, list) and v and isinstance(v[0], dict):
-            return "[\n  " + ",\n  ".join(json.dumps(row) for row in v) + "\n ]"
+            return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in v) + "\n ]"
         if isinstance(v, dict):
             return "{\n  " + ",\n  ".join(f"{json.dumps(k)}: {json.dumps(w)}" for k, w in v.items()) + "\n }"
-        return json.dumps(v)
+        return json.dumps(v, allow_nan=False)
 
     return "{\n" + ",\n".join(f" {json.dumps(k)}: {value(v)}" for k, v in record.items()) + "\n}\n"
 
