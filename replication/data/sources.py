@@ -1,0 +1,311 @@
+"""Where images come from: digits, CIFAR-10/20/100, Fashion-MNIST and folders of images, all as one ImageSet in memory."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from replication.data.long_tail import keep_indices, long_tailed_counts
+
+FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")  # torchvision's, bare, Debian's
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+CIFAR_SIZES = {"cifar10": (10, 5000, 1000), "cifar100": (100, 500, 100)}  # classes, images a class in train and test
+SUPERCLASSES = (  # CIFAR-100's 20 coarse labels, in their order, and the fine classes of each
+    ("aquatic_mammals", "beaver dolphin otter seal whale"),
+    ("fish", "aquarium_fish flatfish ray shark trout"),
+    ("flowers", "orchid poppy rose sunflower tulip"),
+    ("food_containers", "bottle bowl can cup plate"),
+    ("fruit_and_vegetables", "apple mushroom orange pear sweet_pepper"),
+    ("household_electrical_devices", "clock keyboard lamp telephone television"),
+    ("household_furniture", "bed chair couch table wardrobe"),
+    ("insects", "bee beetle butterfly caterpillar cockroach"),
+    ("large_carnivores", "bear leopard lion tiger wolf"),
+    ("large_man-made_outdoor_things", "bridge castle house road skyscraper"),
+    ("large_natural_outdoor_scenes", "cloud forest mountain plain sea"),
+    ("large_omnivores_and_herbivores", "camel cattle chimpanzee elephant kangaroo"),
+    ("medium_mammals", "fox porcupine possum raccoon skunk"),
+    ("non-insect_invertebrates", "crab lobster snail spider worm"),
+    ("people", "baby boy girl man woman"),
+    ("reptiles", "crocodile dinosaur lizard snake turtle"),
+    ("small_mammals", "hamster mouse rabbit shrew squirrel"),
+    ("trees", "maple_tree oak_tree palm_tree pine_tree willow_tree"),
+    ("vehicles_1", "bicycle bus motorcycle pickup_truck train"),
+    ("vehicles_2", "lawn_mower rocket streetcar tank tractor"),
+)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in memory: `images` (n, H, W, C) uint8, `targets` (n,) int64, a name for each class.
+
+    `padding` (pixels on each side) and `flip` say how the set is augmented in training.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    class_names: tuple[str, ...]
+    padding: int = 4
+    flip: bool = True
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def class_counts(self) -> list[int]:
+        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same in whatever order they stand."""
+        shape = str(self.images.shape[1:]).encode()
+        labelled = zip(self.targets.tolist(), self.images, strict=True)
+        digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
+        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
+
+    def subset(self, index: np.ndarray) -> "ImageSet":
+        return replace(self, images=self.images[index], targets=self.targets[index])
+
+    def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
+        """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
+
+        The largest is the smallest of this set's class counts (all of a balanced set).
+        """
+        counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
+        return self.subset(keep_indices(self.images, self.targets, counts, seed))
+
+
+def load(dataset: str, data_root: Path | str | None = None, download: bool = False) -> tuple[ImageSet, ImageSet]:
+    """The training and the test set of a data set by name.
+
+    Args:
+        dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
+            (train/<class>/*.png|jpg and test/<class>/...).
+        data_root: the folder that holds the data: for CIFAR torchvision's archive or a class folder tree (as such, or
+            in a subfolder of the data set's name).
+        download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
+
+    Raises:
+        ValueError: unknown data set, or data that is missing, truncated or altered: with the path and what to do.
+    """
+    if dataset not in READERS:
+        raise ValueError(f"dataset must be one of {', '.join(READERS)}, got {dataset!r}")
+    if dataset == "digits":
+        return _digits()
+    if data_root is None:
+        raise ValueError(f"data_root must be given for dataset {dataset}: the folder that holds its files (--data-root)")
+    root = Path(data_root).expanduser()
+    if download:
+        _download(dataset, root)
+    if not root.is_dir():
+        raise ValueError(f"data_root must be a folder that exists, got {str(root)!r}")
+    return READERS[dataset](root)
+
+
+def _digits() -> tuple[ImageSet, ImageSet]:
+    """1797 grey 8x8 digits; of each class the 50 lowest by a hash of their pixels are the test set."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = (data.images * 15).astype(np.uint8)[..., None]  # 0 .. 16 -> 0 .. 240
+    everything = ImageSet(images, data.target.astype(np.int64), tuple("0123456789"), padding=1, flip=False)
+    test = keep_indices(images, everything.targets, [50] * 10, seed=0)
+    train = np.setdiff1d(np.arange(len(images)), test)
+    return everything.subset(train), everything.subset(test)
+
+
+def _download(dataset: str, root: Path) -> None:
+    from torchvision import datasets
+
+    names = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "cifar20": "CIFAR100", "fashion_mnist": "FashionMNIST"}
+    if dataset not in names:
+        raise ValueError(f"download must be off for dataset {dataset}: there is nothing to fetch")
+    try:
+        getattr(datasets, names[dataset])(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"download of {dataset} into {root} failed: {error}; fetch it by hand or try again") from error
+
+
+def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[dataset]
+    archive = root / kind.filename
+    if (root / kind.base_folder).is_dir() or archive.is_file():
+        return tuple(_cifar_archive(kind, root, train) for train in (True, False))
+    for tree in (root / dataset, root):
+        if (tree / "train").is_dir():
+            sets = _folder(tree)
+            _check_cifar(dataset, tree, sets)
+            return sets
+    raise ValueError(
+        f"data_root must hold {kind.filename}, {kind.base_folder}/ or a tree {dataset}/train/<class>/*.png "
+        f"for dataset {dataset}; {root} holds none of them: name another folder, or add --download"
+    )
+
+
+def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
+    """Torchvision's archive; every checksum is verified before anything is unpickled."""
+    from torchvision.datasets.utils import check_integrity, extract_archive
+
+    archive = root / kind.filename
+    if not (root / kind.base_folder).is_dir():
+        if not check_integrity(archive, kind.tgz_md5):
+            raise ValueError(f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew")
+        try:
+            extract_archive(archive, root)
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+    try:
+        data = kind(root, train=train)
+    except (RuntimeError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{root / kind.base_folder} is truncated or altered ({error}): delete it, keep or fetch {kind.filename}"
+        ) from error
+    return ImageSet(data.data, np.asarray(data.targets, dtype=np.int64), tuple(data.classes))
+
+
+def _check_cifar(dataset: str, tree: Path, sets: tuple[ImageSet, ImageSet]) -> None:
+    classes, *sizes = CIFAR_SIZES[dataset]
+    for split, data, size in zip(("train", "test"), sets, sizes, strict=True):
+        if data.class_counts != [size] * classes or data.images.shape[1:] != (32, 32, 3):
+            raise ValueError(
+                f"{tree / split} is not {dataset}: it must hold {classes} classes of {size} images, 32x32 RGB; it holds "
+                f"{len(data.class_names)} classes of {min(data.class_counts)} to {max(data.class_counts)} images, "
+                f"{'x'.join(map(str, data.images.shape[1:]))}: unpack it anew"
+            )
+        known = FINGERPRINTS.get((dataset, split))
+        if known and data.fingerprint != known:
+            raise ValueError(f"{tree / split} is altered: fingerprint {data.fingerprint}, not {known}: unpack it anew")
+
+
+def _cifar20(root: Path) -> tuple[ImageSet, ImageSet]:
+    """CIFAR-100 with its 20 coarse labels, by the fine-to-coarse table."""
+    coarse = {fine: k for k, (_, members) in enumerate(SUPERCLASSES) for fine in members.split()}
+    names = tuple(name for name, _ in SUPERCLASSES)
+    fine_sets = _cifar("cifar100", root)
+    table = np.array([coarse[name] for name in fine_sets[0].class_names], dtype=np.int64)
+    return tuple(replace(data, targets=table[data.targets], class_names=names) for data in fine_sets)
+
+
+def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
+    """Fashion-MNIST from its four .gz files, in torchvision's place or in that of Debian's dataset-fashion-mnist."""
+    from torchvision.datasets import FashionMNIST
+    from torchvision.datasets.utils import check_integrity
+
+    folders = [root / folder for folder in FASHION_FOLDERS]
+    names = [name for name, _ in FashionMNIST.resources]
+    folder = next((f for f in folders if all((f / name).is_file() for name in names)), None)
+    if folder is None:
+        raise ValueError(
+            f"data_root must hold {', '.join(names)} for dataset fashion_mnist (looked in "
+            f"{', '.join(map(str, folders))}): add --download, or install Debian's package dataset-fashion-mnist"
+        )
+    for name, md5 in FashionMNIST.resources:
+        if not check_integrity(folder / name, md5):
+            raise ValueError(f"{folder / name} is truncated or altered (its MD5 is not {md5}): fetch it anew")
+    read = lambda name, skip: np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=skip)  # noqa: E731
+    sets = []
+    for images, labels in (names[:2], names[2:]):
+        pixels = read(images, 16).reshape(-1, 28, 28, 1)
+        sets.append(ImageSet(pixels, read(labels, 8).astype(np.int64), tuple(FashionMNIST.classes)))
+    return tuple(sets)
+
+
+def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
+    """train/<class>/* and test/<class>/*, classes in alphabetical order, all images of one size."""
+    for split in ("train", "test"):
+        if not (root / split).is_dir():
+            raise ValueError(f"data_root must hold {split}/<class>/*.png|jpg, but {root / split} is not there")
+    train, test = (_decode(root / split) for split in ("train", "test"))
+    if train.class_names != test.class_names:
+        odd = sorted(set(train.class_names) ^ set(test.class_names))
+        raise ValueError(f"{root}: train and test must hold the same classes; only one of them holds {', '.join(odd)}")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"{root}: train and test images must have one size, got {train.images.shape[1:]} and {test.images.shape[1:]}"
+        )
+    return train, test
+
+
+def _decode(split: Path) -> ImageSet:
+    """Decode a folder of class folders once; the result is kept beside it until a file's name, size or time changes."""
+    classes = sorted(p.name for p in split.iterdir() if p.is_dir())
+    files = [(k, f) for k, c in enumerate(classes) for f in sorted((split / c).iterdir()) if _is_image(f)]
+    empty = sorted(set(range(len(classes))) - {k for k, _ in files})
+    if not files or empty:
+        raise ValueError(f"{split} must hold images in each class folder; none in {[classes[k] for k in empty] or 'it'}")
+    listing = "".join(f"{f.relative_to(split)}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for _, f in files)
+    key = hashlib.sha256(listing.encode()).hexdigest()
+    cache = split.with_name(f".{split.name}.decoded.npz")
+    targets = np.array([k for k, _ in files], dtype=np.int64)
+    images = _cached(cache, key)
+    if images is None:
+        images = _read_images([f for _, f in files])
+        _keep(cache, key, images)
+    return ImageSet(images, targets, tuple(classes))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+
+
+def _read_images(files: list[Path]) -> np.ndarray:
+    def read(path: Path) -> np.ndarray:
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
+
+    first = read(files[0])
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    with ThreadPoolExecutor() as pool:
+        decoded = tqdm(pool.map(read, files), total=len(files), desc="decoding", unit="image", leave=False, delay=2)
+        for i, image in enumerate(decoded):
+            if image.shape != first.shape:
+                raise ValueError(f"{files[i]} must have the size of the other images, {first.shape}, got {image.shape}")
+            images[i] = image
+    return images
+
+
+def _cached(cache: Path, key: str) -> np.ndarray | None:
+    try:
+        with np.load(cache, allow_pickle=False) as held:
+            return held["images"] if str(held["key"]) == key else None
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # no cache, or a broken one: decode again
+
+
+def _keep(cache: Path, key: str, images: np.ndarray) -> None:
+    part = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
+    try:
+        with open(part, "wb") as file:
+            np.savez(file, images=images, key=np.array(key))
+        os.replace(part, cache)
+    except OSError:
+        tqdm.write(f"{cache.parent} cannot be written: the images will be decoded again next time")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+FINGERPRINTS = {  # of the original images, the same from the archive and from a tree of lossless PNGs
+    ("cifar10", "train"): "6ca3f9eff1fd1e6a",
+    ("cifar10", "test"): "f81e3b6dbc7e0e0c",
+}
+READERS = {
+    "digits": lambda root: _digits(),
+    "cifar10": lambda root: _cifar("cifar10", root),
+    "cifar20": _cifar20,
+    "cifar100": lambda root: _cifar("cifar100", root),
+    "fashion_mnist": _fashion_mnist,
+    "folder": _folder,
+}

@@ -1,0 +1,298 @@
+"""train(experiment, data) -> RunRecord: one run of the paper's protocol (Section 5.2), resumable to the bit."""
+
+import functools
+import hashlib
+import math
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import replication
+from replication.data.augment import batch_order, crop_and_flip, crop_draws, pad, scale
+from replication.data.sources import ImageSet
+from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy
+from replication.theory.effective_number import class_balanced_weights
+from replication.training import checkpoint
+from replication.training.experiment import Experiment
+from replication.training.records import RunRecord
+from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
+from replication.training.schedule import learning_rate
+
+EVALUATE_EVERY = 2  # epochs, as the authors' code
+TEST_BATCH = 500
+WORTH_COMPILING = 100_000  # images trained on; below that compilation costs more than it saves
+
+
+def train(
+    experiment: Experiment,
+    data: tuple[ImageSet, ImageSet],
+    *,
+    device: str = "auto",
+    checkpoint_path: Path | None = None,
+    checkpoint_every: int = EVALUATE_EVERY,
+    compiled: bool | None = None,
+    deterministic: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> RunRecord:
+    """Train one experiment and return its record.
+
+    Args:
+        experiment: what to run.
+        data: the full training set, of which the experiment's seed keeps a long-tailed subset, and the test set.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        checkpoint_path: resume from this file if it is there, and keep it up to date; the caller deletes it.
+        checkpoint_every: epochs between checkpoints; they are written at evaluations only.
+        compiled: whether torch.compile is used; None: where a run is long enough to repay it.
+        deterministic: bit-equal repetition on CUDA too, at a cost in speed (on the CPU runs repeat to the bit anyway).
+        progress: called with the number of images trained on since the last call.
+
+    Raises:
+        ValueError: fewer images than one batch over all epochs, or an unknown device.
+    """
+    run = _Run(experiment, data, pick_device(device), compiled, deterministic)
+    curve, seconds = run.resume(checkpoint_path)
+    done = run.step
+    started = time.monotonic()
+    saved_epoch = curve[-1]["epoch"] if curve else 0
+    status, wrong = "finished", None
+    for epoch in run.evaluation_epochs():
+        loss = run.advance(epoch, progress)
+        if not math.isfinite(loss):
+            status, wrong = "diverged", None
+            break
+        wrong = run.errors()
+        error = 100 * float(wrong.sum() / len(run.test_targets))
+        rate = run.learning_rate(max(run.step - 1, 0))
+        curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, error=error))
+        if checkpoint_path and epoch < experiment.epochs and epoch - saved_epoch >= checkpoint_every:
+            run.save(checkpoint_path, curve, seconds + time.monotonic() - started)
+            saved_epoch = epoch
+    here = time.monotonic() - started
+    images = (run.step - done) * experiment.batch_size
+    return run.record(status, curve, wrong, seconds + here, images / here if images else None)
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for a name; "auto" is CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
+    return chosen
+
+
+class _Run:
+    """The state of one run: network, optimiser, images on the device, and the step that comes next."""
+
+    def __init__(self, experiment, data, device, compiled, deterministic):
+        self.experiment, self.device, self.step = experiment, device, 0
+        train_full, test = data
+        kept = train_full.long_tailed(experiment.imbalance_factor, experiment.seed)
+        self.kept, self.test, self.source = kept, test, train_full
+        self.n, self.classes = len(kept), len(kept.class_names)
+        self.steps = experiment.epochs * self.n // experiment.batch_size
+        if self.steps < 1:
+            raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
+        torch.use_deterministic_algorithms(deterministic and device.type == "cuda")
+        torch.backends.cudnn.benchmark = not deterministic
+        images = experiment.epochs * self.n
+        wanted = images >= WORTH_COMPILING if compiled is None else compiled
+        shape = kept.images.shape[1:]
+        self.model, self.network, self.compiled = _network(
+            experiment.depth, self.classes, shape, experiment.shortcut, device, experiment.batch_size, wanted
+        )
+        self.autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=device.type == "cuda")
+        self._put_on_device()
+        self.loss = _loss(experiment, kept.class_counts, device)
+        prior = experiment.loss != "softmax" and experiment.last_bias == "prior"
+        initialise(self.model, _seed(experiment, "weights"), prior_bias(self.classes) if prior else 0.0)
+        groups = decay_groups(self.model, experiment.weight_decay, experiment.loss == "softmax")
+        self.optimiser = torch.optim.SGD(groups, lr=0.0, momentum=0.9, fused=True)
+
+    def _put_on_device(self) -> None:
+        e, device = self.experiment, self.device
+        self.padded = pad(torch.from_numpy(self.kept.images).to(device), self.kept.padding)
+        self.targets = torch.from_numpy(self.kept.targets).to(device)
+        self.test_images = torch.from_numpy(self.test.images).to(device)
+        self.test_targets = torch.from_numpy(self.test.targets).to(device)
+        order = batch_order(self.n, e.epochs, _seed(e, "order"), shuffle=e.shuffle, batch_size=e.batch_size)
+        draws = crop_draws(len(order), self.kept.padding, self.kept.flip, _seed(e, "augmentation"))
+        self.order, *self.draws = (t.to(device) for t in (order, *draws))
+
+    def evaluation_epochs(self) -> list[int]:
+        """Epochs still to come after which the test error is taken: every second one, and the last."""
+        last = self.experiment.epochs
+        wanted = sorted({*range(EVALUATE_EVERY, last, EVALUATE_EVERY), last})
+        return [epoch for epoch in wanted if self.step < self._steps_until(epoch) or epoch == last]
+
+    def _steps_until(self, epoch: int) -> int:
+        return epoch * self.n // self.experiment.batch_size
+
+    def learning_rate(self, step: int) -> float:
+        e = self.experiment
+        epoch = step * e.batch_size / self.n
+        return learning_rate(epoch, epochs=e.epochs, base=e.base_learning_rate, drop_factor=e.drop_factor)
+
+    def advance(self, epoch: int, progress) -> float:
+        """Train until the end of an epoch; the mean training loss of these steps (one host sync, at the end)."""
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        first, last = self.step, self._steps_until(epoch)
+        for self.step in range(first, last):
+            total += self._train_step(self.step)
+            if progress and self.device.type == "cpu":
+                progress(self.experiment.batch_size)
+        self.step = last
+        if progress and self.device.type != "cpu":
+            progress((last - first) * self.experiment.batch_size)
+        return float(total) / (last - first) if last > first else math.nan
+
+    def _train_step(self, step: int) -> Tensor:
+        size = self.experiment.batch_size
+        window = slice(step * size, (step + 1) * size)
+        index = self.order[window]
+        top, left, flip = (draw[window] for draw in self.draws)
+        images = scale(crop_and_flip(self.padded, index, top, left, flip, self.kept.images.shape[1:3]))
+        with self.autocast():
+            logits = self.network(images)
+        loss = self.loss(logits.float(), self.targets[index])
+        self.optimiser.zero_grad()
+        loss.backward()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.optimiser.step()
+        return loss.detach()
+
+    @torch.inference_mode()
+    def errors(self) -> np.ndarray:
+        """Wrong test images per class: (C,) int64."""
+        self.model.eval()
+        wrong = []
+        for images, targets in zip(self.test_images.split(TEST_BATCH), self.test_targets.split(TEST_BATCH), strict=True):
+            with self.autocast():
+                wrong.append(self.model(scale(images)).argmax(1) != targets)
+        labels = self.test_targets[torch.cat(wrong)]
+        return torch.bincount(labels, minlength=self.classes).cpu().numpy()
+
+    def resume(self, path: Path | None) -> tuple[list[dict], float]:
+        """Take up a checkpoint if there is a good one: its curve and the seconds spent so far."""
+        state = path and checkpoint.load(path, self.experiment, self.kept.fingerprint)
+        if not state:
+            return [], 0.0
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        return state["curve"], state["seconds"]
+
+    def save(self, path: Path, curve: list[dict], seconds: float) -> None:
+        state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
+        checkpoint.save(path, self.experiment, self.kept.fingerprint, state | dict(curve=curve, seconds=seconds))
+
+    def record(self, status, curve, wrong, seconds, images_per_second) -> RunRecord:
+        finished = status == "finished"
+        best = min(curve, key=lambda point: point["error"]) if curve else None
+        per_class = None if wrong is None else (100 * wrong / np.array(self.test.class_counts)).tolist()
+        commit, clean = _git()
+        return RunRecord(
+            experiment=self.experiment,
+            status=status,
+            error=curve[-1]["error"] if finished else None,
+            best_error=best and best["error"],
+            best_epoch=best and best["epoch"],
+            error_per_class=per_class if finished else None,
+            class_names=list(self.kept.class_names),
+            class_counts=self.kept.class_counts,
+            curve=curve,
+            images_per_second=images_per_second and round(images_per_second, 1),
+            wall_seconds=round(seconds, 2),
+            dataset_fingerprint=self.source.fingerprint,
+            subset_fingerprint=self.kept.fingerprint,
+            device=_device_name(self.device),
+            threads=torch.get_num_threads(),
+            precision="bfloat16 autocast" if self.device.type == "cuda" else "float32",
+            compiled=self.compiled,
+            torch_version=torch.__version__,
+            package_version=replication.__version__,
+            git_commit=commit,
+            git_clean=clean,
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _network(depth, classes, shape, shortcut, device, batch_size, wanted) -> tuple[ResNet, Callable, bool]:
+    """A network, and the compiled form of it: made once a process and shape, initialised anew for each run."""
+    model = ResNet(depth, classes, shape[2], shortcut).to(device, memory_format=torch.channels_last)
+    if not wanted:
+        return model, model, False
+    tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
+    try:
+        network = torch.compile(model, dynamic=False, mode="max-autotune" if device.type == "cuda" else None)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            network(scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))).sum().backward()
+        model.zero_grad(set_to_none=True)
+    except Exception as error:  # no compiler, an unsupported one, ...: torch raises many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        tqdm.write(f"torch.compile does not work here ({reason}): running eagerly, slower and otherwise the same")
+        return model, model, False
+    return model, network, True
+
+
+def _loss(experiment: Experiment, class_counts: list[int], device) -> Callable[[Tensor, Tensor], Tensor]:
+    weights = class_balanced_weights(class_counts, experiment.beta)
+    if experiment.weights == "uniform_scaled":  # the class-balanced loss's average weight over the training images
+        weights = np.full_like(weights, np.average(weights, weights=class_counts))
+    weight = torch.from_numpy(weights).to(device, torch.float32)
+    keywords = dict(weight=weight, reduction=experiment.reduction)
+    if experiment.loss == "focal":
+        return functools.partial(sigmoid_focal_loss, gamma=experiment.gamma, **keywords)
+    functions = {"softmax": softmax_cross_entropy, "sigmoid": sigmoid_cross_entropy}
+    return functools.partial(functions[experiment.loss], **keywords)
+
+
+def _seed(experiment: Experiment, purpose: str) -> int:
+    """An independent stream for each purpose of one seed; the same for every loss (the paired design)."""
+    digest = hashlib.blake2b(f"{experiment.seed}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({_cpu_model()})"
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+@functools.cache
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of the working tree that this package runs from, and whether its code was clean; None outside git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", str(here.parent))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

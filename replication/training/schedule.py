@@ -1,0 +1,28 @@
+"""Learning rate as a function of the epoch (Section 5.2 and the authors' code)."""
+
+import math
+
+
+def learning_rate(epoch: float, *, epochs: int = 200, base: float = 0.1, drop_factor: float = 0.01) -> float:
+    """Linear from 0 to `base` over the first 5 epochs, times `drop_factor` at epoch 160 and again at 180, of 200.
+
+    Another number of epochs scales all three points with it.
+
+    Args:
+        epoch: epochs trained so far, a fraction within an epoch: steps done x batch size / images.
+        epochs: length of the run.
+        base: learning rate after the warm-up.
+        drop_factor: 0.01 in the paper's long-tailed runs, 0.1 in most other code.
+
+    Raises:
+        ValueError: epoch outside [0, epochs].
+
+    >>> [learning_rate(e) for e in (0, 2.5, 5, 160, 180)]
+    [0.0, 0.05, 0.1, 0.001, 1e-05]
+    """
+    if not (math.isfinite(epoch) and 0 <= epoch <= epochs):
+        raise ValueError(f"epoch must be in [0, {epochs}], got {epoch!r}")
+    warm_up, *drops = (point * epochs / 200 for point in (5, 160, 180))
+    if epoch < warm_up:
+        return base * epoch / warm_up
+    return base * drop_factor ** sum(epoch >= drop for drop in drops)
