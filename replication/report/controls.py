@@ -1,0 +1,77 @@
+"""One switch changed at a time: what part of the gain is re-balancing, and what each porting slip costs.
+
+Every control run is paired with the reference run of its seed: same subset, initial weights, batches (where the switch
+leaves them alone).  Differences are in points of last-epoch error; positive is worse.
+"""
+
+import pandas as pd
+
+from replication.report.measured import DEFAULTS, SWITCHES, finished, pairs, reference
+from replication.report.statistics import paired
+
+WORDS = {
+    ("reduction", "weighted_mean"): "divided by the batch's sum of weights, as torch does",
+    ("weights", "uniform_scaled"): "no re-balancing, the loss times the same average weight",
+    ("drop_factor", "0.1"): "learning rate dropped by 0.1 in place of 0.01",
+    ("shortcut", "subsample"): "shortcut takes every other pixel in place of the 2x2 average",
+    ("shuffle", "buffered"): "the authors' buffered shuffle in place of an i.i.d. one",
+    ("last_bias", "zero"): "last bias 0 in place of -log(C - 1)",
+}
+PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed"]
+COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words", "against"]
+STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation"]
+
+
+def changed(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs with exactly one switch away from the paper's, with `switch` and `value` (as text)."""
+    rows = []
+    for index, row in records.iterrows():
+        away = [switch for switch in SWITCHES if row[switch] != DEFAULTS[switch]]
+        if len(away) == 1:
+            rows.append((index, away[0], str(row[away[0]])))
+    names = pd.DataFrame(rows, columns=["index", "switch", "value"]).set_index("index")
+    return records.join(names, how="inner")
+
+
+def controls(records: pd.DataFrame) -> pd.DataFrame:
+    """One row a control and a thing it is set against: the error of both, and their paired difference.
+
+    `against` is "the paper's protocol" (same loss and beta, no switch changed) or "plain loss" (for class-balanced
+    controls: what is left of the gain over the plain loss).
+    """
+    done, base = finished(changed(records)), finished(reference(records))
+    if not len(done) or not len(base):
+        return pd.DataFrame(columns=[*COLUMNS, "control", "other", *STATISTICS])
+    partners = {"the paper's protocol": (PAIR, base), "plain loss": ([k for k in PAIR if k != "beta"], base[base["beta"] == 0])}
+    rows = []
+    for key, group in done.groupby(["dataset", "label", "imbalance_factor", "beta", "switch", "value"]):
+        for against, (on, other) in partners.items():
+            if against == "plain loss" and key[3] == 0:
+                continue
+            both = group.join(other.set_index(on)["error"].rename("other"), on=on, how="inner")
+            if len(both):
+                words = WORDS.get(key[4:6], f"{key[4]} = {key[5]}")
+                means = {"control": both["error"].mean(), "other": both["other"].mean()}
+                head = dict(zip(COLUMNS, [*key, words, against], strict=True))
+                rows.append(head | means | paired(both["other"], both["error"])._asdict())
+    return pd.DataFrame(rows, columns=[*COLUMNS, "control", "other", *STATISTICS])
+
+
+def parts_of_the_gain(records: pd.DataFrame) -> pd.DataFrame:
+    """The gain of the class-balanced loss over the plain one, and its two parts, paired by seed (points).
+
+    gain = plain - class_balanced; `step` = plain - uniform_scaled, what the smaller average weight gives alone;
+    `re-balancing` = uniform_scaled - class_balanced, what the weights between classes add to it.
+    """
+    both = pairs(records)
+    scaled = finished(changed(records)).query("switch == 'weights' and value == 'uniform_scaled'")
+    columns = ["dataset", "label", "imbalance_factor", "beta", "part", *STATISTICS]
+    if not len(both) or not len(scaled):
+        return pd.DataFrame(columns=columns)
+    rows = []
+    both = both.join(scaled.set_index(PAIR)["error"].rename("scaled"), on=PAIR, how="inner")
+    for key, g in both.groupby(["dataset", "label", "imbalance_factor", "beta"]):
+        parts = {"gain": (g["class_balanced"], g["plain"]), "step": (g["scaled"], g["plain"]),
+                 "re-balancing": (g["class_balanced"], g["scaled"])}  # fmt: skip
+        rows += [dict(zip(columns, [*key, part], strict=False)) | paired(*ab)._asdict() for part, ab in parts.items()]
+    return pd.DataFrame(rows, columns=columns)

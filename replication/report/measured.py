@@ -1,0 +1,143 @@
+"""Records of one profile -> cells (mean, spread, n) and pairs (class-balanced against plain, same seed)."""
+
+import math
+import warnings
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from replication.report.statistics import paired, summary
+from replication.report.style import loss_label
+from replication.training.experiment import PROFILES, Experiment
+from replication.training.records import read_records
+
+CELL = ["dataset", "label", "beta", "imbalance_factor"]
+SWITCHES = ("base_learning_rate", "weight_decay", "weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")
+DEFAULTS = {f.name: f.default for f in fields(Experiment)}
+SMOKE_NOTE = "Smoke profile: proves that the pipeline runs and nothing else; its numbers say nothing about the paper."
+# The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice
+# (Section 5.3), for the others the smaller one that it advises there; digits have 20 to 1000 times fewer images.
+FIXED_BETA = {"cifar10": 0.9999, "cifar20": 0.99, "cifar100": 0.99, "digits": 0.99, "fashion_mnist": 0.9999}
+
+
+def fixed_beta(dataset: str) -> float:
+    """The beta fixed beforehand for a data set: 0.9999 where nothing else is said."""
+    return FIXED_BETA.get(dataset, 0.9999)
+
+
+def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
+    """The records of RESULTS/PROFILE/runs that have that profile's budget, with the loss's `label`.
+
+    A run of another budget that strayed into the folder is left out and named in a warning: results of different
+    profiles never share a table.  The folder "custom" takes any run that is of no profile.
+    """
+    records = read_records(Path(results) / profile / "runs")
+    strays = records[records["profile"] != profile]
+    for name, budget in zip(strays["name"], strays["profile"], strict=True):
+        warnings.warn(f"{name} has the budget of profile {budget}, not {profile}: left out", stacklevel=2)
+    return with_labels(records[records["profile"] == profile])
+
+
+def with_labels(records: pd.DataFrame) -> pd.DataFrame:
+    """The records with a column `label`: "softmax", "sigmoid", "focal 0.5", ..."""
+    labels = [loss_label(loss, gamma) for loss, gamma in zip(records["loss"], records["gamma"], strict=True)]
+    return records.assign(label=pd.Series(labels, index=records.index, dtype=object)).reset_index(drop=True)
+
+
+def profiles_with_records(results: Path | str) -> list[str]:
+    """The profiles that have records under RESULTS, in the order smoke, cpu, paper."""
+    return [profile for profile in PROFILES if any((Path(results) / profile / "runs").glob("*.json"))]
+
+
+def reference(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the paper's own protocol: every switch at its default."""
+    keep = pd.Series(True, index=records.index)
+    for switch in SWITCHES:
+        keep &= records[switch] == DEFAULTS[switch]
+    return records[keep]
+
+
+def finished(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs that ended with an error; diverged ones are counted and named elsewhere, never averaged."""
+    return records[records["status"] == "finished"].astype({"error": float})
+
+
+def cells(records: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
+    rows = []
+    for key, group in reference(records).groupby(CELL, sort=True):
+        done = finished(group)
+        spread = summary(done["error"])
+        seeds = " ".join(map(str, sorted(done["seed"])))
+        row = dict(zip(CELL, key, strict=True)) | spread._asdict()
+        rows.append(row | {"diverged": len(group) - len(done), "seeds": seeds})
+    columns = [*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pairs(records: pd.DataFrame) -> pd.DataFrame:
+    """One row a class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
+
+    Same seed: same subset, initial weights (last bias apart), batch order and augmentation.  Negative is better.
+    """
+    columns = [*CELL, "seed", "plain", "class_balanced", "difference"]
+    done = finished(reference(records))
+    if not len(done):
+        return pd.DataFrame(columns=columns)
+    keys = ["dataset", "label", "imbalance_factor", "seed"]
+    plain = done[done["beta"] == 0].set_index(keys)["error"].rename("plain")
+    joined = done[done["beta"] > 0].join(plain, on=keys, how="inner").rename(columns={"error": "class_balanced"})
+    joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
+    return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
+
+
+def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
+    """One row a class-balanced cell: summary of its paired differences and their exact p-values."""
+    rows = [
+        dict(zip(CELL, key, strict=True)) | paired(g["plain"], g["class_balanced"])._asdict()
+        for key, g in pairs(records).groupby(CELL, sort=True)
+    ]
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation"])
+
+
+def seed_means(pair_rows: pd.DataFrame, value: str = "difference") -> pd.Series:
+    """Mean over the losses (and whatever else is in the rows) for each seed that has all of them; the unit is the seed.
+
+    Seeds share their subset between losses, so losses are not independent repeats: average them, then compare seeds.
+    """
+    if not len(pair_rows):
+        return pd.Series(dtype=float)
+    wide = pair_rows.pivot_table(index="seed", columns=CELL, values=value)
+    return wide.dropna().mean(axis=1)
+
+
+def diverged(records: pd.DataFrame) -> list[str]:
+    """Names of the runs that diverged."""
+    return sorted(records.loc[records["status"] != "finished", "name"])
+
+
+def budget(records: pd.DataFrame, profile: str) -> str:
+    """The words that go into every caption: profile, depth, epochs, seeds, runs, hardware, what diverged."""
+    if not len(records):
+        return f"Profile {profile}: no records, nothing measured."
+    words = [
+        f"Profile {profile}: ResNet-{_several(records['depth'])}, {_several(records['epochs'])} epochs, "
+        f"batch {_several(records['batch_size'])}, last epoch",
+        f"{len(records)} run{'s' * (len(records) > 1)}, seeds {_several(records['seed'])}",
+        f"hardware: {_several(records['device'])}",
+    ]
+    lost = diverged(records)
+    if lost:
+        words.append(f"{len(lost)} diverged and in no mean: {', '.join(lost)}")
+    text = "; ".join(words) + "."
+    return f"{SMOKE_NOTE} {text}" if profile == "smoke" else text
+
+
+def _several(values) -> str:
+    return ", ".join(str(v) for v in sorted(set(values)))
+
+
+def wall_hours(records: pd.DataFrame) -> float:
+    """Hours that the runs took, summed; runs that shared a machine each count in full."""
+    return math.fsum(records["wall_seconds"]) / 3600

@@ -1,0 +1,100 @@
+"""A Table: what is shown (markdown, LaTeX) and what is computed with (CSV), one caption for all three."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Table:
+    """`shown` holds text ready to read; `data` holds numbers, a row a fact.  `profile` goes into the CSV's last column."""
+
+    name: str
+    title: str
+    caption: str
+    shown: pd.DataFrame
+    data: pd.DataFrame
+    profile: str | None = None  # None: from published numbers alone
+
+    def markdown(self) -> str:
+        """Title, caption and the table, for GitHub and notebooks."""
+        return f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n"
+
+    def csv(self) -> str:
+        """The numbers with four decimals at most; the profile in the last column, smoke named as what it is."""
+        mark = {"smoke": "smoke (proves the pipeline only)", None: "published"}.get(self.profile, self.profile)
+        data = self.data.assign(profile=mark)
+        for column in data.select_dtypes("float"):
+            data[column] = [format(round(v, 4), ".10g") if math.isfinite(v) else "" for v in data[column]]
+        return data.to_csv(index=False, lineterminator="\n")
+
+    def latex(self) -> str:
+        """A table environment with booktabs rules, title and caption."""
+        head, *rows = [[_tex(v) for v in row] for row in [self.shown.columns, *self.shown.itertuples(index=False)]]
+        body = ["\\begin{table}", "\\centering", f"\\caption{{{_tex(self.title)} {_tex(self.caption)}}}"]
+        body += [f"\\begin{{tabular}}{{l{'l' * (len(head) - 1)}}}", "\\toprule", " & ".join(head) + r" \\", "\\midrule"]
+        body += [" & ".join(row) + r" \\" for row in rows]
+        return "\n".join([*body, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+    def write(self, folder: Path | str) -> list[Path]:
+        """FOLDER/NAME.md, .csv and .tex, each written aside and renamed; returns the paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {"md": self.markdown(), "csv": self.csv(), "tex": self.latex()}
+        return [write_text(folder / f"{self.name}.{ending}", text) for ending, text in texts.items()]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write beside the final name, then rename."""
+    part = path.with_name(f".{path.name}.tmp")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def markdown_rows(frame: pd.DataFrame) -> str:
+    """A frame of text as a markdown table."""
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in rows)
+
+
+_TEX = str.maketrans(
+    {c: "\\" + c for c in "&%$#_{}"}
+    | {"±": "$\\pm$", "^": "\\^{}", "~": "\\~{}", "<": "$<$", ">": "$>$", "\\": "\\textbackslash{}"}
+)
+
+
+def _tex(value) -> str:
+    return str(value).replace("<br>", " ").replace("**", "").translate(_TEX)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Fixed decimals; NaN says "not measured"."""
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Fixed decimals with the sign; NaN says "not measured"."""
+    return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
+
+
+def spread(row, sign: bool = False) -> str:
+    """Mean ± sample sd, n and the 95 % t-interval where there are two values; the bare value and n = 1 for one.
+
+    `row` holds mean, sd, n, low and high, as a Summary or a row of `cells` does.
+    """
+    if row is None or not row["n"]:
+        return NOT_MEASURED
+    show = signed if sign else number
+    if row["n"] < 2:
+        return f"{show(row['mean'])} (n = 1)"
+    return f"{show(row['mean'])} ± {number(row['sd'])} (n = {row['n']}) [{show(row['low'])}, {show(row['high'])}]"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; below 0.001 says so."""
+    return "" if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
