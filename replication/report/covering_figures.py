@@ -1,0 +1,204 @@
+"""Figures of notebook 02: the covering, E_n and its simulation, where it fails, near-duplicates.  From the tables alone."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+
+from replication.report.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, save_figure
+from replication.theory import torus
+from replication.theory.covering import check
+from replication.theory.departures import clamped_mean
+from replication.theory.effective_number import beta_from_volume, effective_number
+from replication.theory.occupancy import occupancy_moments
+
+GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
+LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
+AUGMENTATION_MARKS = {"none": "o", "crop": "s", "crop and flip": "^", "one random crop and flip": "x"}
+
+
+def save_all(folder: Path | str) -> list[Path]:
+    """Draw all figures from the tables in `folder` and save them there."""
+    folder = Path(folder)
+    verified, failed, near = (pd.read_csv(folder / f"{n}.csv") for n in ("verify", "departures", "near_duplicates"))
+    figures = {
+        "covering": picture(),
+        "effective_number": effective_number_figure(verified),
+        "z_scores": z_scores(verified),
+        "spread": spread(verified),
+        "departures": departures_figure(failed),
+        "volume_not_whole": not_whole(),
+        "near_duplicates": near_duplicates_figure(near),
+    }
+    paths = [path for name, figure in figures.items() for path in save_figure(figure, folder, name)]
+    for figure in figures.values():
+        plt.close(figure)
+    return paths
+
+
+def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
+    """The paper's Figure 2 made real: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
+    figure, axes = plt.subplots(2, 3, figsize=(8, 5.9))
+    centres = np.random.default_rng(seed).random((max(draws), 2)) * side
+    probes = (np.stack(np.meshgrid(*[np.arange(400)] * 2), -1).reshape(-1, 2) + 0.5) / 400 * side
+    radius = torus.ball_radius(2)
+    for row, geometry in zip(axes, ("cubes", "balls"), strict=True):
+        first = torus.first_cover(probes, centres, geometry, side)
+        for axis, n in zip(row, draws, strict=True):
+            turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
+            copies = (centres[:n] + turns).reshape(-1, 2)  # what leaves on one side comes in on the other
+            shapes = [Rectangle(c - 0.5, 1, 1) if geometry == "cubes" else Circle(c, radius) for c in copies]
+            axis.add_collection(
+                PatchCollection(shapes, facecolor=GEOMETRY_COLOURS[geometry], alpha=0.35, edgecolor="white", linewidth=0.6)
+            )
+            expected = effective_number(n, beta_from_volume(side**2))
+            axis.set(xlim=(0, side), ylim=(0, side), aspect="equal", xticks=[], yticks=[])
+            axis.set_title(f"n = {n}: covered {(first < n).mean() * side**2:.2f}, $E_n$ = {expected:.2f}", fontsize=9.5)
+            for spine in axis.spines.values():
+                spine.set_visible(True)
+    for row, name in zip(axes, ("squares", "discs"), strict=True):
+        row[0].set_ylabel(f"{name} of area 1")
+    figure.suptitle(f"Random covering of a torus of area N = {side**2}; one covering, not an average")
+    return figure
+
+
+def effective_number_figure(frame: pd.DataFrame) -> Figure:
+    """E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.6))
+    rows = frame[frame["geometry"] == "prototypes"]
+    volumes = sorted(rows["N"].unique())
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(volumes)))
+    top = rows["n"].max()
+    n = np.geomspace(1, top, 300)
+    for volume, colour in zip(volumes, colours, strict=True):
+        group = rows[rows["N"] == volume]
+        axis.plot(n, effective_number(n, beta_from_volume(volume)), color=colour, linewidth=1)
+        axis.plot(group["n"], group["mean"], "o", color=colour, markersize=3.5)
+        axis.annotate(f"N = {volume:,.0f}", (top, volume), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.plot(n, n, color=THEORY_COLOUR, linewidth=0.8, linestyle=":", label="$E_n = n$  (N infinite)")
+    axis.plot([], [], color="grey", linewidth=1, label=r"$E_n = (1-\beta^n)/(1-\beta)$")
+    axis.plot([], [], "o", color="grey", markersize=3.5, label="simulated mean (error below the marker)")
+    axis.set(xscale="log", yscale="log", xlabel="draws n", ylabel="prototypes covered", title="Expected volume covered")
+    axis.set(xlim=(0.8, top * 12), ylim=(0.8, 3 * max(volumes)))
+    axis.legend(loc="upper left")
+    return figure
+
+
+def z_scores(frame: pd.DataFrame) -> Figure:
+    """(simulated mean - E_n) / standard error of each row against n / N, and the bound that the check sets."""
+    figure, axis = plt.subplots(figsize=(7, 3.8))
+    verdict = check(frame)
+    for geometry, group in frame.groupby("geometry", sort=False):
+        axis.plot(group["n"] / group["N"], group["z"], ".", color=GEOMETRY_COLOURS[geometry], label=geometry, markersize=5)
+    for sign in (-1, 1):
+        axis.axhline(sign * verdict.bound, color=THEORY_COLOUR, linestyle="--", linewidth=1)
+    axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), xytext=(0, 3), textcoords="offset points",
+                  xycoords=("axes fraction", "data"), ha="right", fontsize=9)  # fmt: skip
+    axis.set(xscale="log", xlabel="n / N", ylabel="z", ylim=(-1.35 * verdict.bound, 1.35 * verdict.bound))
+    axis.set_title(f"{len(frame)} means against $E_n$: largest |z| {verdict.largest_z:.2f}")
+    axis.legend(loc="lower left", ncols=3)
+    return figure
+
+
+def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
+    """What shape and dimension do change: the standard deviation of the covered volume, exact (line) and simulated."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+    n = np.unique(np.geomspace(1, 5 * volume, 120).round())
+    curves = [("prototypes", 0), *[("cubes", d) for d in (1, 2, 3, 6)], *[("balls", d) for d in (2, 3, 4)]]
+    for geometry, d in curves:
+        axis = axes[1] if geometry == "balls" else axes[0]
+        shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else plt.get_cmap("inferno")(0.15 + 0.12 * d)
+        group = frame[(frame["geometry"] == geometry) & (frame["d"] == d) & (frame["N"] == volume)]
+        group = group[group["n"] <= n.max()]
+        probes = None if d == 0 else torus.default_probes(geometry, d, group["n"] if len(group) else 1)
+        if d == 0:
+            exact, mean = np.sqrt(occupancy_moments(int(volume), n)[1]), 0
+        else:
+            exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
+        axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
+        variance = group["standard_error"] ** 2 * group["replicates"]
+        if probes is not None:  # take out what the probes add
+            variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
+        axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
+    for axis in axes:
+        axis.set(xscale="log", xlabel="draws n")
+        axis.legend(fontsize=8, loc="upper left")
+    axes[0].set_ylabel("standard deviation of the covered volume")
+    axes[0].set_title("prototypes and cubes")
+    axes[1].set_title("balls")
+    figure.suptitle(f"Same mean, different spread (N = {volume:g}; lines exact, points simulated)")
+    return figure
+
+
+def departures_figure(frame: pd.DataFrame) -> Figure:
+    """Covered volume over E_n (left) and the N that would explain it (right), by law; one row of panels a dimension."""
+    dimensions = sorted(frame["d"].unique())
+    figure, axes = plt.subplots(len(dimensions), 2, figsize=(9, 3 * len(dimensions) + 0.6), squeeze=False, sharex=True)
+    for (left, right), d in zip(axes, dimensions, strict=True):
+        for law, group in frame[frame["d"] == d].groupby("geometry", sort=False):
+            x, colour = group["n"] / group["N"], LAW_COLOURS[law]
+            left.plot(x, group["exact_mean"] / group["E_n"], color=colour, linewidth=1, label=law)
+            left.errorbar(x, group["mean"] / group["E_n"], 1.96 * group["standard_error"] / group["E_n"], fmt="o", color=colour,
+                          markersize=3, linewidth=0.8)  # fmt: skip
+            known = group[x > 0.2]
+            bars = [(known["N_at_n"] - known["N_at_n_low"]) / known["N"], (known["N_at_n_high"] - known["N_at_n"]) / known["N"]]
+            right.errorbar(known["n"] / known["N"], known["N_at_n"] / known["N"], bars, fmt="o-", color=colour, markersize=3,
+                           linewidth=0.8)  # fmt: skip
+        left.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        left.set(xscale="log", ylabel=f"d = {d}: covered / $E_n$")
+        right.set(ylabel="effective N / N", ylim=(0, 1.6))
+    axes[0, 0].legend(loc="lower left", fontsize=8, ncols=2)
+    for axis in axes[-1]:
+        axis.set_xlabel("n / N")
+    figure.suptitle("Where the formula fails (lines left: exact; points: simulated, 95 %)")
+    return figure
+
+
+def not_whole(volumes=(1.5, 2.5, 4.5, 10.5), largest: int = 100) -> Figure:
+    """Mean of the paper's chain for N not whole, p cut off at 1, over E_n: it ends at ceil(N) / N."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    n = np.arange(1, largest + 1)
+    for volume, colour in zip(volumes, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(volumes))), strict=True):
+        ratio = clamped_mean(volume, n) / effective_number(n, beta_from_volume(volume))
+        axis.plot(n, ratio, color=colour, label=f"N = {volume:g}, ends at {np.ceil(volume) / volume:.3f}")
+    axis.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+    axis.set(xscale="log", xlabel="draws n", ylabel="mean covered / $E_n$", title="N not whole: the chain passes N")
+    axis.legend(loc="upper left")
+    return figure
+
+
+def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
+    """N of each class, by augmentation and radius, with 95 % intervals; the paper's four N as lines."""
+    shown = [d for d in ("digits", "cifar10") if d in set(frame["dataset"])]
+    radii = {d: sorted(frame.loc[frame["dataset"] == d, "radius"].unique()) for d in shown}
+    figure, axes = plt.subplots(len(shown), 2, figsize=(9, 3.6 * len(shown)), squeeze=False, sharey=True)
+    for row, dataset in zip(axes, shown, strict=True):
+        for axis, radius in zip(row, radii[dataset], strict=True):
+            _near_duplicates_panel(axis, frame[(frame["dataset"] == dataset) & (frame["radius"] == radius)])
+            axis.set_title(f"{dataset}, pixel distance up to {radius:.4g}")
+        row[0].set_ylabel("N (95 % interval)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def _near_duplicates_panel(axis, rows: pd.DataFrame) -> None:
+    names = list(rows["class_name"].astype(str).unique())
+    colours = dict(zip(AUGMENTATION_MARKS, ("#4D4D4D", "#0072B2", MEASURED_COLOUR, "#CC79A7"), strict=True))
+    for k, (augmentation, mark) in enumerate(AUGMENTATION_MARKS.items()):
+        group = rows[rows["augmentation"] == augmentation]
+        x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1.5) * 0.17
+        low, high, middle = group["N_low"].to_numpy(), group["N_high"].to_numpy(), group["N"].to_numpy()
+        axis.vlines(x, low, np.where(np.isfinite(high), high, 1e9), color=colours[augmentation], linewidth=1)
+        axis.plot(x, middle, mark, color=colours[augmentation], markersize=4, label=augmentation)
+    for beta, colour in list(BETA_COLOURS.items())[1:]:
+        axis.axhline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
+        axis.annotate(rf"$\beta$ = {beta:g}", (1.0, 1 / (1 - beta)), xycoords=("axes fraction", "data"), fontsize=7, ha="right",
+                      va="bottom", color=colour)  # fmt: skip
+    axis.set(yscale="log", ylim=(1, 1e7))
+    axis.set_xticks(range(len(names)), names, rotation=40 if max(map(len, names)) > 2 else 0, ha="right" if max(map(len, names)) > 2 else "center")

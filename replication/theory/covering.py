@@ -1,0 +1,187 @@
+"""Is E_n = (1 - beta^n) / (1 - beta) what a random covering covers (Proposition 1)?  Simulate, compare, judge.
+
+`verify` simulates and tabulates, `check` judges the table by a rule fixed beforehand, `rescored` holds the same
+simulations against another N, which shows that the check can fail.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from replication.theory import torus
+from replication.theory.effective_number import beta_from_volume, effective_number
+from replication.theory.occupancy import check_draws, check_replicates, check_volume, covered, occupancy_moments
+
+COLUMNS = ["geometry", "d", "N", "n", "replicates", "mean", "standard_error", "E_n", "exact_sd", "z"]
+LEVEL = 1e-4  # of the whole table
+SMALL_INFORMATION = 30  # replicates x variance below which the mean is too skewed for a normal bound
+FOR_VARIANCE = 1000  # the same, for the variance of the variance
+
+
+class Case(NamedTuple):
+    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`."""
+
+    geometry: str
+    d: int  # 0 for prototypes
+    volume: float
+    replicates: int
+    reach: float = 10
+    points: int = 40
+
+
+PROTOTYPES = (
+    Case("prototypes", 0, 1, 400_000),
+    Case("prototypes", 0, 2, 400_000),
+    Case("prototypes", 0, 10, 400_000),
+    Case("prototypes", 0, 100, 200_000),
+    Case("prototypes", 0, 1_000, 40_000),
+    Case("prototypes", 0, 10_000, 10_000),
+    Case("prototypes", 0, 1_000_000, 100),
+)
+SETS = tuple(
+    Case(geometry, d, volume, 1000 if volume == 100 else 400, 5, 14)
+    for volume in (100, 1000)
+    for geometry, dimensions in (("cubes", range(1, 7)), ("balls", range(2, 7)))
+    for d in dimensions
+)
+COMMITTED = PROTOTYPES + SETS
+QUICK = tuple(case._replace(replicates=max(50, case.replicates // 40), points=20) for case in PROTOTYPES[:-1]) + (
+    Case("prototypes", 0, 1_000_000, 10, 10, 20),
+    *(Case(geometry, d, 100, 100, 3, 8) for geometry, d in (("cubes", 1), ("cubes", 2), ("cubes", 3), ("balls", 2), ("balls", 6))),
+)
+
+
+def log_grid(largest: float, points: int) -> np.ndarray:
+    """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n."""
+    return np.unique(np.geomspace(1, max(largest, 1), points).round().astype(np.int64))
+
+
+def verify(
+    geometry: str = "prototypes", d: int = 0, volume: float = 100, draws=None, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Simulate one covering many times and set its mean beside E_n.
+
+    Args:
+        geometry: prototypes (the paper's process), cubes or balls (volume 1 each, partial overlap, on a torus).
+        d: dimension of the torus, 1 to 6; 0 for prototypes.
+        volume: N >= 1, whole for prototypes.
+        draws: n, one or several; by default 1 to 10 N on a log grid.
+        replicates: R >= 2.
+
+    Returns:
+        One row an n: geometry, d, N, n, replicates, mean, standard_error (observed, so with the error of the probes),
+        E_n (the paper's formula), exact_sd of one replicate (NaN where unknown),
+        z = (mean - E_n) / standard error, the exact one where it is known, else the observed one.
+
+    Raises:
+        ValueError: an argument out of range, named.
+    """
+    replicates = check_replicates(replicates)
+    draws = log_grid(10 * check_volume(volume, whole=False), 40) if draws is None else check_draws(draws)
+    if geometry == "prototypes":
+        volumes = covered(volume, draws, replicates, seed)
+        exact_sd = np.sqrt(occupancy_moments(volume, draws)[1])
+    else:
+        volumes = torus.covered_volume(geometry, d, volume, draws, replicates, seed)
+        exact_sd = torus.exact_sd(geometry, d, volume, draws, torus.default_probes(geometry, d, draws))
+    frame = pd.DataFrame(
+        {
+            "geometry": geometry,
+            "d": d if geometry != "prototypes" else 0,
+            "N": float(volume),
+            "n": draws,
+            "replicates": replicates,
+            "mean": volumes.mean(0),
+            "standard_error": volumes.std(0, ddof=1) / np.sqrt(replicates),
+            "exact_sd": exact_sd,
+        }
+    )
+    return rescored(frame)
+
+
+def battery(cases=QUICK, seed: int = 0) -> pd.DataFrame:
+    """`verify` for each Case, one table; QUICK takes seconds, COMMITTED minutes."""
+    frames = [
+        verify(c.geometry, c.d, c.volume, log_grid(c.reach * c.volume, c.points), c.replicates, seed + k)
+        for k, c in enumerate(cases)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
+    """The same simulations against E_n of volume_factor x N: with 1.01, a beta that stands for an N 1 % too large."""
+    expected = effective_number(frame["n"], beta_from_volume(frame["N"] * volume_factor))
+    standard_error = (frame["exact_sd"] / np.sqrt(frame["replicates"])).fillna(frame["standard_error"])
+    difference, negligible = frame["mean"] - expected, 1e-9 * frame["N"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(
+            standard_error > negligible,
+            difference / standard_error,
+            np.where(np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference)),  # no spread: exact or wrong
+        )
+    return frame.assign(E_n=expected, z=z)[COLUMNS]
+
+
+class Check(NamedTuple):
+    passed: bool
+    message: str
+    bound: float  # for |z|
+    largest_z: float
+    smallest_p: float  # of the variance chi-squares, multiplied by their number
+    variances: int  # how many rows the variance was checked on
+
+
+def check(frame: pd.DataFrame, level: float = LEVEL) -> Check:
+    """Judge a table of `verify`: means by z, variances by chi-square, both at `level` for the whole table (Bonferroni).
+
+    Means: |z| at most the normal quantile at level / rows.  Where replicates x variance is below 30 a count is too skewed
+    for that, and the row is held to Bernstein's inequality instead (an occupancy count is a sum of independent indicators).
+    Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's exact excess
+    kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for the torus
+    sd at least 1, so that kurtosis can be neglected.
+
+    Raises:
+        ValueError: a table without rows or without the columns of `verify`.
+    """
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"frame must have rows and the columns of verify, lacks {missing or 'rows'}")
+    bound = float(stats.norm.isf(level / (2 * len(frame))))
+    largest = float(frame["z"].abs().max())
+    too_far = frame["z"].abs() > _bounds(frame, level, bound)
+    p = _variance_p(frame)
+    smallest = min(1.0, float(p.min() * len(p))) if len(p) else 1.0
+    means_hold = not too_far.any() and not frame["z"].isna().any()
+    passed = bool(means_hold and smallest >= level)
+    message = (
+        f"{'passed' if passed else 'FAILED'}: largest |z| {largest:.2f} of {len(frame)} rows, bound {bound:.2f} at level "
+        f"{level:g}; {int(too_far.sum())} means out of bounds; {len(p)} variances, smallest corrected p {smallest:.2g}"
+    )
+    return Check(passed, message, bound, largest, smallest, len(p))
+
+
+def _bounds(frame: pd.DataFrame, level: float, bound: float) -> np.ndarray:
+    """The bound of each row: normal, or Bernstein's z^2 / (2 (1 + z / (3 sqrt(R var)))) = log(2 rows / level)."""
+    information = (frame["replicates"] * frame["exact_sd"].fillna(np.inf) ** 2).to_numpy()
+    log_level = np.log(2 * len(frame) / level)
+    with np.errstate(divide="ignore"):
+        skew = log_level / (3 * np.sqrt(information))
+    bernstein = skew + np.sqrt(skew**2 + 2 * log_level)
+    return np.where((information > 0) & (information < SMALL_INFORMATION), bernstein, bound)
+
+
+def _variance_p(frame: pd.DataFrame) -> np.ndarray:
+    """Two-sided p of the observed variance, for the rows where the chi-square holds."""
+    enough = frame["replicates"] * frame["exact_sd"] ** 2 >= FOR_VARIANCE
+    rows = frame[enough & ((frame["geometry"] == "prototypes") | (frame["exact_sd"] >= 1))]
+    r, kurtosis = rows["replicates"].to_numpy(float), np.zeros(len(rows))
+    prototypes = (rows["geometry"] == "prototypes").to_numpy()
+    for volume, group in rows[prototypes].groupby("N"):
+        kurtosis[rows.index.get_indexer(group.index)] = occupancy_moments(volume, group["n"])[2]
+    normal_enough = kurtosis > -1.9  # a fair coin's variance is not chi-square at any size
+    degrees = 2 / (2 / (r - 1) + kurtosis / r)
+    ratio = r * rows["standard_error"].to_numpy() ** 2 / rows["exact_sd"].to_numpy() ** 2
+    tail = np.minimum(stats.chi2.cdf(ratio * degrees, degrees), stats.chi2.sf(ratio * degrees, degrees))
+    return np.minimum(1, 2 * tail)[normal_enough]

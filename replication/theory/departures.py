@@ -1,0 +1,148 @@
+"""Where E_n = (1 - beta^n) / (1 - beta) stops holding: an edge, samples that are not uniform, N not whole.
+
+A place x is met by one set with probability p(x), so the expected covered volume is int (1 - (1 - p(x))^n) dx.  The
+integrand is concave in p and p averages at most 1/N: by Jensen the formula is only ever too large.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+from tqdm import tqdm
+
+from replication.theory.covering import log_grid
+from replication.theory.effective_number import beta_from_volume, effective_number
+from replication.theory.occupancy import check_draws, check_replicates, check_volume
+from replication.theory.torus import check_geometry, first_cover
+from replication.theory.volume_estimate import volume_from_covered
+
+LAWS = ("uniform", "bounded", "gaussian", "mixture")
+SPREAD = {"gaussian": 0.25, "mixture": 0.1}  # standard deviation of the centres, in sides of the torus
+COMPONENTS = 4
+
+
+def check_law(law: str, d: int, volume: float) -> tuple[int, float, float]:
+    if law not in LAWS:
+        raise ValueError(f"law must be one of {', '.join(LAWS)}, got {law!r}")
+    return check_geometry("cubes", d, volume)
+
+
+def middles(law: str, d: int) -> np.ndarray:
+    """Means of the normal components, in sides of the torus: (components, d)."""
+    return np.random.default_rng(7).random((COMPONENTS, d)) if law == "mixture" else np.full((1, d), 0.5)
+
+
+def draw_centres(law: str, d: int, side: float, n: int, generator: np.random.Generator) -> np.ndarray:
+    """Centres of n unit cubes, (n, d) in [0, side).
+
+    uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and what sticks out
+    is lost.  gaussian and mixture: normal, wrapped round the torus; mixture: 4 components of equal weight.
+    """
+    if law in ("uniform", "bounded"):
+        return generator.random((n, d)) * side
+    mean = middles(law, d)
+    component = generator.integers(len(mean), size=n)
+    return (mean[component] + SPREAD[law] * generator.standard_normal((n, d))) % 1 * side
+
+
+def met_probability(law: str, points: np.ndarray, side: float) -> np.ndarray:
+    """p(x), the probability that one set covers the point x: points (m, d) in [0, side) -> (m,)."""
+    if law == "uniform":
+        return np.full(len(points), 1 / side ** points.shape[1])
+    if law == "bounded":
+        within = np.minimum(points + 0.5, side) - np.maximum(points - 0.5, 0)
+        return (np.minimum(within, side) / side).prod(1)
+    turns = np.arange(-3, 4)[:, None, None, None]
+    offset = points[None, None] - middles(law, points.shape[1])[None, :, None] * side + turns * side  # (7, c, m, d)
+    spread = SPREAD[law] * side
+    axis = (special.ndtr((offset + 0.5) / spread) - special.ndtr((offset - 0.5) / spread)).sum(0)
+    return axis.prod(-1).mean(0)
+
+
+def exact_mean(law: str, d: int, volume: float, draws, cells: int = 2**16) -> np.ndarray:
+    """int (1 - (1 - p(x))^n) dx on a grid of about `cells` midpoints, (k,) float64."""
+    d, volume, side = check_law(law, d, volume)
+    draws = check_draws(draws)
+    m = int(round(cells ** (1 / d)))
+    axis = (np.arange(m) + 0.5) / m * side
+    points = np.stack([a.ravel() for a in np.meshgrid(*[axis] * d, indexing="ij")], axis=-1)
+    with np.errstate(divide="ignore"):
+        log_missed = np.log1p(-np.minimum(met_probability(law, points, side), 1))
+    return np.array([-np.expm1(n * log_missed).mean() * volume if n else 0.0 for n in draws])
+
+
+def covered_share(law: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes: int = 256) -> np.ndarray:
+    """Simulated covered volume by probe points, (replicates, k) float64; unit cubes, N and n as everywhere."""
+    d, volume, side = check_law(law, d, volume)
+    draws, replicates = check_draws(draws), check_replicates(replicates)
+    result = np.empty((replicates, len(draws)))
+    for r in tqdm(range(replicates), desc=f"{law} d={d} N={volume:g}", leave=False, delay=2):
+        generator = np.random.default_rng([seed, r])
+        centres = draw_centres(law, d, side, draws.max(), generator)
+        wrap = None if law == "bounded" else side
+        first = first_cover(generator.random((probes, d)) * side, centres, "cubes", wrap)
+        result[r] = (first[:, None] < draws).mean(0) * volume
+    return result
+
+
+def fit_volume(means: np.ndarray, draws: np.ndarray) -> float:
+    """The one N whose E_n lies closest to the means over all n: least squares of the relative error."""
+    distance = lambda log_n: np.sum((effective_number(draws, beta_from_volume(np.exp(log_n))) / means - 1) ** 2)  # noqa: E731
+    found = optimize.minimize_scalar(distance, bounds=(0.0, np.log(1e3 * means.max())), method="bounded")
+    return float(np.exp(found.x))
+
+
+def departures(
+    cases=tuple((law, d) for d in (1, 2, 3) for law in LAWS), volume: float = 100, replicates: int = 400, seed: int = 0
+) -> pd.DataFrame:
+    """How far each law is from E_n, and the effective N that would stand in for N.
+
+    Returns:
+        One row a law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z (against
+        exact_mean), N_at_n with N_at_n_low and _high (the N whose E_n is the mean, and the mean -+ 1.96 standard errors),
+        and for the whole curve fitted_N, fitted_low, fitted_high (95 %, 400 bootstrap samples of the replicates) and
+        misfit: the largest |z| of the curve about E_n of fitted_N.  If one N could serve, misfit would be near 2.
+    """
+    draws = log_grid(5 * check_volume(volume, whole=False), 20)[1:]  # the first set says nothing of N
+    return pd.concat([_departure(law, d, volume, draws, replicates, seed + k) for k, (law, d) in enumerate(cases)], ignore_index=True)
+
+
+def _departure(law: str, d: int, volume: float, draws: np.ndarray, replicates: int, seed: int) -> pd.DataFrame:
+    shares = covered_share(law, d, volume, draws, replicates, seed)
+    mean, error = shares.mean(0), shares.std(0, ddof=1) / np.sqrt(replicates)
+    exact = exact_mean(law, d, volume, draws)
+    fitted = fit_volume(mean, draws)
+    resample = np.random.default_rng([seed, 2**31]).multinomial(replicates, np.full(replicates, 1 / replicates), size=400)
+    low, high = np.quantile([fit_volume(m, draws) for m in resample @ shares / replicates], [0.025, 0.975])
+    at_n = {
+        name: [volume_from_covered(m, n) for m, n in zip(mean + k * error, draws, strict=True)]
+        for name, k in (("N_at_n", 0), ("N_at_n_low", -1.96), ("N_at_n_high", 1.96))
+    }
+    fit = effective_number(draws, beta_from_volume(fitted))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z, miss = (mean - exact) / error, np.abs(mean - fit)[error > 0] / error[error > 0]
+    return pd.DataFrame(
+        {
+            "geometry": law, "d": d, "N": volume, "n": draws, "replicates": replicates, "mean": mean,
+            "standard_error": error, "E_n": effective_number(draws, beta_from_volume(volume)), "exact_mean": exact, "z": z,
+            **at_n, "fitted_N": fitted, "fitted_low": low, "fitted_high": high, "misfit": miss.max(),
+        }
+    )  # fmt: skip
+
+
+def clamped_mean(volume: float, draws) -> np.ndarray:
+    """Exact mean of the paper's chain for an N that need not be whole, its p = E/N cut off at 1: (k,) float64.
+
+    The chain's states are 1, 2, ..., ceil(N): for N = 2.5 it can cover 3.  For whole N this is E_n exactly.
+    """
+    volume, draws = check_volume(volume, whole=False), check_draws(draws)
+    covered = np.arange(1, int(np.ceil(volume)) + 1)
+    stay = np.minimum(covered / volume, 1)
+    state = np.zeros(len(covered))
+    state[0] = 1.0
+    means = [0.0]
+    for _ in range(draws.max()):
+        means.append(state @ covered)
+        leave = state * (1 - stay)
+        state = state - leave
+        state[1:] += leave[:-1]
+    return np.array(means)[draws]

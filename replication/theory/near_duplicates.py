@@ -1,0 +1,86 @@
+"""Near-duplicates among the raw pixels of a data set, with and without the paper's augmentation: which N do they imply?
+
+What this can tell: how N compares between classes, data sets and augmentations at one radius.  What it cannot: N itself.
+The radius is the unit of volume; a radius that holds a share q of all pairs makes the average N 1/q by construction.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import pdist
+from tqdm import tqdm
+
+from replication.theory.volume_estimate import beta_from_features
+
+AUGMENTATIONS = ("none", "crop", "crop and flip", "one random crop and flip")
+SHARES = (1e-3, 1e-2)  # of the pairs within a class that lie within the radius, no augmentation
+
+
+def take(images: np.ndarray, targets: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """per_class images of each class, chosen by the seed: images (n, H, W, C), targets (n,); all of a smaller class."""
+    if per_class < 2:
+        raise ValueError(f"per_class must be at least 2, got {per_class!r}")
+    order = np.random.default_rng(seed).permutation(len(targets))
+    index = np.sort(np.concatenate([order[targets[order] == c][:per_class] for c in np.unique(targets)]))
+    return images[index], targets[index]
+
+
+def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[float] = SHARES) -> list[float]:
+    """Pixel distances within which these shares of all pairs of one class lie (classes pooled, no augmentation)."""
+    if not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"shares must lie in (0, 1], got {list(shares)}")
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    distances = np.sort(np.concatenate([pdist(flat[targets == c]) for c in np.unique(targets)]))
+    return [float(distances[max(int(np.ceil(share * len(distances))) - 1, 0)]) for share in shares]
+
+
+def crops(images: np.ndarray, padding: int, flips: Sequence[bool]) -> Iterator[np.ndarray]:
+    """All crops after padding with zeros on each side, each as it is or mirrored: (n, H W C) float64, one at a time."""
+    n, height, width, _ = images.shape
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    for top in range(2 * padding + 1):
+        for left in range(2 * padding + 1):
+            crop = padded[:, top : top + height, left : left + width]
+            for flip in flips:
+                yield (crop[:, :, ::-1] if flip else crop).reshape(n, -1).astype(np.float64)
+
+
+def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
+    """One random crop of each image, mirrored with probability 1/2: (n, H W C) float64."""
+    generator = np.random.default_rng(seed)
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    chosen = zip(padded, generator.integers(2 * padding + 1, size=(len(images), 2)), generator.integers(2, size=len(images)))
+    result = [x[t : t + height, s : s + width][:, :: -1 if m else 1].ravel() for x, (t, s), m in chosen]
+    return np.array(result, dtype=np.float64)
+
+
+def near_duplicates(
+    images: np.ndarray, targets: np.ndarray, class_names: Sequence[str], radii: Sequence[float], padding: int = 0, seed: int = 0
+) -> pd.DataFrame:
+    """N and beta of each class, from pairs of images within each radius.
+
+    "none": the images as they are.  "crop", "crop and flip": an image stands for all its crops (and mirrored crops), and a
+    pair coincides if any of one's comes within the radius of the other; this is the paper's reading, a sample and its
+    augmented copies being one, and it can only lower N.  "one random crop and flip": each image replaced by one augmented
+    copy, as a network sees it; this can raise N.  padding 0: "none" only.
+
+    Args:
+        images: (n, H, W, C) whole numbers; targets (n,) 0 .. len(class_names) - 1.
+
+    Returns:
+        class_name, augmentation, then the columns of `beta_from_features`.
+    """
+    if padding < 0:
+        raise ValueError(f"padding must be at least 0 pixels, got {padding!r}")
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    todo = [(a, radius) for a in (AUGMENTATIONS if padding else AUGMENTATIONS[:1]) for radius in radii]
+    frames = []
+    for augmentation, radius in tqdm(todo, desc="near-duplicates", leave=False, delay=2):
+        features = random_crops(images, padding, seed) if augmentation.startswith("one random") else flat
+        flips = {"crop": (False,), "crop and flip": (False, True)}.get(augmentation, ())
+        frame = beta_from_features(features, radius, targets, crops(images, padding, flips) if flips else ())
+        frames.append(frame.assign(augmentation=augmentation, class_name=[class_names[c] for c in frame["class_name"]]))
+    table = pd.concat(frames, ignore_index=True)
+    return table[["class_name", "augmentation", *[c for c in table if c not in ("class_name", "augmentation")]]]

@@ -1,0 +1,160 @@
+"""The paper's covering as an experiment: n draws from N equally likely prototypes (Section 3.2; the occupancy problem).
+
+`covered_literally` draws and marks, as the paper describes it; `covered` samples the waiting times between new
+prototypes instead, at a cost that does not grow with n.  They share no code and have the same distribution.
+"""
+
+import decimal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
+
+
+def check_volume(volume: float, *, whole: bool = True) -> float:
+    """The volume N as an int (or float where it need not be whole), or ValueError."""
+    if not (np.isfinite(volume) and volume >= 1):
+        raise ValueError(f"volume must be a finite number >= 1, got {volume!r}")
+    if not whole:
+        return float(volume)
+    if volume != int(volume):
+        raise ValueError(
+            f"volume must be a whole number for the prototypes, got {volume!r}: with N not whole the covered volume can "
+            "pass N and the paper's p = E/N passes 1 (the N of the paper's betas, 10 to 10000, are whole)"
+        )
+    return int(volume)
+
+
+def check_draws(draws) -> np.ndarray:
+    """The numbers of draws n as a (k,) int64 array, or ValueError."""
+    array = np.atleast_1d(np.asarray(draws, dtype=np.float64))
+    if array.ndim != 1 or array.size == 0 or not np.all(np.isfinite(array) & (array >= 0) & (array == np.floor(array))):
+        raise ValueError(f"draws must be whole numbers >= 0 (one, or a list of them), got {draws!r}")
+    return array.astype(np.int64)
+
+
+def check_replicates(replicates: int) -> int:
+    if not (np.isfinite(replicates) and replicates >= 2 and replicates == int(replicates)):
+        raise ValueError(f"replicates must be a whole number >= 2 (a variance needs two), got {replicates!r}")
+    return int(replicates)
+
+
+def occupancy_moments(volume: int, draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exact mean, variance and excess kurtosis of the number of prototypes covered by n draws.
+
+    With U the number left uncovered, E[U (U-1) ... (U-k+1)] = N (N-1) ... (N-k+1) (1 - k/N)^n, so the mean is
+    N - N (1-1/N)^n = (1 - beta^n) / (1 - beta) and the variance N (N-1) (1-2/N)^n + N (1-1/N)^n - N^2 (1-1/N)^(2n).
+    These cancel almost wholly when N is large, so they are evaluated with 120 decimal digits and rounded once.
+
+    Returns:
+        Three (k,) float64 arrays; the kurtosis is NaN where the variance is 0.
+
+    Raises:
+        ValueError: volume not a whole number >= 1, or draws not whole numbers >= 0.
+
+    >>> mean, variance, _ = occupancy_moments(2, [1, 2])
+    >>> mean.tolist(), variance.tolist()
+    ([1.0, 1.5], [0.0, 0.25])
+    """
+    volume, draws = check_volume(volume), check_draws(draws)
+    with decimal.localcontext(prec=120):
+        rows = [_moments(decimal.Decimal(volume), int(n)) for n in draws]
+    return tuple(np.array(rows, dtype=np.float64).T)
+
+
+def _moments(volume: decimal.Decimal, draws: int) -> tuple[float, float, float]:
+    if draws == 0:
+        return 0.0, 0.0, np.nan
+    factorial, falling = [], decimal.Decimal(1)
+    for k in range(1, 5):
+        falling *= volume - (k - 1)
+        factorial.append(falling * (1 - k / volume) ** draws if falling else falling)
+    f1, f2, f3, f4 = factorial
+    variance = f2 + f1 - f1**2
+    third, fourth = f3 + 3 * f2 + f1, f4 + 6 * f3 + 7 * f2 + f1  # E[U^3], E[U^4]
+    central = fourth - 4 * f1 * third + 6 * f1**2 * (f2 + f1) - 3 * f1**4
+    if variance < decimal.Decimal("1e-60"):  # one draw, or one prototype: 0 up to the 120 digits
+        return float(volume - f1), 0.0, np.nan
+    return float(volume - f1), float(variance), float(central / variance**2 - 3)
+
+
+def covered_literally(volume: int, draws, replicates: int, seed: int = 0) -> np.ndarray:
+    """Draw a prototype, mark it, count the marked: (replicates, k) int64, a column for each number of draws.
+
+    Cost: replicates x max(draws).  Raises ValueError as `covered` does.
+    """
+    volume, draws, replicates = check_volume(volume), check_draws(draws), check_replicates(replicates)
+    counts = np.empty((replicates, len(draws)), dtype=np.int64)
+    for r in tqdm(range(replicates), desc="literal covering", leave=False, delay=2):
+        generator = np.random.default_rng([seed, r])
+        marked, done = np.zeros(volume, dtype=bool), 0
+        for column in np.argsort(draws, kind="stable"):
+            while done < draws[column]:
+                size = min(int(draws[column]) - done, 2**20)
+                marked[generator.integers(volume, size=size)] = True
+                done += size
+            counts[r, column] = np.count_nonzero(marked)
+    return counts
+
+
+def covered(volume: int, draws, replicates: int, seed: int = 0, *, chunk: int = CHUNK, workers: int = 1) -> np.ndarray:
+    """Prototypes covered after each number of draws, without drawing them one by one.
+
+    While i of N are covered a draw is new with probability 1 - i/N, so the wait for the next new one is geometric:
+    1 + floor(X / -log(i/N)) with X exponential.  The cumulative waits T_k say when the k-th was covered, and the number
+    covered at n is the number of T_k <= n.  Cost: replicates x min(N, max(draws)), whatever n is.
+
+    Args:
+        volume: N, whole.
+        draws: n, one or several, in any order.
+        replicates: R independent runs, each followed through all n (so the columns of one row belong together).
+        seed: replicate r reads the one stream of this seed from place r (N - 1) on, so neither `chunk` nor `workers`
+            changes the answer.
+        chunk: waiting times that a worker holds at once (8 bytes each, at least one replicate's).
+        workers: threads.
+
+    Returns:
+        (replicates, k) int64.
+
+    Raises:
+        ValueError: volume, draws or replicates out of range, named; volume that is not whole.
+
+    >>> covered(1, [0, 1, 5], 2).tolist()
+    [[0, 1, 1], [0, 1, 1]]
+    """
+    volume, draws, replicates = check_volume(volume), check_draws(draws), check_replicates(replicates)
+    last = int(draws.max())
+    waits = max(min(volume, last) - 1, 0)  # the first draw is always new
+    rows = max(1, min(chunk // max(waits, 1), 2**62 // (last + 2)))
+    left = np.arange(volume - 1, volume - 1 - waits, -1)  # prototypes not covered yet
+    scale = -1 / np.log1p(-left / volume)  # mean of the exponential behind each wait, (waits,)
+    counts = np.empty((replicates, len(draws)), dtype=np.int64)
+    fill = partial(_fill, counts, draws, scale, seed)
+    blocks = [slice(start, min(start + rows, replicates)) for start in range(0, replicates, rows)]
+    with ThreadPoolExecutor(workers) as pool:  # starts no thread before it is used
+        done = map(fill, blocks) if workers == 1 else pool.map(fill, blocks)
+        for _ in tqdm(done, total=len(blocks), desc=f"covering N={volume}", leave=False, delay=2):
+            pass
+    return counts
+
+
+def _fill(counts: np.ndarray, draws: np.ndarray, scale: np.ndarray, seed: int, block: slice) -> None:
+    """Simulate the replicates of one block.  All rows are searched at once: row j is moved up by j (max n + 2)."""
+    rows, waits, last = block.stop - block.start, len(scale), int(draws.max())
+    generator = np.random.Generator(np.random.PCG64(seed).advance(block.start * waits))
+    uniform = generator.random((rows, waits))
+    np.subtract(1, uniform, out=uniform)
+    exponential = np.log(uniform, out=uniform)
+    exponential *= -scale
+    times = exponential.astype(np.int64)  # rounds down; whole numbers are also summed seven times faster
+    np.cumsum(times, axis=1, out=times)
+    times += np.arange(2, waits + 2)  # the 1 of each wait, and the first draw: when prototype 2, 3, ... was covered
+    shift = np.arange(rows)[:, None] * (last + 2)
+    if rows > 1:
+        np.minimum(times, last + 1, out=times)
+        times += shift
+    found = np.searchsorted(times.ravel(), draws + shift, side="right") - np.arange(rows)[:, None] * waits
+    counts[block] = found + (draws >= 1)

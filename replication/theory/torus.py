@@ -1,0 +1,174 @@
+"""Random covering with partial overlap: sets of volume 1 dropped uniformly on a d-dimensional torus of volume N.
+
+Each point is missed by one set with probability 1 - 1/N, so n sets are expected to cover N (1 - (1-1/N)^n), the paper's
+E_n, whatever the shape and the dimension (Robbins 1944).  Shape and dimension show in the variance, also given here.
+"""
+
+import numpy as np
+from scipy import special
+from tqdm import tqdm
+
+from replication.theory.occupancy import check_draws, check_replicates, check_volume
+
+GEOMETRIES = ("cubes", "balls")
+PROBES = 256
+SQUARES_LIMIT = 1024  # squares whose union is still measured exactly: 4 n^2 cells
+
+
+def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, float]:
+    """(d, N, side of the torus), or ValueError; balls must fit: radius at most half the side."""
+    if geometry not in GEOMETRIES:
+        raise ValueError(f"geometry must be one of {', '.join(GEOMETRIES)}, got {geometry!r}")
+    if not (np.isfinite(d) and d == int(d) and 1 <= d <= 6):
+        raise ValueError(f"d must be a whole number from 1 to 6, got {d!r}")
+    volume = check_volume(volume, whole=False)
+    side = volume ** (1 / d)
+    if geometry == "balls" and ball_radius(d) > side / 2 * (1 + 1e-12):
+        raise ValueError(
+            f"volume must be at least {(2 * ball_radius(d)) ** d:.4g} for balls of volume 1 in d = {d} to fit the torus "
+            f"(radius {ball_radius(d):.4g} above half its side {side:.4g}), got {volume!r}"
+        )
+    return int(d), volume, side
+
+
+def check_probes(probes: int | None) -> int | None:
+    if probes is not None and not (np.isfinite(probes) and probes >= 1 and probes == int(probes)):
+        raise ValueError(f"probes must be None or a whole number >= 1, got {probes!r}")
+    return probes
+
+
+def ball_radius(d: int) -> float:
+    """Radius of the d-dimensional ball of volume 1."""
+    return float((special.gamma(d / 2 + 1) ** (1 / d)) / np.sqrt(np.pi))
+
+
+def default_probes(geometry: str, d: int, draws) -> int | None:
+    """None where the covered volume is measured exactly: d = 1, and few enough squares; else PROBES."""
+    exact = d == 1 or (geometry == "cubes" and d == 2 and check_draws(draws).max() <= SQUARES_LIMIT)
+    return None if exact else PROBES
+
+
+def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes="auto"):
+    """Volume covered by the first n of a row of sets, for each n in `draws`.
+
+    Args:
+        geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
+        probes: points dropped uniformly and anew in each replicate; N times the covered share of them is an unbiased
+            measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
+            (d = 1, or squares). "auto": exact where that is cheap, else 256.
+
+    Returns:
+        (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.
+
+    Raises:
+        ValueError: an argument out of range, named; a ball that does not fit the torus; exact where there is no way.
+    """
+    d, volume, side = check_geometry(geometry, d, volume)
+    draws, replicates = check_draws(draws), check_replicates(replicates)
+    probes = default_probes(geometry, d, draws) if probes == "auto" else check_probes(probes)
+    if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
+        raise ValueError(f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares")
+    result = np.empty((replicates, len(draws)))
+    for r in tqdm(range(replicates), desc=f"{geometry} d={d} N={volume:g}", leave=False, delay=2):
+        generator = np.random.default_rng([seed, r])
+        centres = generator.random((draws.max(), d)) * side
+        if probes is not None:
+            first = first_cover(generator.random((probes, d)) * side, centres, geometry, side)
+            result[r] = (first[:, None] < draws).mean(0) * volume
+        else:
+            measure = union_of_intervals if d == 1 else union_of_squares
+            result[r] = [measure(centres[:n], side) for n in draws]
+    return result
+
+
+def union_of_intervals(centres: np.ndarray, side: float) -> float:
+    """Length covered by unit intervals on a circle: each gap to the next centre counts up to 1.  centres (n, 1)."""
+    if len(centres) == 0:
+        return 0.0
+    x = np.sort(centres[:, 0])
+    return float(np.minimum(np.diff(x, append=x[0] + side), 1).sum())
+
+
+def union_of_squares(centres: np.ndarray, side: float) -> float:
+    """Area covered by unit squares on a torus: the plane is cut at every edge, and each cell counted once.  (n, 2)."""
+    low = (centres - 0.5) % side
+    high = (low + 1) % side
+    widths, spans = [], []
+    for axis in range(2):
+        cuts = np.unique(np.concatenate([[0.0], low[:, axis], high[:, axis]]))
+        start, stop = np.searchsorted(cuts, low[:, axis]), np.searchsorted(cuts, high[:, axis])
+        wraps = high[:, axis] <= low[:, axis]
+        zero = np.zeros_like(stop)
+        spans.append([(start, np.where(wraps, len(cuts), stop)), (zero, np.where(wraps, stop, 0))])
+        widths.append(np.diff(cuts, append=side))
+    corners = np.zeros((len(widths[0]) + 1, len(widths[1]) + 1), dtype=np.int32)
+    for x0, x1 in spans[0]:
+        for y0, y1 in spans[1]:
+            for sign, x, y in ((1, x0, y0), (-1, x1, y0), (-1, x0, y1), (1, x1, y1)):
+                np.add.at(corners, (x, y), sign)
+    squares_over_cell = corners.cumsum(0).cumsum(1)[:-1, :-1]
+    return float(widths[0] @ (squares_over_cell > 0) @ widths[1])
+
+
+def first_cover(probes: np.ndarray, centres: np.ndarray, geometry: str, side: float | None) -> np.ndarray:
+    """For each probe the index of the first set that covers it; len(centres) if none does.
+
+    probes (m, d), centres (n, d); side: of the torus, or None for flat space.  Probes leave as they are covered.
+    """
+    first = np.full(len(probes), len(centres))
+    open_probes = np.arange(len(probes))
+    start, size = 0, 64
+    while start < len(centres) and len(open_probes):
+        apart = np.abs(probes[open_probes, None, :] - centres[None, start : start + size, :])  # (m', size, d)
+        if side is not None:
+            apart = np.minimum(apart, side - apart)
+        if geometry == "cubes":
+            hit = (apart <= 0.5).all(-1)
+        else:
+            hit = np.einsum("mnd,mnd->mn", apart, apart) <= ball_radius(apart.shape[-1]) ** 2
+        found = hit.any(1)
+        first[open_probes[found]] = start + hit[found].argmax(1)
+        open_probes = open_probes[~found]
+        start += size
+        size = min(2 * size, max(64, 2**16 // max(len(open_probes), 1)))
+    return first
+
+
+def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = None) -> np.ndarray:
+    """Standard deviation of the covered volume, or of its measure by `probes` points; NaN where the sets are too wide.
+
+    Two points at a distance h are both missed by one set with probability 1 - (2 - o(h)) / N, o(h) the volume that two
+    sets so far apart share.  So Var = N int [(1 - (2 - o)/N)^n - (1-1/N)^(2n)] dh over the torus.  For cubes o is a
+    product of d uniform numbers, exp(-Gamma(d)); for balls it depends on |h| alone; both leave an integral over [0, 1].
+    It holds while a set cannot meet another from two sides: cubes of side 1 <= side/2, balls of radius <= side/4.
+    """
+    d, volume, side = check_geometry(geometry, d, volume)
+    draws, probes = check_draws(draws), check_probes(probes)
+    reach = 1.0 if geometry == "cubes" else 2 * ball_radius(d)  # sets further apart than this share nothing
+    if 2 * reach > side * (1 + 1e-12):
+        return np.full(len(draws), np.nan)
+    shared, weight = _overlaps(geometry, d)  # (q,) quadrature nodes: o, and the volume of the h that have it
+    n = draws[:, None].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_missed = n * np.log1p(-1 / volume)  # N > 1, as reach fits twice
+        log_ratio = np.log((1 - (2 - shared) / volume) / (1 - 1 / volume) ** 2)
+        near = (np.expm1(n * log_ratio) * weight).sum(1)
+        far = (volume - (2 * reach) ** d if geometry == "cubes" else volume - 2**d) * np.expm1(
+            draws * np.log1p(-1 / (volume - 1) ** 2)
+        )
+    variance = np.where(draws > 0, volume * np.exp(2 * log_missed[:, 0]) * (near + far), 0.0)
+    variance = np.where(draws == 1, 0.0, np.maximum(variance, 0))
+    if probes is not None:
+        mean = -volume * np.expm1(log_missed[:, 0])
+        variance = variance * (1 - 1 / probes) + mean * (volume - mean) / probes
+    return np.sqrt(variance)
+
+
+def _overlaps(geometry: str, d: int, nodes: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes over the separations h at which two sets meet: shared volume o(h), and weight."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    x, w = (x + 1) / 2, w / 2
+    if geometry == "cubes":  # 2^d times the density of a product of d uniforms, in the quantile of Gamma(d)
+        return np.exp(-special.gammaincinv(d, x)), 2.0**d * w
+    distance_share = x  # |h| / (2 r); a shell has volume d h^(d-1) V_d dh, in all (2 r)^d V_d = 2^d
+    return special.betainc((d + 1) / 2, 0.5, 1 - x**2), 2.0**d * d * distance_share ** (d - 1) * w

@@ -1,0 +1,225 @@
+"""The inverse problem: which N, and so which beta, do the samples of a class speak for?
+
+From the distinct prototypes among n draws, or from the pairs of samples that coincide (near-duplicates in a feature
+space): N, beta = (N - 1) / N, and intervals for both.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special, stats
+
+from replication.theory.effective_number import beta_from_volume, effective_number
+from replication.theory.occupancy import check_draws
+
+EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
+EXACT_REPEATS = 200
+LARGEST_VOLUME = 1e18
+
+
+class VolumeEstimate(NamedTuple):
+    """N with its interval, and the beta they stand for; infinite (beta 1) where nothing repeats."""
+
+    volume: float
+    low: float
+    high: float
+
+    @property
+    def beta(self) -> tuple[float, float, float]:
+        """beta, and its interval: (N - 1) / N of `volume`, `low`, `high`."""
+        return tuple(float(beta_from_volume(v)) for v in self)
+
+
+def volume_from_covered(covered: float, draws: int) -> float:
+    """The N whose E_n(N) is `covered`: infinite at n, 1 at 1 or below.  Solves (1 - beta^n) / (1 - beta) = covered."""
+    if covered >= draws * (1 - 1e-15):
+        return np.inf
+    if covered <= 1:
+        return 1.0
+    gap = lambda log_n: effective_number(draws, beta_from_volume(np.exp(log_n))) - covered  # noqa: E731
+    if gap(np.log(LARGEST_VOLUME)) <= 0:
+        return np.inf
+    return float(np.exp(optimize.brentq(gap, 0.0, np.log(LARGEST_VOLUME), xtol=1e-12)))
+
+
+def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEstimate:
+    """Maximum-likelihood N of the occupancy model, `distinct` of N equally likely prototypes seen in `draws` draws.
+
+    The likelihood is N! / (N - k)! / N^n, and k alone is sufficient.  The interval is exact (it holds the N under which
+    neither "as few" nor "as many" distinct has probability below (1 - level)/2; coverage at least `level`) up to
+    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats N is infinite and
+    the lower limit is the N at which no repeat has probability (1 - level)/2, exact at every size.
+
+    Raises:
+        ValueError: distinct or draws not whole, distinct outside 1 .. draws, level outside (0, 1).
+
+    >>> estimate_volume(10, 10).volume
+    inf
+    """
+    draws, distinct = int(check_draws(draws)[0]), int(check_draws(distinct)[0])
+    if not 1 <= distinct <= draws:
+        raise ValueError(f"distinct must be from 1 to draws = {draws}, got {distinct}")
+    tail = _check_level(level)
+    repeats = draws - distinct
+    volume = _most_likely(distinct, draws)
+    if repeats == 0:
+        low = 1.0 if draws == 1 else _root(lambda v: _log_likelihood(v, distinct, draws) - np.log(tail), distinct)
+        return VolumeEstimate(np.inf, low, np.inf)
+    if draws <= EXACT_DRAWS and repeats <= EXACT_REPEATS:
+        few = lambda v: _repeats_at_most(v, repeats, draws) - tail  # noqa: E731 — as few repeats; grows with N
+        many = lambda v: tail - (1 - _repeats_at_most(v, repeats - 1, draws))  # noqa: E731 — as many; grows with N
+        return VolumeEstimate(volume, _root(few, distinct), _root(many, distinct))
+    drop = stats.chi2.isf(2 * tail, 1) / 2
+    excess = lambda v: _log_likelihood(volume, distinct, draws) - _log_likelihood(v, distinct, draws) - drop  # noqa: E731
+    low = _root(lambda v: -excess(v), distinct, top=volume)
+    return VolumeEstimate(volume, low, _root(excess, volume))
+
+
+def _check_level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level!r}")
+    return (1 - level) / 2
+
+
+def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
+    """log of N! / (N - k)! / N^n; summed as log(1 - i/N) while N is large, where the gammas would cancel."""
+    if volume > 1e3 * distinct and distinct <= 10**6:
+        return float(np.log1p(-np.arange(distinct) / volume).sum() - (draws - distinct) * np.log(volume))
+    return float(special.gammaln(volume + 1) - special.gammaln(volume - distinct + 1) - draws * np.log(volume))
+
+
+def _most_likely(distinct: int, draws: int) -> float:
+    """Where N times the derivative of minus the log likelihood, n - sum over i < k of N / (N - i), is 0; N real, >= k."""
+    if distinct == draws:
+        return np.inf
+    if distinct <= 10**6:
+        i = np.arange(distinct, dtype=float)
+        return _root(lambda v: draws - distinct - (i / (v - i)).sum(), distinct)
+    return _root(lambda v: draws - v * (special.digamma(v + 1) - special.digamma(v - distinct + 1)), distinct)
+
+
+def _root(rising, lowest: float, top: float | None = None) -> float:
+    """Where a function of N that rises from below 0 passes 0, from `lowest` on (`lowest` itself if it is 0 or above)."""
+    if rising(lowest) >= 0:
+        return float(lowest)
+    high = top or 2.0 * lowest
+    while top is None and rising(high) < 0:
+        high *= 4
+        if high > LARGEST_VOLUME:
+            return np.inf
+    return float(optimize.brentq(rising, lowest, high, rtol=1e-7))
+
+
+def _repeats_at_most(volume: float, repeats: int, draws: int) -> float:
+    """P(at most `repeats` of `draws` draws meet a prototype already seen | N): the chain itself, states 0 .. repeats."""
+    state = np.zeros(repeats + 1)
+    state[0] = 1.0
+    seen = -np.arange(repeats + 1.0)  # i - repeats so far, for the i-th draw
+    for i in range(1, draws):
+        again = state * np.clip((i + seen) / volume, 0, 1)
+        state -= again
+        state[1:] += again[:-1]
+    return float(state.sum())
+
+
+def estimate_volume_from_collisions(pairs: float, collisions: float, level: float = 0.95) -> VolumeEstimate:
+    """N = pairs / collisions: two samples of a class coincide with probability 1/N.
+
+    The interval is Clopper and Pearson's.  Pairs that share a sample are uncorrelated under the covering model, so the
+    number of collisions has the binomial mean and variance; for real images see `beta_from_features`.
+
+    Raises:
+        ValueError: pairs below 1, collisions outside 0 .. pairs, level outside (0, 1), NaN.
+
+    >>> estimate_volume_from_collisions(4950, 50).volume
+    99.0
+    """
+    if not (np.isfinite(pairs) and pairs >= 1):
+        raise ValueError(f"pairs must be a finite number >= 1, got {pairs!r}")
+    if not 0 <= collisions <= pairs:
+        raise ValueError(f"collisions must be from 0 to pairs = {pairs}, got {collisions!r}")
+    tail = _check_level(level)
+    high_p = 1.0 if collisions == pairs else stats.beta.isf(tail, collisions + 1, pairs - collisions)
+    low_p = 0.0 if collisions == 0 else stats.beta.ppf(tail, collisions, pairs - collisions + 1)
+    share = collisions / pairs
+    return VolumeEstimate(*(1 / p if p > 0 else np.inf for p in (share, high_p, low_p)))
+
+
+def beta_from_features(
+    features: np.ndarray, radius: float, targets=None, variants: Iterable[np.ndarray] = (), level: float = 0.95
+) -> pd.DataFrame:
+    """Near-duplicates within each class, and the N and beta that they imply.
+
+    Args:
+        features: (n, D), one row a sample.
+        radius: two samples of a class within this distance of each other count as one place of the data space.  It is
+            the unit in which N is measured: nothing in the data says which is right, and N moves with it.
+        targets: (n,) classes; None is one class.
+        variants: augmented copies of the samples, each (n, D); a pair coincides if a copy of either (or itself) lies
+            within the radius of the other.  More copies can only add coincidences.
+
+    Returns:
+        One row a class: class_name, radius, draws, pairs, collisions, N, N_low, N_high, beta, beta_low, beta_high.
+        Real samples cluster, which makes the number of collisions more variable than binomial; pairs and collisions are
+        divided by that excess (from the spread of the collisions of each sample) before the interval is taken.
+
+    Raises:
+        ValueError: features not (n, D) finite, radius negative or NaN, targets or a variant of another length, a class
+            with a single sample.
+
+    >>> beta_from_features(np.array([[0.0], [0.1], [5.0]]), radius=0.5).N.tolist()
+    [3.0]
+    """
+    features = _check_features("features", features, None)
+    targets = np.zeros(len(features), dtype=int) if targets is None else np.asarray(targets)
+    if targets.shape != (len(features),):
+        raise ValueError(f"targets must have shape ({len(features)},), got {targets.shape}")
+    if not (np.isfinite(radius) and radius >= 0):
+        raise ValueError(f"radius must be a finite number >= 0, got {radius!r}")
+    members = {name: np.flatnonzero(targets == name) for name in np.unique(targets)}
+    alone = [name for name, index in members.items() if len(index) < 2]
+    if alone:
+        raise ValueError(f"targets must hold at least two samples of each class, got one of {alone}")
+    close = {name: _within(features[index], features[index], radius) for name, index in members.items()}
+    for variant in variants:
+        variant = _check_features("variants", variant, features.shape)
+        for name, index in members.items():
+            close[name] = close[name] + _within(features[index], variant[index], radius)
+    return pd.DataFrame([_row(name, radius, close[name], level) for name in members])
+
+
+def _check_features(name: str, features: np.ndarray, shape: tuple | None) -> np.ndarray:
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2 or not np.isfinite(features).all() or (shape and features.shape != shape):
+        raise ValueError(f"{name} must be finite and of shape {shape or '(n, D)'}, got {features.shape}")
+    return features
+
+
+def _within(samples: np.ndarray, queries: np.ndarray, radius: float):
+    """(n, n) sparse: 1 where a query lies within the radius of a sample.  Whole-number features: exact, so repeatable."""
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(radius=radius, algorithm="brute").fit(samples).radius_neighbors_graph(queries)
+
+
+def _row(name, radius: float, close, level: float) -> dict:
+    draws = close.shape[0]
+    close = ((close + close.T) > 0).tolil()
+    close.setdiag(False)
+    degree = np.asarray(close.sum(1), dtype=float).ravel()
+    pairs, collisions = draws * (draws - 1) / 2, degree.sum() / 2
+    excess = 1.0
+    if collisions:
+        # variance of a U-statistic: pairs that share a sample are correlated as far as degrees differ beyond chance
+        shared = (degree * (degree - 1)).sum() - degree.mean() ** 2 * (draws - 2) / (draws - 1) * draws
+        excess = max(1.0, 1.0 + shared / collisions)
+    point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f, level) for f in (1.0, excess))
+    estimate = VolumeEstimate(point.volume, limits.low, limits.high)
+    beta, beta_low, beta_high = estimate.beta
+    return {
+        "class_name": name, "radius": radius, "draws": draws, "pairs": int(pairs), "collisions": int(collisions),
+        "N": estimate.volume, "N_low": estimate.low, "N_high": estimate.high,
+        "beta": beta, "beta_low": beta_low, "beta_high": beta_high,
+    }  # fmt: skip
