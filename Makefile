@@ -1,0 +1,28 @@
+# The targets a newcomer needs: reproduce and test.  Both make .venv first if it is not there.
+PYTHON ?= python3
+RUN := .venv/bin/python
+
+.PHONY: help reproduce test test-all report benchmark benchmark-training clean
+help:  ## what can be made here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
+
+.venv/installed: pyproject.toml
+	@echo "installing into .venv (torch is large: a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+reproduce: .venv/installed  ## run notebooks 01 to 09 in the smoke profile, say where figures and tables are
+	@$(RUN) -m replication reproduce --profile smoke
+
+test: .venv/installed  ## the whole test suite, notebooks included
+	@$(RUN) -m pytest -m "not slow"
+
+test-all: .venv/installed  ## the same, with the tests that take minutes
+	@$(RUN) -m pytest
+
+report: .venv/installed  ## rebuild tables, figures and results/README.md from the records
+	@$(RUN) -m replication report
+
+clean:  ## remove the virtual environment and the smoke profile's output
+	rm -rf .venv results/smoke
