@@ -42,7 +42,7 @@ def rerun_sd() -> tuple[float, int]:
     return pooled_sd(group["error"] for _, group in both.groupby(["label", "beta"]))
 
 
-def published_luck() -> pd.DataFrame:
+def published_luck(maps: pd.DataFrame | None = None) -> pd.DataFrame:
     """How much the best of 20 gains by luck in each column of the heat maps, from their printed numbers alone.
 
     Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);
@@ -51,9 +51,10 @@ def published_luck() -> pd.DataFrame:
     the best of 20 less luck of the best of 5 plain, to be taken off the gain; `fixed_gain` = mean over the losses at
     the one beta fixed beforehand (no choice at all); all in points.
     """
-    fixed = difference_by_imbalance().set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
+    maps = paper.heat_maps() if maps is None else maps
+    fixed = difference_by_imbalance(maps).set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
     rows = []
-    for (dataset, factor), column in paper.heat_maps().groupby(["dataset", "imbalance_factor"], sort=False):
+    for (dataset, factor), column in maps.groupby(["dataset", "imbalance_factor"], sort=False):
         table = paper.balanced(column).pivot(index="label", columns="beta", values="error").to_numpy()
         plain = paper.plain(column)["error"].to_numpy()
         sd, _ = additive_residual_sd(table)

@@ -79,7 +79,10 @@ def number(value: float, digits: int = 2) -> str:
 
 def signed(value: float, digits: int = 2) -> str:
     """Fixed decimals with the sign; NaN says "not measured"."""
-    return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURED
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]  # no sign on what rounds to zero
 
 
 def spread(row, sign: bool = False) -> str:

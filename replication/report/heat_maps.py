@@ -1,0 +1,72 @@
+"""Figures 8, 9 and 10: error for each loss, beta and imbalance factor, the difference to the plain loss in each cell."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from replication.report import paper
+from replication.report.tables import heat_map_cells
+from replication.training.experiment import BETAS, IMBALANCE_FACTORS
+
+LIMIT = 6.0  # points of difference at which the colour scale ends
+ROWS = [(label, beta) for label in paper.LABELS for beta in BETAS]
+
+
+def _grid(cells, column: str, factors) -> np.ndarray:
+    values = cells.set_index(["label", "beta", "imbalance_factor"])[column]
+    return np.array([[values.get((*row, f), math.nan) for f in factors] for row in ROWS], dtype=float)  # (25, factors)
+
+
+def _draw(axis, errors: np.ndarray, differences: np.ndarray, counts: np.ndarray | None, factors, title: str):
+    plain = np.array([beta == 0 for _, beta in ROWS])
+    colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, differences)
+    image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+    axis.set_facecolor("#E4E4E4")
+    for i, j in np.ndindex(errors.shape):
+        if not math.isfinite(errors[i, j]):
+            axis.text(j, i, "not measured", ha="center", va="center", fontsize=6, color="#808080")
+            continue
+        text = f"{errors[i, j]:.2f}"
+        if math.isfinite(differences[i, j]):
+            text += f"  ({differences[i, j]:+.2f})"
+        if counts is not None:
+            text += f"  n={counts[i, j]:.0f}"
+        dark = abs(differences[i, j]) > 0.7 * LIMIT  # False for NaN
+        axis.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+    axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
+    axis.set_xlabel("imbalance factor")
+    axis.set_title(title)
+    axis.grid(False)
+    axis.tick_params(length=0)
+    for edge in range(len(BETAS), len(ROWS), len(BETAS)):
+        axis.axhline(edge - 0.5, color="black", linewidth=0.8)
+    return image
+
+
+def heat_map_figure(records, dataset: str, profile: str | None = None) -> Figure | None:
+    """The published heat map and, beside it, that of the records; None where neither knows the data set.
+
+    Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error (percent), the
+    difference in brackets, and for ours the number of seeds.  `records` may be None: the published map alone.
+    """
+    measured = records is not None and bool((records["dataset"] == dataset).any())
+    printed = dataset in paper.HEAT_MAPS
+    if not (measured or printed):
+        return None
+    figure = Figure(figsize=(6.2 * (measured + printed), 7.6))
+    axes = figure.subplots(1, measured + printed, squeeze=False, sharey=True)[0]
+    if printed:
+        cells = paper.heat_map(dataset)
+        against = paper.difference_to_plain(cells)
+        grids = _grid(cells, "error", IMBALANCE_FACTORS), _grid(against, "difference", IMBALANCE_FACTORS)
+        title = f"paper, Figure {paper.FIGURES[dataset]}: {paper.TITLES[dataset]}"
+        image = _draw(axes[0], *grids, None, IMBALANCE_FACTORS, title)
+    if measured:
+        cells = heat_map_cells(records, dataset)
+        factors = [f for f in sorted(set(cells["imbalance_factor"]), reverse=True) if f > 1]
+        grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n")]
+        image = _draw(axes[-1], *grids, factors, f"measured, profile {profile}: {paper.TITLES[dataset]}")
+    axes[0].set_yticks(range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8)
+    figure.colorbar(image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30, extend="both")
+    return figure

@@ -1,0 +1,133 @@
+"""Rules that the paper's own printed numbers decide.
+
+A statement about every cell ("always", "each", "consistent") stands or falls literally with the printed cells; a
+tendency ("in most cases", "in general", "grows") needs an exact test at the 5 % level.
+"""
+
+import math
+
+import pandas as pd
+
+from replication.report import paper
+from replication.report.measured import fixed_beta
+from replication.report.selection import improvements, published_luck, rerun_sd
+from replication.report.statistics import trend_test
+from replication.report.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LEVEL,
+    REPLICATED,
+    Evidence,
+    Finding,
+    by_signs,
+    judged,
+    nothing,
+    together,
+)
+
+FIGURE5 = ("softmax", "sigmoid", "focal 0.5")
+CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
+
+
+def differences(evidence: Evidence, dataset: str) -> pd.DataFrame:
+    """Class-balanced minus plain, a row a cell of the data set's printed heat map."""
+    maps = evidence.heat_maps
+    return paper.difference_to_plain(maps[maps["dataset"] == dataset])
+
+
+def r1_published(evidence: Evidence) -> Finding:
+    luck = published_luck(evidence.heat_maps[evidence.heat_maps["dataset"].isin(["cifar10", "cifar100"])])
+    left = luck["gain"] - luck["fair_luck"]
+    fixed = (luck["fixed_gain"] > 0).sum()
+    words = (
+        f"best of 20 below the best of 5 plain in {(luck['gain'] > 0).sum()} of {len(luck)} columns; after the luck of the larger "
+        f"choice is taken off, in {(left > 0).sum()} (by {left.min():+.2f} to {left.max():+.2f} points); at the beta fixed "
+        f"beforehand the mean improves in {fixed}"
+    )
+    verdict = REPLICATED if (left > 0).all() else CONTRADICTED if (left > 0).sum() * 2 <= len(left) else INCONCLUSIVE
+    return Finding(verdict, words)
+
+
+def r2_published(evidence: Evidence) -> Finding:
+    wide = evidence.heat_maps.pivot_table(index=["dataset", "beta", "imbalance_factor"], columns="label", values="error")
+    d = wide.drop(columns="softmax").mean(axis=1) - wide["softmax"]
+    return by_signs(d, "settings where sigmoid and focal, averaged, are below softmax")
+
+
+def r3_published(evidence: Evidence) -> Finding:
+    best = paper.lowest(evidence.heat_maps[evidence.heat_maps["dataset"] == "cifar10"])
+    at = (best["beta"] == 0.9999).sum()
+    return judged(at == len(best), f"the lowest class-balanced error is at 0.9999 at {at} of {len(best)} imbalance factors")
+
+
+def r4_published(evidence: Evidence) -> Finding:
+    d = differences(evidence, "cifar10").query("imbalance_factor == 50 and label in @FIGURE5")
+    worse = d[d["difference"] >= 0]
+    steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
+    up = int((steps.to_numpy() >= 0).sum())
+    named = "; ".join(f"{r.label} at {r.beta:g}: {r.plain:.2f} -> {r.error:.2f}" for r in worse.itertuples())
+    words = f"{len(d) - len(worse)} of {len(d)} improve, {up} steps to a larger beta do not lower the error"
+    if named:
+        words += f"; against it {named}, where reruns of one cell differ by {rerun_sd()[0]:.2f} (sd)"
+    return judged(not len(worse) and not up, words)
+
+
+def r5_published(evidence: Evidence) -> Finding:
+    d = differences(evidence, "cifar100").query("imbalance_factor == 50 and label in @FIGURE5")
+    middle, large = d.query("beta in (0.99, 0.999)"), d.query("beta == 0.9999")
+    against = middle[middle["difference"] >= 0]
+    named = "; ".join(f"{r.label} at {r.beta:g}: {r.plain:.2f} -> {r.error:.2f}" for r in against.itertuples())
+    words = f"at 0.99 and 0.999 {len(middle) - len(against)} of {len(middle)} improve, at 0.9999 {(large['difference'] > 0).sum()} "
+    words += f"of {len(large)} are worse" + (f"; against it {named}" if named else "")
+    return judged(not len(against) and bool((large["difference"] > 0).all()), words)
+
+
+def r6_published(evidence: Evidence) -> Finding:
+    parts = {}
+    for dataset, sign in (("cifar10", 1), ("cifar20", -1), ("cifar100", -1)):
+        d = differences(evidence, dataset).pivot(index=["label", "imbalance_factor"], columns="beta", values="error")
+        word = "cells lower at 0.9999 than at 0.9" if sign > 0 else "cells lower at 0.9 than at 0.9999"
+        parts[paper.TITLES[dataset]] = by_signs(sign * (d[0.9999] - d[0.9]), word)
+    counts = improvements(evidence.heat_maps).groupby("dataset", sort=False)["improved"].apply(lambda s: "/".join(map(str, s)))
+    whole = together(parts)
+    tally = ", ".join(f"{paper.TITLES[k]} {v}" for k, v in counts.items())
+    return Finding(whole.verdict, f"{whole.words}; cells that improve at 0.9/0.99/0.999/0.9999: {tally}")
+
+
+def r7_published(evidence: Evidence) -> Finding:
+    parts = {}
+    for dataset in ("cifar10", "cifar100"):
+        beta = fixed_beta(dataset)
+        gain = -differences(evidence, dataset).query("beta == @beta").pivot(
+            index="label", columns="imbalance_factor", values="difference").sort_index(axis=1)  # fmt: skip
+        tau, p = trend_test(gain)
+        verdict = INCONCLUSIVE if p >= LEVEL else REPLICATED if tau > 0 else CONTRADICTED
+        words = f"mean Kendall tau of gain and imbalance at beta {beta:g} {tau:+.2f}, exact p = {p:.2g}"
+        parts[paper.TITLES[dataset]] = Finding(verdict, words)
+    return together(parts)
+
+
+def _large(evidence: Evidence) -> pd.DataFrame:
+    table = evidence.table3.query("input == 224")
+    return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
+
+
+def s1_published(evidence: Evidence) -> Finding:
+    table = _large(evidence)
+    errors = [c for c in table if c.endswith(("top1", "top5"))]
+    d = table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]
+    better = int((d < 0).to_numpy().sum())
+    least, most = -d.to_numpy().max(), -d.to_numpy().min()
+    return judged(better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or -5), by {least:.2f} to {most:.2f} points")
+
+
+def s2_published(evidence: Evidence) -> Finding:
+    table, shares = _large(evidence), {}
+    for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
+        shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
+        gap = shallow - table.loc[(deeper, False), column]
+        shares[column.split("_")[0]] = float((shallow - balanced) / gap) if gap else math.nan
+    words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+    if not all(math.isfinite(s) for s in shares.values()):
+        return nothing("gap between the networks")
+    return judged(min(shares.values()) >= CLOSED, f"share of the gap to the deeper network that the loss closes, top-1: {words}")

@@ -1,0 +1,200 @@
+"""Rules for the claims that theory decides: exact arithmetic (L1-L4, R8, T1-T3) and the simulated covering (T1-T6)."""
+
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from replication.data.long_tail import long_tailed_counts
+from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, REPLICATED, Evidence, Finding, by_signs, judged, nothing
+from replication.theory.covering import check
+from replication.training.experiment import BETAS, IMBALANCE_FACTORS
+
+FEWEST_ROWS = 20  # of a simulation that is to decide anything
+EXACT = 1e-12
+SAME_SCALE = 2.0
+NEAR, ALIKE = 0.75, 1.05
+
+
+def occupancy_mean(volume: int, n: int) -> Fraction:
+    """Expected number of distinct prototypes after n draws from `volume`, by exact recursion over the distribution."""
+    chance = {0: Fraction(1)}
+    for _ in range(n):
+        step: dict[int, Fraction] = {}
+        for covered, p in chance.items():
+            hit = Fraction(covered, volume)
+            step[covered] = step.get(covered, Fraction(0)) + p * hit
+            step[covered + 1] = step.get(covered + 1, Fraction(0)) + p * (1 - hit)
+        chance = step
+    return sum((covered * p for covered, p in chance.items()), Fraction(0))
+
+
+def t1_exact(evidence: Evidence) -> Finding:
+    cases = [(volume, n) for volume in range(1, 7) for n in range(1, 13)]
+    formula = [float(evidence.effective_number(n, (volume - 1) / volume)) for volume, n in cases]
+    exact = np.array([float(occupancy_mean(volume, n)) for volume, n in cases])
+    worst = float(np.max(np.abs(np.array(formula) / exact - 1)))
+    return judged(worst < EXACT, f"N = 1 to 6, n = 1 to 12 by exact fractions: largest relative difference {worst:.1e}")
+
+
+def _rows(evidence: Evidence, prototypes: bool) -> pd.DataFrame:
+    if evidence.verify is None:
+        return pd.DataFrame()
+    return evidence.verify[(evidence.verify["geometry"] == "prototypes") == prototypes]
+
+
+def _checked(rows: pd.DataFrame, about: str) -> Finding:
+    if not len(rows):
+        return nothing("simulation of the covering")
+    result = check(rows)
+    words = f"{about}: largest |z| {result.largest_z:.2f} of {len(rows)} rows, bound {result.bound:.2f}"
+    if len(rows) < FEWEST_ROWS and result.passed:
+        return Finding(INCONCLUSIVE, f"{words}; too few rows to decide")
+    return judged(result.passed, words)
+
+
+def t1_simulation(evidence: Evidence) -> Finding:
+    return _checked(_rows(evidence, prototypes=True), "without partial overlap")
+
+
+def t2_exact(evidence: Evidence) -> Finding:
+    n, worst = np.arange(1, 201), 0.0
+    for beta in (0.5, 0.9, 0.99, 0.999):
+        steps = np.diff(np.concatenate([[0.0], [evidence.effective_number(k, beta) for k in n]]))
+        total = float(evidence.effective_number(1e9, beta))
+        worst = max(worst, float(np.max(np.abs(steps - beta ** (n - 1.0)))), abs(total * (1 - beta) - 1))
+    return judged(worst < 1e-10, f"increments against beta^(j-1) and total against 1/(1-beta): largest difference {worst:.1e}")
+
+
+def t2_simulation(evidence: Evidence) -> Finding:
+    rows = _rows(evidence, prototypes=True)
+    late = rows[rows["n"] >= 5 * rows["N"]] if len(rows) else rows
+    return _checked(late, "n >= 5 N, where the volume is nearly all covered")
+
+
+def t3_exact(evidence: Evidence) -> Finding:
+    one = [float(evidence.effective_number(n, 0.0)) for n in (1, 2, 10, 10**6)]
+    many = [float(evidence.effective_number(n, 1 - 1e-12)) / n - 1 for n in (1, 10, 1000, 10**5)]
+    worst = max(abs(v) for v in many)
+    holds = all(v == 1 for v in one) and worst <= 1e-7
+    return judged(holds, f"beta 0: E_n = {max(one):g} for every n; N = 1e12: E_n / n - 1 at most {worst:.1e} up to n = 1e5")
+
+
+def t3_simulation(evidence: Evidence) -> Finding:
+    rows = _rows(evidence, prototypes=True)
+    if not len(rows):
+        return nothing("simulation of the covering")
+    one, large = rows[rows["N"] == 1], rows[(rows["N"] >= 1e4) & (rows["n"] <= rows["N"] / 100)]
+    if not len(one) or not len(large):
+        return nothing("rows with N = 1 and with N >= 1e4, n <= N / 100")
+    gap = float((large["mean"] / large["n"] - 1).abs().max())
+    holds = bool((one["mean"] == 1).all()) and gap <= 0.01
+    return judged(holds, f"N = 1: every mean is {one['mean'].max():g}; N >= 1e4, n <= N / 100: mean within {100 * gap:.2f} % of n")
+
+
+def t4_simulation(evidence: Evidence) -> Finding:
+    rows = _rows(evidence, prototypes=False)
+    if not len(rows):
+        return nothing("simulation with partial overlap")
+    shapes = rows[["geometry", "d"]].drop_duplicates()
+    result = check(rows)
+    middle = rows[(rows["n"] >= rows["N"] / 2) & (rows["n"] <= 2 * rows["N"])]
+    spread = middle.groupby(["geometry", "d"])["exact_sd"].mean()
+    words = (
+        f"on the torus, {len(shapes)} shapes and dimensions: the mean is E_n in all (largest |z| {result.largest_z:.2f}, bound "
+        f"{result.bound:.2f}); the standard deviation is not alike, {spread.min():.2f} to {spread.max():.2f} near n = N"
+    )
+    if len(rows) < FEWEST_ROWS or len(shapes) < 3:
+        return Finding(INCONCLUSIVE, f"too few rows or shapes; {words}")
+    if not result.passed:
+        return Finding(REPLICATED, f"the mean departs from E_n: largest |z| {result.largest_z:.2f}, bound {result.bound:.2f}")
+    return Finding(CONTRADICTED, words)
+
+
+def t5_near_duplicates(evidence: Evidence) -> Finding:
+    frame = evidence.near_duplicates
+    if frame is None or frame["augmentation"].nunique() < 2:
+        return nothing("near-duplicate counts with and without augmentation")
+    keys = ["dataset", "class_name", "radius"]
+    without = frame["augmentation"].astype(str).str.lower().isin(["none", "no", "false", "plain"])
+    both = frame[without].set_index(keys)[["N", "N_low"]].join(frame[~without].set_index(keys)[["N_high"]].rename(
+        columns={"N_high": "N_high_with"}).join(frame[~without].set_index(keys)["N"].rename("N_with")), how="inner")  # fmt: skip
+    both = both[np.isfinite(both["N_with"])]
+    if not len(both):
+        return nothing("class with a finite estimate under augmentation")
+    apart, rise = int((both["N_high_with"] < both["N_low"]).sum()), int((both["N_with"] > both["N"]).sum())
+    words = (
+        f"N falls beyond both intervals in {apart} of {len(both)} classes and radii, rises in {rise}; augmented copies can only "
+        "add coincidences in this estimate, so only the size of the fall is evidence"
+    )
+    if 2 * rise > len(both):
+        return Finding(CONTRADICTED, words)
+    return judged(2 * apart > len(both) and len(both) >= 5, words, INCONCLUSIVE)
+
+
+def t6_near_duplicates(evidence: Evidence) -> Finding:
+    frame = evidence.near_duplicates
+    if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
+        return nothing("near-duplicate counts of CIFAR-10 and CIFAR-100")
+    typical = frame.groupby(["augmentation", "radius", "dataset"])["N"].median().unstack().dropna(subset=["cifar10", "cifar100"])
+    return by_signs(np.log(typical["cifar100"] / typical["cifar10"]), "radii with a smaller median N a class on CIFAR-100")
+
+
+def l1_exact(evidence: Evidence) -> Finding:
+    counts = np.array(long_tailed_counts(5000, 10, 100))
+    weights = evidence.class_balanced_weights
+    none = np.abs(weights(counts, 0.0) - 1).max()
+    inverse = (1 / counts) * len(counts) / (1 / counts).sum()
+    gap = np.abs(weights(counts, 1 - 1e-12) / inverse - 1).max()
+    grid = [1 - 10.0**-k for k in np.linspace(0, 9, 46)]
+    ratios = np.array([weights(counts, b)[-1] / weights(counts, b)[0] for b in grid])
+    smooth = bool((np.diff(ratios) >= -1e-12).all() and np.diff(np.log(ratios)).max() < np.log(10))
+    words = f"beta 0: weights 1 within {none:.0e}; beta = 1 - 1e-12: inverse frequency within {gap:.0e}"
+    return judged(bool(none == 0 and gap < 1e-6 and smooth), words + "; tail over head rises steadily between" * smooth)
+
+
+def average_weight(evidence: Evidence, factor: float, beta: float = 0.9999) -> float:
+    """Average class-balanced weight over the training images of long-tailed CIFAR-10."""
+    counts = np.array(long_tailed_counts(5000, 10, factor))
+    return float((counts * evidence.class_balanced_weights(counts, beta)).sum() / counts.sum())
+
+
+def l2_exact(evidence: Evidence) -> Finding:
+    shrink = {f: 1 / average_weight(evidence, f) for f in sorted(IMBALANCE_FACTORS)}
+    words = ", ".join(f"1/{v:.2f} at {f:g}" for f, v in shrink.items())
+    holds = all(1 / SAME_SCALE <= v <= SAME_SCALE for v in shrink.values())
+    return judged(holds, f"average loss weight on CIFAR-10, beta 0.9999: {words}")
+
+
+def l3_exact(evidence: Evidence) -> Finding:
+    counts, beta, gamma = np.array(long_tailed_counts(500, 100, 50)), 0.99, 0.5
+    alpha = (1 - beta) / (1 - beta**counts)
+    rng = np.random.default_rng(0)
+    logits, target = rng.normal(size=(400, 100)), rng.integers(0, 100, 400)
+    signed = np.where(np.arange(100) == target[:, None], logits, -logits)
+    focal = ((1 / (1 + np.exp(signed))) ** gamma * np.log1p(np.exp(-signed))).sum(1)  # (400,)
+    ratio = evidence.class_balanced_weights(counts, beta)[target] * focal / (alpha[target] * focal)
+    spread = float(ratio.max() / ratio.min() - 1)
+    return judged(spread < EXACT, f"CB focal over alpha-balanced focal is one constant on 400 samples (spread {spread:.0e})")
+
+
+def l4_exact(evidence: Evidence) -> Finding:
+    gap = max(float(np.abs(evidence.class_balanced_weights([5000] * 10, b) - 1).max()) for b in (*BETAS, 1.0))
+    return judged(gap == 0, f"imbalance 1: weights differ from 1 by {gap:g} at every beta")
+
+
+def l4_published(evidence: Evidence) -> Finding:
+    rows = evidence.table2[evidence.table2["imbalance_factor"] == 1]
+    last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
+    lowest = singles.groupby("dataset")["error"].min()
+    holds = bool((last.set_index("dataset")["error"] == lowest).all())
+    return judged(holds, f"the class-balanced entries at imbalance 1 are those of the best plain loss: {lowest.to_dict()}")
+
+
+def r8_exact(evidence: Evidence) -> Finding:
+    counts = np.array(long_tailed_counts(5000, 10, 50))
+    near = float((evidence.effective_number(counts, 0.9999) / counts).min())
+    small = evidence.effective_number(counts, 0.9)
+    alike = float(small.max() / small.min())
+    words = f"imbalance 50: E_n / n is {near:.2f} or more at beta 0.9999; largest over smallest E_n is {alike:.3f} at beta 0.9"
+    return judged(near >= NEAR and alike <= ALIKE, words)

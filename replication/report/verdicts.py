@@ -1,0 +1,83 @@
+"""How evidence becomes a verdict: the four words, what a rule may look at, and the statistical rules they share.
+
+A verdict from runs or from many printed cells needs more than a mean on the right side: an interval over at least
+three seeds that leaves out 0, or a sign test at the 5 % level.  Otherwise it is inconclusive.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from replication.report import paper
+from replication.report.statistics import sign_test, summary
+from replication.theory.effective_number import class_balanced_weights, effective_number
+
+REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED = "replicated", "contradicted", "inconclusive", "not measured"
+VERDICTS = (REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED)
+SEEDS = 3  # fewest seeds for a verdict from runs
+LEVEL = 0.05
+
+
+class Finding(NamedTuple):
+    """A verdict and the numbers it stands on, in words."""
+
+    verdict: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a rule may look at.  Tests replace one field by evidence that flips the rule."""
+
+    heat_maps: pd.DataFrame = field(default_factory=paper.heat_maps)
+    table2: pd.DataFrame = field(default_factory=paper.table2)
+    table3: pd.DataFrame = field(default_factory=paper.table3)
+    records: pd.DataFrame | None = None  # of one profile, with labels
+    verify: pd.DataFrame | None = None  # results/covering/verify.csv
+    near_duplicates: pd.DataFrame | None = None  # results/covering/near_duplicates.csv
+    effective_number: Callable = effective_number
+    class_balanced_weights: Callable = class_balanced_weights
+
+
+def nothing(what: str) -> Finding:
+    """Not measured: `what` is missing."""
+    return Finding(NOT_MEASURED, f"no {what}")
+
+
+def judged(holds: bool, words: str, otherwise: str = CONTRADICTED) -> Finding:
+    """Replicated if it holds, else contradicted (for statements that leave no room for chance)."""
+    return Finding(REPLICATED if holds else otherwise, words)
+
+
+def by_interval(differences: Iterable[float], what: str = "difference") -> Finding:
+    """One value a seed, negative if the claim holds: the 95 % t-interval must lie below 0, with three seeds or more."""
+    s = summary(list(differences))
+    if s.n == 0:
+        return nothing("runs that bear on it")
+    if s.n < SEEDS:
+        return Finding(INCONCLUSIVE, f"{what} {s.mean:+.2f} from {s.n} seed{'s' * (s.n > 1)}; a verdict needs {SEEDS}")
+    words = f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}"
+    return Finding(REPLICATED if s.high < 0 else CONTRADICTED if s.low > 0 else INCONCLUSIVE, words)
+
+
+def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:
+    """Many differences, negative where the claim holds: the two-sided exact sign test at the 5 % level decides."""
+    d = np.asarray(list(differences), dtype=float)
+    if not len(d):
+        return nothing("cells that bear on it")
+    below, above, p = int((d < 0).sum()), int((d > 0).sum()), sign_test(d)
+    words = f"{below} of {len(d)} {what} (sign test p = {p:.2g}, mean {d.mean():+.2f})"
+    verdict = INCONCLUSIVE if p >= LEVEL else REPLICATED if below > above else CONTRADICTED
+    return Finding(verdict, words)
+
+
+def together(parts: dict[str, Finding]) -> Finding:
+    """Several parts of one claim: contradicted if one is, replicated if all are, not measured if none is, else inconclusive."""
+    words = "; ".join(f"{name}: {finding.words}" for name, finding in parts.items()) or "nothing measured"
+    verdicts = {finding.verdict for finding in parts.values()} or {NOT_MEASURED}
+    if CONTRADICTED in verdicts:
+        return Finding(CONTRADICTED, words)
+    return Finding(verdicts.pop() if len(verdicts) == 1 else INCONCLUSIVE, words)
