@@ -1,0 +1,37 @@
+"""Pictures of the data itself: what a seed keeps of each class, and what augmentation does to it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+import replication.report.style  # noqa: F401  (sets the type sizes)
+
+
+def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
+    """One row of images a label; rows may differ in length, as the classes of a long-tailed set do.
+
+    Args:
+        rows: for each label (k, H, W, C) uint8, C = 1 or 3.
+        labels: written at the left of each row.
+        title: above all.
+    """
+    width = max(len(row) for row in rows)
+    figure, axes = plt.subplots(len(rows), width, figsize=(0.55 * width + 1.5, 0.55 * len(rows) + 0.6), squeeze=False)
+    for row, label, line in zip(rows, labels, axes, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for image, axis in zip(row, line, strict=False):
+            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        line[0].text(-0.3, 0.5, label, transform=line[0].transAxes, ha="right", va="center")
+    figure.suptitle(title)
+    return figure
+
+
+def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
+    """Learning rate against the epoch, logarithmic, one line a drop factor (zero, at the very start, is left out)."""
+    figure, axis = plt.subplots(figsize=(6, 3))
+    for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):
+        axis.plot(epochs, np.where(rate > 0, rate, np.nan), style, color="black", label=label)
+    axis.set(yscale="log", xlabel="epoch", ylabel="learning rate", title="Learning rate of a run")
+    axis.legend()
+    return figure
