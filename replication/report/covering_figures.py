@@ -18,13 +18,18 @@ from replication.theory.occupancy import occupancy_moments
 
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
 LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
-AUGMENTATION_MARKS = {"none": "o", "crop": "s", "crop and flip": "^", "one random crop and flip": "x"}
+AUGMENTATIONS = {  # mark and colour
+    "none": ("o", "#4D4D4D"),
+    "crop and flip": ("^", MEASURED_COLOUR),
+    "one random crop and flip": ("x", "#0072B2"),
+}
 
 
 def save_all(folder: Path | str) -> list[Path]:
     """Draw all figures from the tables in `folder` and save them there."""
     folder = Path(folder)
-    verified, failed, near = (pd.read_csv(folder / f"{n}.csv") for n in ("verify", "departures", "near_duplicates"))
+    names = ("verify", "departures", "near_duplicates", "random_crops")
+    verified, failed, *near = (pd.read_csv(folder / f"{name}.csv") for name in names)
     figures = {
         "covering": picture(),
         "effective_number": effective_number_figure(verified),
@@ -32,7 +37,7 @@ def save_all(folder: Path | str) -> list[Path]:
         "spread": spread(verified),
         "departures": departures_figure(failed),
         "volume_not_whole": not_whole(),
-        "near_duplicates": near_duplicates_figure(near),
+        "near_duplicates": near_duplicates_figure(pd.concat(near, ignore_index=True)),
     }
     paths = [path for name, figure in figures.items() for path in save_figure(figure, folder, name)]
     for figure in figures.values():
@@ -121,8 +126,10 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
             exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
         axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
         variance = group["standard_error"] ** 2 * group["replicates"]
-        if probes is not None:  # take out what the probes add
+        if probes is not None:  # take out what the probes add, and leave out the points where that is most of it
+            covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
             variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
+            group, variance = (v[covering > 0.5 * group["exact_sd"] ** 2] for v in (group, variance))
         axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
     for axis in axes:
         axis.set(xscale="log", xlabel="draws n")
@@ -179,7 +186,8 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(len(shown), 2, figsize=(9, 3.6 * len(shown)), squeeze=False, sharey=True)
     for row, dataset in zip(axes, shown, strict=True):
         for axis, radius in zip(row, radii[dataset], strict=True):
-            _near_duplicates_panel(axis, frame[(frame["dataset"] == dataset) & (frame["radius"] == radius)])
+            here = (frame["dataset"] == dataset) & (frame["radius"] == radius)
+            _near_duplicates_panel(axis, frame[here], label_betas=axis is row[-1])
             axis.set_title(f"{dataset}, pixel distance up to {radius:.4g}")
         row[0].set_ylabel("N (95 % interval)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -187,18 +195,19 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _near_duplicates_panel(axis, rows: pd.DataFrame) -> None:
+def _near_duplicates_panel(axis, rows: pd.DataFrame, label_betas: bool) -> None:
     names = list(rows["class_name"].astype(str).unique())
-    colours = dict(zip(AUGMENTATION_MARKS, ("#4D4D4D", "#0072B2", MEASURED_COLOUR, "#CC79A7"), strict=True))
-    for k, (augmentation, mark) in enumerate(AUGMENTATION_MARKS.items()):
+    for k, (augmentation, (mark, colour)) in enumerate(AUGMENTATIONS.items()):
         group = rows[rows["augmentation"] == augmentation]
-        x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1.5) * 0.17
-        low, high, middle = group["N_low"].to_numpy(), group["N_high"].to_numpy(), group["N"].to_numpy()
-        axis.vlines(x, low, np.where(np.isfinite(high), high, 1e9), color=colours[augmentation], linewidth=1)
-        axis.plot(x, middle, mark, color=colours[augmentation], markersize=4, label=augmentation)
+        x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1) * 0.2
+        high = group["N_high"].to_numpy()
+        axis.vlines(x, group["N_low"], np.where(np.isfinite(high), high, 1e9), color=colour, linewidth=1)
+        axis.plot(x, group["N"], mark, color=colour, markersize=4, label=augmentation)
     for beta, colour in list(BETA_COLOURS.items())[1:]:
         axis.axhline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
-        axis.annotate(rf"$\beta$ = {beta:g}", (1.0, 1 / (1 - beta)), xycoords=("axes fraction", "data"), fontsize=7, ha="right",
-                      va="bottom", color=colour)  # fmt: skip
+        if label_betas:
+            axis.annotate(rf"$\beta$ = {beta:g}", (1.01, 1 / (1 - beta)), xycoords=("axes fraction", "data"), fontsize=8,
+                          va="center", color=colour, annotation_clip=False)  # fmt: skip
+    words = max(map(len, names)) > 2
     axis.set(yscale="log", ylim=(1, 1e7))
-    axis.set_xticks(range(len(names)), names, rotation=40 if max(map(len, names)) > 2 else 0, ha="right" if max(map(len, names)) > 2 else "center")
+    axis.set_xticks(range(len(names)), names, rotation=40 if words else 0, ha="right" if words else "center")

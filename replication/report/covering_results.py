@@ -1,4 +1,4 @@
-"""The covering run of notebook 02: verify.csv, departures.csv, near_duplicates.csv and the figures, under results/covering."""
+"""The covering run of notebook 02: its tables (CSV) and figures, under results/covering."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from replication.theory.departures import LAWS, departures
 from replication.theory.near_duplicates import near_duplicates, radii_from_shares, take
 
 PER_CLASS = 300
-AUGMENTED = {"digits": 1, "cifar10": 4}  # data set: padding; the CIFAR sets are compared without augmentation
+PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are only compared as they are
 FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
 
 
@@ -29,13 +29,14 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
     return path
 
 
-def near_duplicate_table(data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0) -> pd.DataFrame:
+def near_duplicate_tables(data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0) -> dict[str, pd.DataFrame]:
     """Near-duplicates per class of digits, and of the CIFAR sets that data_root holds, with a `dataset` column.
 
-    Digits and CIFAR-10 have radii of their own and the paper's augmentation (digits: padding 1).  CIFAR-10, -20 and -100
-    share CIFAR-10's radii and the number of images a class, so that their N can be compared (claim T6).
+    "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each image.
+    Digits and CIFAR-10 have radii of their own.  CIFAR-10, -20 and -100 share CIFAR-10's radii and the number of images a
+    class, so that their N can be compared (claim T6); `superclass` says which of CIFAR-20's a class belongs to.
     """
-    frames, cifar_radii = [], None
+    parts, cifar_radii = {"near_duplicates": [], "random_crops": []}, None
     for dataset in ("digits", *FINE_AND_COARSE):
         images = _training_images(dataset, data_root)
         if images is None:
@@ -43,9 +44,19 @@ def near_duplicate_table(data_root: Path | str | None = None, per_class: int = P
         pixels, targets = take(images.images, images.targets, per_class, seed)
         radii = cifar_radii or radii_from_shares(pixels, targets)
         cifar_radii = radii if dataset == "cifar10" else cifar_radii
-        table = near_duplicates(pixels, targets, images.class_names, radii, AUGMENTED.get(dataset, 0), seed)
-        frames.append(table.assign(dataset=dataset)[["dataset", *table.columns]])
-    return pd.concat(frames, ignore_index=True)
+        padding = PADDING.get(dataset)
+        plans = {"near_duplicates": ("none", "crop and flip"), "random_crops": ("one random crop and flip",)}
+        for name, augmentations in (plans if padding else {"near_duplicates": ("none",)}).items():
+            table = near_duplicates(pixels, targets, images.class_names, radii, augmentations, padding or 0, seed)
+            parts[name].append(_labelled(table, dataset))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+
+def _labelled(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    fine = {name: coarse for coarse, members in sources.SUPERCLASSES for name in members.split()}
+    known = {"cifar100": fine, "cifar20": {coarse: coarse for coarse in fine.values()}}.get(dataset, {})
+    superclass = table["class_name"].map(known) if known else ""
+    return table.assign(dataset=dataset, superclass=superclass)[["dataset", "superclass", *table.columns]]
 
 
 def _training_images(dataset: str, data_root: Path | str | None) -> sources.ImageSet | None:
@@ -68,6 +79,7 @@ def run(results: Path | str = "results", full: bool = True, data_root: Path | st
     write_csv(table, folder / "verify.csv")
     failed = departures(seed=seed) if full else departures([(law, 1) for law in LAWS], replicates=60, seed=seed)
     write_csv(failed, folder / "departures.csv")
-    write_csv(near_duplicate_table(data_root, PER_CLASS, seed), folder / "near_duplicates.csv")
+    for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
+        write_csv(near, folder / f"{name}.csv")
     covering_figures.save_all(folder)
     return covering.check(table)

@@ -185,3 +185,21 @@ def _variance_p(frame: pd.DataFrame) -> np.ndarray:
     ratio = r * rows["standard_error"].to_numpy() ** 2 / rows["exact_sd"].to_numpy() ** 2
     tail = np.minimum(stats.chi2.cdf(ratio * degrees, degrees), stats.chi2.sf(ratio * degrees, degrees))
     return np.minimum(1, 2 * tail)[normal_enough]
+
+
+def main(options) -> int:
+    """`python -m replication covering`: print the table and the verdict; 0 if the check passed, 1 if it failed.
+
+    options: volume and draws (lists or None), replicates (int or None), geometry, dim, seed.  None of the first three
+    and prototypes: the quick battery.
+    """
+    if options.geometry == "prototypes" and options.volume is options.draws is options.replicates is None:
+        frame = battery(QUICK, options.seed)
+    else:
+        volumes, replicates = options.volume or [100], 1000 if options.replicates is None else options.replicates
+        tables = [verify(options.geometry, options.dim, v, options.draws, replicates, options.seed) for v in volumes]
+        frame = pd.concat(tables, ignore_index=True)
+    print(frame.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
+    verdict = check(frame)
+    print(verdict.message)
+    return 0 if verdict.passed else 1

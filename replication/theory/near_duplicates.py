@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from replication.theory.volume_estimate import beta_from_features
 
-AUGMENTATIONS = ("none", "crop", "crop and flip", "one random crop and flip")
+AUGMENTATIONS = ("none", "crop and flip", "one random crop and flip")
 SHARES = (1e-3, 1e-2)  # of the pairs within a class that lie within the radius, no augmentation
 
 
@@ -35,14 +35,14 @@ def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[
     return [float(distances[max(int(np.ceil(share * len(distances))) - 1, 0)]) for share in shares]
 
 
-def crops(images: np.ndarray, padding: int, flips: Sequence[bool]) -> Iterator[np.ndarray]:
+def crops(images: np.ndarray, padding: int) -> Iterator[np.ndarray]:
     """All crops after padding with zeros on each side, each as it is or mirrored: (n, H W C) float64, one at a time."""
     n, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     for top in range(2 * padding + 1):
         for left in range(2 * padding + 1):
             crop = padded[:, top : top + height, left : left + width]
-            for flip in flips:
+            for flip in (False, True):
                 yield (crop[:, :, ::-1] if flip else crop).reshape(n, -1).astype(np.float64)
 
 
@@ -57,30 +57,42 @@ def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
 
 
 def near_duplicates(
-    images: np.ndarray, targets: np.ndarray, class_names: Sequence[str], radii: Sequence[float], padding: int = 0, seed: int = 0
+    images: np.ndarray,
+    targets: np.ndarray,
+    class_names: Sequence[str],
+    radii: Sequence[float],
+    augmentations: Sequence[str] = ("none",),
+    padding: int = 4,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """N and beta of each class, from pairs of images within each radius.
 
-    "none": the images as they are.  "crop", "crop and flip": an image stands for all its crops (and mirrored crops), and a
-    pair coincides if any of one's comes within the radius of the other; this is the paper's reading, a sample and its
-    augmented copies being one, and it can only lower N.  "one random crop and flip": each image replaced by one augmented
-    copy, as a network sees it; this can raise N.  padding 0: "none" only.
-
     Args:
         images: (n, H, W, C) whole numbers; targets (n,) 0 .. len(class_names) - 1.
+        augmentations: "none": the images as they are.  "crop and flip": an image stands for all its crops and mirrored
+            crops, and a pair coincides if any of one's comes within the radius of the other; this is the paper's reading
+            (a sample and its augmented copies are one), and it can only lower N.  "one random crop and flip": each image
+            replaced by one augmented copy, as a network sees it; this can raise N.
+        padding: zeros around an image before it is cropped, in pixels.
 
     Returns:
         class_name, augmentation, then the columns of `beta_from_features`.
+
+    Raises:
+        ValueError: an unknown augmentation, padding below 0.
     """
+    unknown = set(augmentations) - set(AUGMENTATIONS)
+    if unknown or not augmentations:
+        raise ValueError(f"augmentations must be of {', '.join(AUGMENTATIONS)}, got {list(augmentations)}")
     if padding < 0:
         raise ValueError(f"padding must be at least 0 pixels, got {padding!r}")
     flat = images.reshape(len(images), -1).astype(np.float64)
-    todo = [(a, radius) for a in (AUGMENTATIONS if padding else AUGMENTATIONS[:1]) for radius in radii]
     frames = []
+    todo = [(augmentation, radius) for augmentation in augmentations for radius in radii]
     for augmentation, radius in tqdm(todo, desc="near-duplicates", leave=False, delay=2):
-        features = random_crops(images, padding, seed) if augmentation.startswith("one random") else flat
-        flips = {"crop": (False,), "crop and flip": (False, True)}.get(augmentation, ())
-        frame = beta_from_features(features, radius, targets, crops(images, padding, flips) if flips else ())
+        features = random_crops(images, padding, seed) if augmentation == AUGMENTATIONS[2] else flat
+        copies = crops(images, padding) if augmentation == AUGMENTATIONS[1] else ()
+        frame = beta_from_features(features, radius, targets, copies)
         frames.append(frame.assign(augmentation=augmentation, class_name=[class_names[c] for c in frame["class_name"]]))
     table = pd.concat(frames, ignore_index=True)
     return table[["class_name", "augmentation", *[c for c in table if c not in ("class_name", "augmentation")]]]

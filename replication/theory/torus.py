@@ -151,7 +151,7 @@ def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = N
     n = draws[:, None].astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_missed = n * np.log1p(-1 / volume)  # N > 1, as reach fits twice
-        log_ratio = np.log((1 - (2 - shared) / volume) / (1 - 1 / volume) ** 2)
+        log_ratio = np.log1p((shared - 1 / volume) / volume / (1 - 1 / volume) ** 2)  # of P(both missed) to P(missed)^2
         near = (np.expm1(n * log_ratio) * weight).sum(1)
         far = (volume - (2 * reach) ** d if geometry == "cubes" else volume - 2**d) * np.expm1(
             draws * np.log1p(-1 / (volume - 1) ** 2)
