@@ -1,22 +1,22 @@
-"""The one-against-all focal term, summed over classes, with class indices as targets: fast, lean, never NaN.
+"""The one-against-all focal term, and its sum over classes for class indices: fast, lean, never NaN.
 
-With u_i = z_i, but u_y = -z_y for the true class y (the negative of the paper's z_i^t), a class's term is
+With u_i = z_i, but u_y = -z_y for the true class y (so u_i = -z_i^t in the paper's notation), a class's term is
 
     f(u)  = sigmoid(u)^gamma softplus(u)                                    gamma = 0: sigmoid cross entropy
     f'(u) = sigmoid(u)^gamma (gamma sigmoid(-u) softplus(u) + sigmoid(u))
 
-Every factor is bounded by 1 or grows like u, so that no finite logit gives NaN or infinity, in the value or in the
-gradient. `focal_term` is f in differentiable steps. `FocalSum` sums f over the classes without ever building a one-hot
-target, and takes f' along on the forward pass, in pieces of the batch, so that it holds two tensors of the logits'
-size at most.
+Every factor lies in [0, 1] or grows like u, so no finite logit gives NaN or infinity, in value or gradient.
+`focal_term` is f in steps that autograd can follow. `focal_sum` adds f over the classes without ever building a one-hot
+target: it works out f' on the way forward, in pieces of the batch, and holds two tensors of the logits' size at most.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EXACT = 40.0  # softplus(u) and u agree in float64 from here on
-SMALLEST_PIECE = {"cpu": 2**16, "cuda": 2**22}  # elements: what a cache holds; what a GPU fills in one launch
+EXACT = 40.0  # from here on softplus(u) and u are one number in float64
+SMALLEST_PIECE = {"cpu": 2**16}  # elements: what a core's cache holds
+SMALLEST_PIECE_ELSEWHERE = 2**22  # what fills a GPU for longer than a launch takes
 PIECES = 8
 
 
@@ -30,88 +30,76 @@ def focal_slope(u: Tensor, gamma: float) -> Tensor:
     """f'(u), elementwise; differentiable like `focal_term`."""
     if gamma == 0:
         return torch.sigmoid(u)
-    return torch.exp(gamma * F.logsigmoid(u)) * (-gamma * torch.sigmoid(-u) * F.logsigmoid(-u) + torch.sigmoid(u))
+    return torch.exp(gamma * F.logsigmoid(u)) * (torch.sigmoid(u) - gamma * torch.sigmoid(-u) * F.logsigmoid(-u))
 
 
-def focal_sum(logits: Tensor, index: Tensor, gamma: float) -> Tensor:
-    """Sum over classes of f: logits (B, C, ...), index (B, ...) int64 in [0, C); returns (B, ...)."""
-    if torch.compiler.is_compiling():  # a compiler fuses the plain form, and derives its gradient, by itself
-        return focal_term(_negate_true_class(logits, index), gamma).sum(1)
-    wanted = torch.is_grad_enabled() and logits.requires_grad
-    return FocalSum.apply(logits, index, gamma, wanted)[0]
+def focal_sum(logits: Tensor, index: Tensor, coefficient: Tensor, gamma: float, total: bool) -> Tensor:
+    """coefficient * sum_i f(u_i), (B, ...), or its `total` over the targets, ().
+
+    logits (B, C, ...); index (B, ...), int64 in [0, C); coefficient (B, ...), a constant.
+    """
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # these derive it by themselves
+        loss = coefficient * focal_term(_negate_true_class(logits, index), gamma).sum(1)
+        return loss.sum() if total else loss
+    return FocalSum.apply(logits, index, coefficient, gamma, total, torch.is_grad_enabled() and logits.requires_grad)
 
 
 class FocalSum(torch.autograd.Function):
-    """(logits, index, gamma, with_slope) -> (loss (B, ...), its slope in the logits, or an empty tensor)."""
+    """`focal_sum` with its gradient kept from the forward pass, or worked out again to be differentiated once more."""
 
     @staticmethod
-    def forward(logits, index, gamma, with_slope):
-        slope = torch.empty_like(logits) if with_slope else logits.new_empty(0)
+    def forward(ctx, logits, index, coefficient, gamma, total, with_slope):
+        slope = torch.empty_like(logits) if with_slope else None
+        ctx.gamma, ctx.total = gamma, total
+        ctx.save_for_backward(logits, index, coefficient, slope)
         rows = _rows_a_piece(logits)
-        pieces = zip(logits.split(rows), index.split(rows), strict=True)
-        slopes = slope.split(rows) if with_slope else None
-        losses = [_in_place(z, y, gamma, slopes[k] if with_slope else None) for k, (z, y) in enumerate(pieces)]
-        return losses[0] if len(losses) == 1 else torch.cat(losses), slope
+        if rows >= len(logits):
+            return _in_place(logits, index, coefficient, slope, gamma, total)
+        slopes = slope.split(rows) if with_slope else [None] * len(logits)
+        pieces = zip(logits.split(rows), index.split(rows), coefficient.split(rows), slopes, strict=False)
+        losses = [_in_place(*piece, gamma, total) for piece in pieces]
+        return torch.stack(losses).sum() if total else torch.cat(losses)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        logits, index, ctx.gamma, ctx.with_slope = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(logits, index, output[1])
-        ctx.save_for_forward(logits, index)
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        logits, index, slope = ctx.saved_tensors
-        if torch.is_grad_enabled() or not ctx.with_slope:  # to be differentiated again
-            slope = _slope(logits, index, ctx.gamma)
-        return slope * grad.unsqueeze(1), None, None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        logits, index = ctx.saved_tensors
-        return (_slope(logits, index, ctx.gamma) * tangent).sum(1), None
-
-    @staticmethod
-    def vmap(info, in_dims, logits, index, gamma, with_slope):
-        logits, index = (
-            x.movedim(d, 0) if d is not None else x.expand(info.batch_size, *x.shape)
-            for x, d in zip((logits, index), in_dims[:2], strict=True)
-        )
-        lead = logits.shape[:2]
-        loss, slope = FocalSum.apply(logits.flatten(0, 1), index.flatten(0, 1), gamma, with_slope)
-        return (loss.unflatten(0, lead), slope.unflatten(0, lead) if with_slope else slope), (0, 0 if with_slope else None)
+    def backward(ctx, grad):
+        logits, index, coefficient, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            slope = _negate_true_class(focal_slope(_negate_true_class(logits, index), ctx.gamma), index)
+            slope = slope * coefficient.unsqueeze(1)
+        return slope * (grad if ctx.total else grad.unsqueeze(1)), None, None, None, None, None
 
 
-def _in_place(logits: Tensor, index: Tensor, gamma: float, slope: Tensor | None) -> Tensor:
-    """The sum of f over classes (B, ...); its slope in the logits is written to `slope`, if there is one."""
-    u = _negate_true_class(logits, index)
+def _in_place(
+    logits: Tensor, index: Tensor, coefficient: Tensor, slope: Tensor | None, gamma: float, total: bool
+) -> Tensor:
+    """The weighted loss of a piece; its derivative in the logits is written to `slope`, if there is one."""
+    at, coefficient = index.unsqueeze(1), coefficient.unsqueeze(1)  # (B, 1, ...)
+    u = logits.scatter(1, at, -1.0, reduce="multiply")
     softplus = F.softplus(u, threshold=EXACT)
-    sigmoid = u.sigmoid_()
     if gamma == 0:
-        slope = slope if slope is None else slope.copy_(sigmoid)
-    else:
         if slope is not None:
-            torch.neg(softplus, out=slope).exp_().mul_(softplus).mul_(gamma).add_(sigmoid)
-        power = sigmoid if gamma == 1 else sigmoid.pow_(gamma)
-        softplus.mul_(power)
-        slope = slope if slope is None else slope.mul_(power)
+            torch.sigmoid(u, out=slope).mul_(coefficient)
+        softplus.mul_(coefficient)
+    else:
+        power = sigmoid = u.sigmoid_()
+        if slope is not None:
+            torch.neg(softplus, out=slope).exp_()  # sigmoid(-u), without the cancellation of 1 - sigmoid(u)
+            torch.addcmul(sigmoid, slope, softplus, value=gamma, out=slope)
+        if gamma != 1:
+            power.pow_(gamma)
+        softplus.mul_(power.mul_(coefficient))
+        if slope is not None:
+            slope.mul_(power)
     if slope is not None:
-        at = index.unsqueeze(1)
-        slope.scatter_(1, at, slope.gather(1, at).neg_())
-    return softplus.sum(1)
-
-
-def _slope(logits: Tensor, index: Tensor, gamma: float) -> Tensor:
-    return _negate_true_class(focal_slope(_negate_true_class(logits, index), gamma), index)
+        slope.scatter_(1, at, -1.0, reduce="multiply")
+    return softplus.sum() if total else softplus.sum(1)
 
 
 def _negate_true_class(x: Tensor, index: Tensor) -> Tensor:
-    at = index.unsqueeze(1)  # (B, 1, ...)
+    at = index.unsqueeze(1)
     return x.scatter(1, at, -x.gather(1, at))
 
 
 def _rows_a_piece(logits: Tensor) -> int:
-    smallest = SMALLEST_PIECE.get(logits.device.type, SMALLEST_PIECE["cuda"])
-    elements = max(smallest, logits.numel() // PIECES)
-    return max(1, elements * len(logits) // max(1, logits.numel()))
+    smallest = SMALLEST_PIECE.get(logits.device.type, SMALLEST_PIECE_ELSEWHERE)
+    return max(1, max(smallest, logits.numel() // PIECES) * len(logits) // max(1, logits.numel()))

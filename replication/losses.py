@@ -21,16 +21,13 @@ for shapes that do not fit, an unknown reduction, a label_smoothing or gamma out
 index outside [0, C). On a GPU that last one is the device's own assertion.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .focal import focal_sum, focal_term
-from .loss_arguments import check_options, check_range, check_tensors, check_weight, warn_of_counts
-from .theory.effective_number import class_balanced_weights
+from replication.loss_arguments import check_options, warn_of_counts
+from replication.loss_terms import evaluate, one_against_all, softmax
+from replication.theory.effective_number import class_balanced_weights
 
 
 def softmax_cross_entropy(
@@ -46,7 +43,8 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # log 2
     tensor(0.6931)
     """
-    return _evaluate(_softmax, logits, target, weight, 0.0, reduction, ignore_index, label_smoothing)
+    check_options(0.0, reduction, ignore_index, label_smoothing)
+    return evaluate(softmax, logits, target, weight, 0.0, reduction, ignore_index, label_smoothing)
 
 
 def sigmoid_cross_entropy(
@@ -62,7 +60,8 @@ def sigmoid_cross_entropy(
     >>> sigmoid_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # 2 log 2
     tensor(1.3863)
     """
-    return _evaluate(_one_against_all, logits, target, weight, 0.0, reduction, ignore_index, label_smoothing)
+    check_options(0.0, reduction, ignore_index, label_smoothing)
+    return evaluate(one_against_all, logits, target, weight, 0.0, reduction, ignore_index, label_smoothing)
 
 
 def sigmoid_focal_loss(
@@ -79,7 +78,8 @@ def sigmoid_focal_loss(
     >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # 2 log 2 / 2
     tensor(0.6931)
     """
-    return _evaluate(_one_against_all, logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
+    check_options(gamma, reduction, ignore_index, label_smoothing)
+    return evaluate(one_against_all, logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
 
 
 def softmax_focal_loss(
@@ -96,15 +96,11 @@ def softmax_focal_loss(
     >>> softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # log 2 / 2
     tensor(0.3466)
     """
-    return _evaluate(_softmax, logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
+    check_options(gamma, reduction, ignore_index, label_smoothing)
+    return evaluate(softmax, logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
 
 
-LOSSES = {
-    "softmax": softmax_cross_entropy,
-    "sigmoid": sigmoid_cross_entropy,
-    "focal": sigmoid_focal_loss,
-    "softmax_focal": softmax_focal_loss,
-}
+TERMS = {"softmax": softmax, "sigmoid": one_against_all, "focal": one_against_all, "softmax_focal": softmax}
 
 
 class ClassBalancedLoss(nn.Module):
@@ -120,7 +116,7 @@ class ClassBalancedLoss(nn.Module):
     batch: fewer than two a class, or 16, 32, ..., 1024 altogether.
 
     >>> ClassBalancedLoss([5000, 50], beta=0.999)(torch.zeros(1, 2), torch.tensor([1]))  # 1.906 log 2
-    tensor(1.3213)
+    tensor(1.3214)
     """
 
     def __init__(
@@ -135,8 +131,8 @@ class ClassBalancedLoss(nn.Module):
         empty: str = "error",
     ):
         super().__init__()
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {loss!r}")
+        if loss not in TERMS:
+            raise ValueError(f"loss must be one of {tuple(TERMS)}, got {loss!r}")
         if ("focal" in loss) != (gamma is not None):
             raise ValueError(f"gamma must be given for the focal losses and no other, got {gamma!r} for {loss!r}")
         check_options(0.0 if gamma is None else gamma, reduction, ignore_index, label_smoothing)
@@ -147,127 +143,17 @@ class ClassBalancedLoss(nn.Module):
         self.reduction, self.ignore_index, self.label_smoothing = reduction, ignore_index, label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        options = {} if self.gamma is None else {"gamma": self.gamma}
-        return LOSSES[self.loss](
+        return evaluate(
+            TERMS[self.loss],
             logits,
             target,
             self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            **options,
+            self.gamma or 0.0,
+            self.reduction,
+            self.ignore_index,
+            self.label_smoothing,
         )
 
     def extra_repr(self) -> str:
         focal = "" if self.gamma is None else f", gamma={self.gamma}"
         return f"{len(self.weight)} classes, beta={self.beta}, loss={self.loss!r}{focal}, reduction={self.reduction!r}"
-
-
-def _evaluate(
-    loss: Callable,
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    gamma: float,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float,
-) -> Tensor:
-    """Check, compute, and only if that fails look whether an index was out of range."""
-    check_options(gamma, reduction, ignore_index, label_smoothing)
-    check_tensors(logits, target, ignore_index)
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    weight = check_weight(weight, logits)
-    try:
-        return loss(logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
-    except (IndexError, RuntimeError):
-        check_range(target, logits, ignore_index)
-        raise
-
-
-def _softmax(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
-    dense = target.ndim == logits.ndim
-    if gamma == 0 and label_smoothing == 0 and not dense and reduction in ("mean", "sum"):
-        return _fused_softmax(logits, target.long(), weight, reduction, ignore_index)
-    terms = -F.log_softmax(logits, 1)  # (B, C, ...)
-    if gamma != 0:
-        terms = torch.exp(gamma * _log_one_minus_softmax(logits)) * terms
-    if dense:
-        keep = (target != ignore_index).all(1)
-        target = torch.where(keep.unsqueeze(1), target, 0).to(logits.dtype)
-        weight = (target * _per_class(weight, logits)).sum(1)
-        loss = (_smooth(target, label_smoothing) * terms).sum(1)
-    else:
-        index, weight, keep = _index(target, weight, ignore_index, logits.dtype)
-        loss = terms.gather(1, index.unsqueeze(1)).squeeze(1)
-        if label_smoothing != 0:
-            loss = (1 - label_smoothing) * loss + label_smoothing * terms.mean(1)
-    weight = weight * keep
-    return _reduce(weight * loss, weight, keep, reduction)
-
-
-def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: str, ignore_index: int) -> Tensor:
-    """torch's own kernel with weights; for the mean the C weights are divided, and not the sum, before autograd."""
-    if reduction == "mean":
-        weight = weight / (target != ignore_index).sum().clamp(min=1)
-    return F.cross_entropy(logits, target, weight.to(logits.dtype), reduction="sum", ignore_index=ignore_index)
-
-
-def _log_one_minus_softmax(logits: Tensor) -> Tensor:
-    """log(1 - p_i): log1p(-p_i), but for the largest p_i, which may be 1 in floating point, the others' logsumexp."""
-    top = logits.argmax(1, keepdim=True)
-    others = logits.scatter(1, top, torch.finfo(logits.dtype).min / 4).logsumexp(1, keepdim=True)
-    small = F.softmax(logits, 1).scatter(1, top, 0.0)
-    return torch.log1p(-small).scatter(1, top, others - logits.logsumexp(1, keepdim=True))
-
-
-def _one_against_all(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
-    if target.ndim != logits.ndim:
-        index, weight, keep = _index(target, weight, ignore_index, logits.dtype)
-        loss = focal_sum(logits, index, gamma)
-        if label_smoothing != 0:  # linear in t: part of the way to the loss of t = 1 / C
-            uniform = _binary_terms(logits, 1 / logits.shape[1], gamma).sum(1)
-            loss = (1 - label_smoothing) * loss + label_smoothing * uniform
-        weight = weight * keep
-        return _reduce(weight * loss, weight, keep, reduction)
-    keep = target != ignore_index  # (B, C, ...)
-    target = torch.where(keep, target, 0).to(logits.dtype)
-    own, number = target * _per_class(weight, logits), target.sum(1, keepdim=True)
-    average = torch.where(number > 0, own.sum(1, keepdim=True) / torch.where(number > 0, number, 1), 1)
-    terms = (own + (1 - target) * average) * _binary_terms(logits, _smooth(target, label_smoothing), gamma)
-    some = keep.any(1)
-    return _reduce((terms * keep).sum(1), average.squeeze(1) * some, some, reduction)
-
-
-def _binary_terms(logits: Tensor, target: Tensor | float, gamma: float) -> Tensor:
-    """One against all with any t in [0, 1]: t f(-z) + (1 - t) f(z), elementwise."""
-    return target * focal_term(-logits, gamma) + (1 - target) * focal_term(logits, gamma)
-
-
-def _index(target: Tensor, weight: Tensor, ignore_index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Class index, weight and whether to keep, of each target; what is ignored stands as class 0."""
-    keep = target != ignore_index
-    index = torch.where(keep, target, 0).long()
-    return index, weight.to(dtype)[index], keep
-
-
-def _per_class(weight: Tensor, logits: Tensor) -> Tensor:
-    return weight.to(logits.dtype).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
-
-
-def _smooth(target: Tensor, label_smoothing: float) -> Tensor:
-    return target if label_smoothing == 0 else (1 - label_smoothing) * target + label_smoothing / target.shape[1]
-
-
-def _reduce(loss: Tensor, weight: Tensor, keep: Tensor, reduction: str) -> Tensor:
-    """loss: weighted, 0 where not kept; weight: 0 where not kept. All (B, ...)."""
-    if reduction == "none":
-        return loss
-    total = loss.sum()
-    if reduction == "mean":
-        return total / keep.sum().clamp(min=1)
-    if reduction == "weighted_mean":
-        weights = weight.sum()
-        return total / torch.where(weights > 0, weights, 1)
-    return total

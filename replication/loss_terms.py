@@ -1,0 +1,134 @@
+"""What `losses` computes: arguments checked, each target's loss and coefficient, and their sum.
+
+A coefficient is the weight of a target over what the reduction divides by, and 0 where the target is ignored. It is
+worked out before the loss, so that autograd has a product and a sum to follow and no more.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from replication.focal import focal_sum, focal_term
+from replication.loss_arguments import check_range, check_tensors, check_weight
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def evaluate(
+    terms: Callable,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    gamma: float,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Tensor:
+    """`terms` is `softmax` or `one_against_all`. Only if they fail is it asked whether an index was out of range."""
+    check_tensors(logits, target, ignore_index)
+    if logits.dtype in HALVES:
+        logits = logits.float()
+    weight = check_weight(weight, logits)
+    try:
+        return terms(logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
+    except (IndexError, RuntimeError):
+        check_range(target, logits, ignore_index)
+        raise
+
+
+def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
+    """w_y (1 - p_y)^gamma (-log p_y), p = softmax(z)."""
+    dense = target.ndim == logits.ndim
+    if gamma == 0 and label_smoothing == 0 and not dense and reduction in ("mean", "sum"):
+        return _fused_softmax(logits, target.long(), weight, reduction, ignore_index)
+    terms = -F.log_softmax(logits, 1)  # (B, C, ...)
+    if gamma != 0:
+        terms = torch.exp(gamma * _log_one_minus_softmax(logits)) * terms
+    if dense:
+        keep = (target != ignore_index).all(1)
+        target = torch.where(keep.unsqueeze(1), target, 0).to(logits.dtype)
+        own = (target * _per_class(weight, logits)).sum(1)
+        coefficient = own / _divisor(reduction, own, keep)
+        loss = (_smooth(target, label_smoothing) * terms).sum(1)
+    else:
+        index, coefficient = _index(target, weight, reduction, ignore_index, logits.dtype)
+        loss = terms.gather(1, index.unsqueeze(1)).squeeze(1)
+        if label_smoothing != 0:
+            loss = (1 - label_smoothing) * loss + label_smoothing * terms.mean(1)
+    loss = coefficient * loss
+    return loss if reduction == "none" else loss.sum()
+
+
+def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: str, ignore_index: int) -> Tensor:
+    """torch's kernel. For the mean it is the C weights that are divided, and not the sum: autograd sees one step less."""
+    weight = weight.to(logits.dtype)
+    if reduction == "mean":
+        weight = weight / torch.count_nonzero(target != ignore_index).clamp(min=1)
+    return F.cross_entropy(logits, target, weight, None, ignore_index, reduction="sum")
+
+
+def _log_one_minus_softmax(logits: Tensor) -> Tensor:
+    """log(1 - p_i): log1p(-p_i), but for the largest p_i, which may round to 1, from the logsumexp of the others."""
+    top = logits.argmax(1, keepdim=True)
+    others = logits.scatter(1, top, torch.finfo(logits.dtype).min / 4).logsumexp(1, keepdim=True)
+    small = F.softmax(logits, 1).scatter(1, top, 0.0)
+    return torch.log1p(-small).scatter(1, top, others - logits.logsumexp(1, keepdim=True))
+
+
+def one_against_all(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
+    """w_y sum_i (1 - p_i^t)^gamma log(1 + exp(-z_i^t)), p = sigmoid(z)."""
+    if target.ndim == logits.ndim:
+        loss = _dense_one_against_all(logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
+        return loss if reduction == "none" else loss.sum()
+    index, coefficient = _index(target, weight, reduction, ignore_index, logits.dtype)
+    loss = focal_sum(logits, index, coefficient, gamma, total=reduction != "none")
+    if label_smoothing == 0:
+        return loss
+    uniform = coefficient * _binary_terms(logits, 1 / logits.shape[1], gamma).sum(1)  # the loss of t = 1 / C
+    return (1 - label_smoothing) * loss + label_smoothing * (uniform if reduction == "none" else uniform.sum())
+
+
+def _dense_one_against_all(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
+    keep = target != ignore_index  # (B, C, ...)
+    target = torch.where(keep, target, 0).to(logits.dtype)
+    own, positives = target * _per_class(weight, logits), target.sum(1)
+    average = torch.where(positives > 0, own.sum(1) / torch.where(positives > 0, positives, 1), 1)  # (B, ...)
+    some = keep.any(1)
+    element = keep * (own + (1 - target) * average.unsqueeze(1))
+    terms = element * _binary_terms(logits, _smooth(target, label_smoothing), gamma)
+    return terms.sum(1) / _divisor(reduction, average * some, some)
+
+
+def _binary_terms(logits: Tensor, target: Tensor | float, gamma: float) -> Tensor:
+    """One against all with any t in [0, 1]: t f(-z) + (1 - t) f(z), elementwise."""
+    return target * focal_term(-logits, gamma) + (1 - target) * focal_term(logits, gamma)
+
+
+def _index(
+    target: Tensor, weight: Tensor, reduction: str, ignore_index: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Of each target its class and what its loss is multiplied by; what is ignored stands as class 0, times 0."""
+    keep = target != ignore_index
+    index = (target * keep).long()
+    weight = weight.to(dtype).index_select(0, index.flatten()).view(index.shape) * keep
+    return index, weight / _divisor(reduction, weight, keep)
+
+
+def _divisor(reduction: str, weight: Tensor, keep: Tensor) -> Tensor | int:
+    """What the sum is divided by; `weight` is that of each target, 0 where it is not kept."""
+    if reduction == "mean":
+        return keep.sum().clamp(min=1)
+    if reduction == "weighted_mean":
+        total = weight.sum()
+        return torch.where(total > 0, total, 1)
+    return 1
+
+
+def _per_class(weight: Tensor, logits: Tensor) -> Tensor:
+    return weight.to(logits.dtype).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
+
+
+def _smooth(target: Tensor, label_smoothing: float) -> Tensor:
+    return target if label_smoothing == 0 else (1 - label_smoothing) * target + label_smoothing / target.shape[1]
