@@ -6,6 +6,7 @@ import os
 import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -46,6 +47,7 @@ class RunRecord:
     finished_at: str  # ISO 8601, UTC
     parameters: int = 0  # trainable
     schema: int = SCHEMA
+    experiment_class: ClassVar[type] = Experiment  # a kind of run with another experiment has a record class of its own
 
     def write(self, folder: Path | str) -> Path:
         """Write FOLDER/<experiment name>.json atomically; returns the path."""
@@ -81,8 +83,8 @@ def record_path(experiment: Experiment, folder: Path | str) -> Path:
     return Path(folder) / f"{experiment.name}.json"
 
 
-def read_record(path: Path | str) -> RunRecord:
-    """Read one record.
+def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> RunRecord:
+    """Read one record, of CIFAR runs or of another kind of run (`record_class`).
 
     Raises:
         ValueError: not a record of this package, truncated, or one whose name is not that of its experiment.
@@ -90,8 +92,9 @@ def read_record(path: Path | str) -> RunRecord:
     path = Path(path)
     try:
         data = json.loads(path.read_text())
-        known = {f.name for f in fields(RunRecord)}
-        record = RunRecord(**{k: v for k, v in data.items() if k in known} | {"experiment": Experiment(**data["experiment"])})
+        known = {f.name for f in fields(record_class)}
+        experiment = record_class.experiment_class(**data["experiment"])
+        record = record_class(**{k: v for k, v in data.items() if k in known} | {"experiment": experiment})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a run record: {error}") from error
     if path.stem != record.experiment.name:
@@ -101,7 +104,7 @@ def read_record(path: Path | str) -> RunRecord:
     return record
 
 
-def read_records(folder: Path | str) -> pd.DataFrame:
+def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) -> pd.DataFrame:
     """All records of a folder: one row a run, the experiment's fields and the record's as columns, by name.
 
     A file that is not a record is left where it is, out of the frame, and named in a warning.  A folder without
@@ -110,12 +113,13 @@ def read_records(folder: Path | str) -> pd.DataFrame:
     rows = []
     for path in sorted(Path(folder).glob("*.json")):
         try:
-            record = read_record(path)
+            record = read_record(path, record_class)
         except ValueError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
         row = asdict(record)
         experiment = row.pop("experiment")
         rows.append(experiment | {"name": record.experiment.name, "profile": record.experiment.profile} | row)
-    columns = [f.name for f in fields(Experiment)] + ["name", "profile"] + [f.name for f in fields(RunRecord)[1:]]
+    names = [f.name for f in fields(record_class.experiment_class)]
+    columns = [*names, "name", "profile", *(f.name for f in fields(record_class)[1:])]
     return pd.DataFrame(rows, columns=columns)

@@ -42,40 +42,49 @@ class Where:
         return self.results / experiment.profile / "runs"
 
 
-def existing_record(experiment: Experiment, where: Where) -> RunRecord | None:
+def existing_record(experiment: Experiment, where: Where, record_class: type[RunRecord] = RunRecord) -> RunRecord | None:
     """The record of an experiment if it is there; a file in its place that cannot be used is set aside."""
     path = record_path(experiment, where.runs(experiment))
     if not path.exists():
         return None
     try:
-        return read_record(path)
+        return read_record(path, record_class)
     except ValueError as error:
         set_aside(path, f"record cannot be used ({error})")
         return None
 
 
-def run_one(experiment: Experiment, where: Where, progress: Callable[[int], object] | None = None) -> tuple[str, RunRecord | None]:
+def run_one(
+    experiment: Experiment,
+    where: Where,
+    progress: Callable[[int], object] | None = None,
+    *,
+    train: Callable[..., RunRecord] | None = None,
+    record_class: type[RunRecord] = RunRecord,
+) -> tuple[str, RunRecord | None]:
     """Run one experiment unless its record is there: ("kept" | "finished" | "diverged" | "elsewhere", its record).
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
     ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
+    `train(experiment, where, progress)` gives a `record_class`; the default is the CIFAR protocol.
     """
     folder = where.runs(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / f".{experiment.name}.lock", timeout=0):
-            record = existing_record(experiment, where)
+            record = existing_record(experiment, where, record_class)
             if record:
                 return "kept", record
-            record = _train(experiment, where, progress)
+            record = (train or _train)(experiment, where, progress)
             record.write(folder)
-            _checkpoint_path(experiment, where).unlink(missing_ok=True)
+            checkpoint_path(experiment, where).unlink(missing_ok=True)
             return record.status, record
     except Timeout:
         return "elsewhere", None
 
 
-def _checkpoint_path(experiment: Experiment, where: Where) -> Path:
+def checkpoint_path(experiment: Experiment, where: Where) -> Path:
+    """RESULTS/<profile>/checkpoints/<name>.pt"""
     return where.runs(experiment).parent / "checkpoints" / f"{experiment.name}.pt"
 
 
@@ -90,7 +99,7 @@ def _train(experiment: Experiment, where: Where, progress) -> RunRecord:
         experiment,
         load_once(experiment.dataset, where.data_root),
         device=where.device,
-        checkpoint_path=_checkpoint_path(experiment, where),
+        checkpoint_path=checkpoint_path(experiment, where),
         checkpoint_every=where.checkpoint_every,
         compiled=where.compiled,
         deterministic=where.deterministic,
