@@ -3,12 +3,7 @@
 import functools
 import hashlib
 import math
-import platform
-import subprocess
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import replication
 from replication.data.augment import batch_order, crop_and_flip, crop_draws, pad, scale
 from replication.data.sources import ImageSet
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
+from replication.training.loop import drive, environment, outcome, pick_device
 from replication.training.records import RunRecord
 from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.schedule import learning_rate
@@ -59,40 +54,7 @@ def train(
         ValueError: fewer images than one batch over all epochs, or an unknown device.
     """
     run = _Run(experiment, data, pick_device(device), compiled, deterministic)
-    curve, seconds = run.resume(checkpoint_path)
-    done = run.step
-    started = time.monotonic()
-    saved_epoch = curve[-1]["epoch"] if curve else 0
-    status, wrong = "finished", None
-    if progress and done:
-        progress(done * experiment.batch_size)
-    for epoch in run.evaluation_epochs():
-        loss = run.advance(epoch, progress)
-        if not math.isfinite(loss):
-            status, wrong = "diverged", None
-            break
-        wrong = run.errors()
-        error = 100 * float(wrong.sum() / len(run.test_targets))
-        rate = run.learning_rate(max(run.step - 1, 0))
-        curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, error=error))
-        if checkpoint_path and epoch < experiment.epochs and epoch - saved_epoch >= checkpoint_every:
-            run.save(checkpoint_path, curve, seconds + time.monotonic() - started)
-            saved_epoch = epoch
-    here = time.monotonic() - started
-    images = (run.step - done) * experiment.batch_size
-    return run.record(status, curve, wrong, seconds + here, images / here if images else None)
-
-
-def pick_device(device: str) -> torch.device:
-    """The torch device for a name; "auto" is CUDA where there is one, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
-    return chosen
+    return drive(run, checkpoint_path, checkpoint_every, progress)
 
 
 class _Run:
@@ -177,6 +139,11 @@ class _Run:
         self.optimiser.step()
         return loss.detach()
 
+    def evaluate(self) -> tuple[dict, np.ndarray]:
+        """The test error in percent, and the wrong test images per class."""
+        wrong = self.errors()
+        return dict(error=100 * float(wrong.sum() / len(self.test_targets))), wrong
+
     @torch.inference_mode()
     def errors(self) -> np.ndarray:
         """Wrong test images per class: (C,) int64."""
@@ -203,34 +170,20 @@ class _Run:
         checkpoint.save(path, self.experiment, self.kept.fingerprint, state | dict(curve=curve, seconds=seconds))
 
     def record(self, status, curve, wrong, seconds, images_per_second) -> RunRecord:
-        finished = status == "finished"
-        best = min(curve, key=lambda point: point["error"]) if curve else None
         per_class = None if wrong is None else (100 * wrong / np.array(self.test.class_counts)).tolist()
-        commit, clean = _git()
         return RunRecord(
             experiment=self.experiment,
-            status=status,
-            error=curve[-1]["error"] if finished else None,
-            best_error=best and best["error"],
-            best_epoch=best and best["epoch"],
-            error_per_class=per_class if finished else None,
+            error_per_class=per_class if status == "finished" else None,
             class_names=list(self.kept.class_names),
             class_counts=self.kept.class_counts,
-            curve=curve,
             images_per_second=images_per_second and round(images_per_second, 1),
             wall_seconds=round(seconds, 2),
             dataset_fingerprint=self.source.fingerprint,
             subset_fingerprint=self.kept.fingerprint,
-            device=_device_name(self.device),
-            threads=torch.get_num_threads(),
-            precision="bfloat16 autocast" if self.device.type == "cuda" else "float32",
             compiled=self.compiled,
-            torch_version=torch.__version__,
-            package_version=replication.__version__,
-            git_commit=commit,
-            git_clean=clean,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            **outcome(status, curve),
+            **environment(self.device),
         )
 
 
@@ -269,32 +222,3 @@ def _seed(experiment: Experiment, purpose: str) -> int:
     """An independent stream for each purpose of one seed; the same for every loss (the paired design)."""
     digest = hashlib.blake2b(f"{experiment.seed}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({_cpu_model()})"
-
-
-@functools.cache
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
-
-
-@functools.cache
-def _git() -> tuple[str | None, bool | None]:
-    """The commit of the working tree that this package runs from, and whether its code was clean; None outside git."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", str(here.parent))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None

@@ -1,0 +1,123 @@
+"""What every kind of run shares: the loop of resume, train, evaluate, checkpoint and record, and the machine it ran on."""
+
+import functools
+import math
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+import replication
+from replication.training.records import RunRecord
+
+
+class Run(Protocol):
+    """The state of one run, as `drive` needs it."""
+
+    experiment: object  # with epochs and batch_size
+    step: int  # optimiser steps done
+
+    def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
+    def evaluation_epochs(self) -> list[int]: ...  # still to come
+    def advance(self, epoch: int, progress) -> float: ...  # trains; mean loss
+    def evaluate(self) -> tuple[dict, object]: ...  # errors (percent) for the curve, and what `record` needs of them
+    def learning_rate(self, step: int) -> float: ...
+    def save(self, path: Path, curve: list[dict], seconds: float) -> None: ...
+    def record(self, status: str, curve: list[dict], last, seconds: float, rate: float | None) -> RunRecord: ...
+
+
+def drive(run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None) -> RunRecord:
+    """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
+
+    Ends early, as "diverged", where the mean training loss is not finite.
+    """
+    experiment = run.experiment
+    curve, seconds = run.resume(checkpoint_path)
+    done = run.step
+    started = time.monotonic()
+    saved_epoch = curve[-1]["epoch"] if curve else 0
+    status, last = "finished", None
+    if progress and done:
+        progress(done * experiment.batch_size)
+    for epoch in run.evaluation_epochs():
+        loss = run.advance(epoch, progress)
+        if not math.isfinite(loss):
+            status, last = "diverged", None
+            break
+        errors, last = run.evaluate()
+        rate = run.learning_rate(max(run.step - 1, 0))
+        curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, **errors))
+        if checkpoint_path and epoch < experiment.epochs and epoch - saved_epoch >= checkpoint_every:
+            run.save(checkpoint_path, curve, seconds + time.monotonic() - started)
+            saved_epoch = epoch
+    here = time.monotonic() - started
+    images = (run.step - done) * experiment.batch_size
+    return run.record(status, curve, last, seconds + here, images / here if images else None)
+
+
+def outcome(status: str, curve: list[dict]) -> dict:
+    """The fields of a record that follow from the curve: status, error (last epoch), best error and its epoch."""
+    best = min(curve, key=lambda point: point["error"]) if curve else None
+    error = curve[-1]["error"] if status == "finished" else None
+    return dict(status=status, error=error, best_error=best and best["error"], best_epoch=best and best["epoch"], curve=curve)
+
+
+def environment(device: torch.device) -> dict:
+    """The fields of a record that say on what and with which code it ran."""
+    commit, clean = _git()
+    return dict(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        precision="bfloat16 autocast" if device.type == "cuda" else "float32",
+        torch_version=torch.__version__,
+        package_version=replication.__version__,
+        git_commit=commit,
+        git_clean=clean,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for a name; "auto" is CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
+    return chosen
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({_cpu_model()})"
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+@functools.cache
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of the working tree that this package runs from, and whether its code was clean; None outside git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", str(here.parent))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
