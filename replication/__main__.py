@@ -48,10 +48,11 @@ def _add_experiment(parser, names) -> None:
             parser.add_argument(option, dest=field.name, help=FIELD_HELP[field.name], default=argparse.SUPPRESS, **keywords)
 
 
-def _add_places(parser, data: bool = True) -> None:
+def _add_places(parser, data: bool = True, device: bool = True) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)")
     if data:
         parser.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds the data set")
+    if device:
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
 
 
@@ -83,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--geometry", choices=("prototypes", "cubes", "balls"), default="prototypes", help="what is dropped (default: prototypes)")
     p.add_argument("--dim", type=int, default=1, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    p.add_argument("--full", action="store_true", help="minutes: run the committed battery, write RESULTS/covering/*.csv and figures")
+    _add_places(p, device=False)
     p = verb("train", _train, "run one experiment and write its record")
     p.add_argument("--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)")
     _add_experiment(p, [f.name for f in fields(Experiment)])
@@ -103,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_places(p)
     _add_running(p)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
-    _add_places(p, data=False)
+    _add_places(p, data=False, device=False)
     return parser
 
 
@@ -174,9 +177,16 @@ def _exit_code(outcomes) -> int:
 
 
 def _covering(args) -> int:
-    from replication.theory import covering
+    if not args.full:
+        from replication.theory import covering
 
-    return covering.main(args)
+        return covering.main(args)
+    from replication.report.covering_results import run
+
+    _check_writable(args.results)
+    verdict = run(args.results, full=True, data_root=args.data_root, seed=args.seed)
+    print(f"{verdict.message}; written to {args.results / 'covering'}")
+    return 0 if verdict.passed else 1
 
 
 def _reproduce(args) -> int:

@@ -54,6 +54,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
 def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: Path | None, device: str) -> str | None:
     """Run one notebook in the folder of the notebooks, keep it as `copy`; what went wrong, or None."""
     import papermill
+    from traitlets.config import Config
 
     relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
     parameters = dict(
@@ -62,8 +63,9 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
         data_root=None if data_root is None else relative(data_root.expanduser()),
         device=device,
     )
+    quiet = Config(KernelManager=dict(transport="ipc"))  # a local socket: the kernel warns of open TCP ports
     try:
-        papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3")
+        papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3", config=quiet)
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
     return None

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -281,7 +282,7 @@ def _cached(cache: Path, key: str) -> np.ndarray | None:
     try:
         with np.load(cache, allow_pickle=False) as held:
             return held["images"] if str(held["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # no cache, or a broken one: decode again
 
 
@@ -300,6 +301,8 @@ def _keep(cache: Path, key: str, images: np.ndarray) -> None:
 FINGERPRINTS = {  # of the original images, the same from the archive and from a tree of lossless PNGs
     ("cifar10", "train"): "6ca3f9eff1fd1e6a",
     ("cifar10", "test"): "f81e3b6dbc7e0e0c",
+    ("cifar100", "train"): "26ba7ca9274b7cc8",
+    ("cifar100", "test"): "d55c34ab19236690",
 }
 READERS = {
     "digits": lambda root: _digits(),

@@ -1,0 +1,63 @@
+"""A module imports from those above it (theory, losses, data, training, report), never back; where torch may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "replication"
+ROOMS = ["theory", "losses", "data", "training", "report"]
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ("losses", "focal", "loss_arguments"))
+WITHOUT_TORCH = ["replication", "replication.training.records", "replication.training.experiment"] + [
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for room in ("theory", "report")
+    for p in sorted((PACKAGE / room).rglob("*.py"))
+]
+
+
+def room_of(module: str) -> str | None:
+    """The room of a dotted module of this package; the losses' own helpers belong to losses."""
+    parts = module.split(".")
+    if parts[0] != "replication" or len(parts) < 2:
+        return None
+    return parts[1] if parts[1] in ROOMS else "losses" if parts[1] in ("focal", "loss_arguments") else None
+
+
+def imported(path: Path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.rsplit(".", node.level)[0] + "." if node.level else ""
+            yield (base + (node.module or "")).rstrip(".")
+            yield from (f"{base}{node.module or ''}.{alias.name}".replace("..", ".") for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    mine = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    for name in imported(path):
+        theirs = room_of(name)
+        assert theirs is None or ROOMS.index(theirs) <= ROOMS.index(mine), f"{path} imports {name}"
+
+
+def test_theory_records_and_report_import_without_torch():
+    code = f"""
+import importlib, sys
+for name in {WITHOUT_TORCH!r}:
+    importlib.import_module(name)
+    assert "torch" not in sys.modules, name
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr[-500:]
+
+
+def test_the_rule_can_fail(tmp_path):
+    assert room_of("replication.report.tables") == "report" and room_of("numpy") is None
+    path = PACKAGE / "theory" / "effective_number.py"
+    assert not any(room_of(name) == "report" for name in imported(path))
+    assert any(room_of(name) == "training" for name in imported(PACKAGE / "report" / "measured.py"))

@@ -1,0 +1,81 @@
+"""The command line: what goes wrong ends with exit code 2 and one line that names it; help reads well."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replication.__main__ import main
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "--device", "cpu", "--threads", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "allowed"),
+    [
+        (["train", "--dataset", "svhn"], "dataset", "cifar10"),
+        (["train", "--dataset", "digits", "--imbalance", "0.5"], "imbalance", ">= 1"),
+        (["train", "--dataset", "digits", "--imbalance", "1000"], "imbalance", "at most"),
+        (["train", "--dataset", "digits", "--beta", "1.5"], "beta", r"\[0, 1\]"),
+        (["train", "--dataset", "digits", "--beta", "nan"], "beta", r"\[0, 1\]"),
+        (["train", "--dataset", "digits", "--beta", "x"], "beta", "float"),
+        (["train", "--dataset", "digits", "--loss", "focal"], "gamma", ">= 0"),
+        (["train", "--dataset", "digits", "--device", "tpu"], "device", "auto"),
+        (["train", "--dataset", "digits", "--threads", "0"], "threads", ">= 1"),
+        (["train", "--dataset", "cifar10"], "data_root", "--data-root"),
+        (["train", "--dataset", "cifar10", "--data-root", "/nowhere"], "data_root", "exists"),
+        (["sweep", "heatmap"], "GRID", "heat-map"),
+        (["sweep", "smoke", "--profile", "smoke", "--workers", "0"], "workers", ">= 1"),
+        (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "at least one"),
+        (["covering", "--volume", "0.5"], "volume", ">= 1"),
+        (["covering", "--volume", "10", "--draws", "-1"], "draws", ">= 0"),
+        (["covering", "--replicates", "1"], "replicates", ">= 2"),
+        (["reproduce", "--profile", "gpu"], "profile", "smoke"),
+        (["report", "--results", "/proc/nothing"], "results", "can be written"),
+        ([], "VERB", "required"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, name, allowed, capsys, tmp_path):
+    if "--results" not in arguments and arguments and arguments[0] != "covering":
+        arguments = [*arguments, "--results", str(tmp_path)]
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert len(printed.err.strip().splitlines()) == 1 and not printed.out
+    assert re.search(name, printed.err) and re.search(allowed, printed.err)
+
+
+def test_results_that_cannot_be_written(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main([*SMALL, "--results", str(blocked)]) == 2
+    assert re.fullmatch(r"error: results must be a folder that can be written, got .*\n", capsys.readouterr().err)
+
+
+def test_train_writes_a_record_once(tmp_path, capsys):
+    assert main([*SMALL, "--results", str(tmp_path)]) == 0
+    assert "1 finished" in capsys.readouterr().out
+    (path,) = tmp_path.glob("custom/runs/*.json")
+    record = json.loads(path.read_text())
+    assert record["experiment"]["epochs"] == 1 and record["status"] == "finished"
+    assert main([*SMALL, "--results", str(tmp_path)]) == 0
+    assert "1 there already" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == record
+
+
+@pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "report", "large-scale"])
+def test_help_reads_well(verb):
+    command = [sys.executable, "-m", "replication", *([verb] if verb else []), "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=None)
+    assert answer.returncode == 0 and not answer.stderr
+    options = re.findall(r"^  (--[\w-]+)[^\n]*((?:\n {10,}[^\n]+)*)", answer.stdout, re.MULTILINE)
+    for option, more in options:
+        line = next(x for x in answer.stdout.splitlines() if x.startswith(f"  {option}"))
+        assert more.strip() or "  " in line.strip(), f"{verb} {option} says nothing"
