@@ -23,9 +23,10 @@ def _draw(axis, errors: np.ndarray, differences: np.ndarray, counts: np.ndarray 
     colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, differences)
     image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
     axis.set_facecolor("#E4E4E4")
+    inside = dict(ha="center", va="center", in_layout=False)
     for i, j in np.ndindex(errors.shape):
         if not math.isfinite(errors[i, j]):
-            axis.text(j, i, "not measured", ha="center", va="center", fontsize=6, color="#808080")
+            axis.text(j, i, "not measured", **inside, fontsize=6, color="#808080")
             continue
         text = f"{errors[i, j]:.2f}"
         if math.isfinite(differences[i, j]):
@@ -33,7 +34,7 @@ def _draw(axis, errors: np.ndarray, differences: np.ndarray, counts: np.ndarray 
         if counts is not None:
             text += f"  n={counts[i, j]:.0f}"
         dark = abs(differences[i, j]) > 0.7 * LIMIT  # False for NaN
-        axis.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+        axis.text(j, i, text, **inside, fontsize=6.5, color="white" if dark else "black")
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set_xlabel("imbalance factor")
     axis.set_title(title)

@@ -95,18 +95,18 @@ def r4_runs(evidence: Evidence) -> Finding:
 
 def r5_runs(evidence: Evidence) -> Finding:
     means = _by_beta(evidence, "cifar100", (0.99, 0.999, 0.9999))
-    parts = {f"beta {b:g}": by_interval(-v if b == 0.9999 else v, "0.9999, sign turned:" if b == 0.9999 else "") for b, v in means.items()}
+    parts = {f"beta {b:g}": by_interval(v, claimed="above" if b == 0.9999 else "below") for b, v in means.items()}
     whole = together(parts)
     return whole if len(parts) in (0, 3) or whole.verdict == CONTRADICTED else Finding(INCONCLUSIVE, whole.words)
 
 
 def r6_runs(evidence: Evidence) -> Finding:
     runs, parts = _runs(evidence).query("imbalance_factor > 1"), {}
-    for dataset, sign in (("cifar10", 1), ("cifar20", -1), ("cifar100", -1)):
+    for dataset, side in (("cifar10", "below"), ("cifar20", "above"), ("cifar100", "above")):
         here = runs[runs["dataset"] == dataset].pivot_table(index=["label", "imbalance_factor", "seed"], columns="beta", values="error")
         if {0.9, 0.9999} <= set(here):
-            d = (sign * (here[0.9999] - here[0.9])).dropna().unstack("seed").dropna().mean()
-            parts[TITLES[dataset]] = by_interval(d, "0.9999 minus 0.9:" if sign > 0 else "0.9 minus 0.9999:")
+            d = (here[0.9999] - here[0.9]).dropna().unstack("seed").dropna().mean()
+            parts[TITLES[dataset]] = by_interval(d, "0.9999 minus 0.9:", side)
         else:
             parts[TITLES[dataset]] = nothing("runs at 0.9 and 0.9999")
     return together(parts)
@@ -152,8 +152,8 @@ def p1_runs(evidence: Evidence) -> Finding:
     if not len(both):
         return nothing("runs with a drop of 0.1 and their partners at 0.01")
     rise, usual = (both.groupby("seed")[c].mean() for c in ("rise", "usual"))
-    parts = {"rise after a drop of 0.1 (sign turned)": by_interval(-rise, "change"),
-             "its excess over 0.01 (sign turned)": by_interval(usual - rise, "change")}  # fmt: skip
+    parts = {"after a drop of 0.1": by_interval(rise, "test error changes by", "above"),
+             "excess over a drop of 0.01": by_interval(rise - usual, "", "above")}  # fmt: skip
     return together(parts)
 
 

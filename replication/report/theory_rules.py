@@ -4,9 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from replication.data.long_tail import long_tailed_counts
-from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, REPLICATED, Evidence, Finding, by_signs, judged, nothing
+from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, LEVEL, REPLICATED, Evidence, Finding, judged, nothing
 from replication.theory.covering import check
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
 
@@ -113,20 +114,22 @@ def t4_simulation(evidence: Evidence) -> Finding:
 
 def t5_near_duplicates(evidence: Evidence) -> Finding:
     frame = evidence.near_duplicates
-    if frame is None or frame["augmentation"].nunique() < 2:
-        return nothing("near-duplicate counts with and without augmentation")
-    keys = ["dataset", "class_name", "radius"]
-    without = frame["augmentation"].astype(str).str.lower().isin(["none", "no", "false", "plain"])
-    both = frame[without].set_index(keys)[["N", "N_low"]].join(frame[~without].set_index(keys)[["N_high"]].rename(
-        columns={"N_high": "N_high_with"}).join(frame[~without].set_index(keys)["N"].rename("N_with")), how="inner")  # fmt: skip
+    if frame is None or not {"none", "crop and flip"} <= set(frame["augmentation"]):
+        return nothing("near-duplicate counts with and without crop and flip")
+    keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
+    without, with_all, single = (
+        frame[frame["augmentation"] == a].set_index(keys)[columns] for a in ("none", "crop and flip", "one random crop and flip")
+    )
+    both = without.join(with_all, rsuffix="_with", how="inner")
     both = both[np.isfinite(both["N_with"])]
     if not len(both):
         return nothing("class with a finite estimate under augmentation")
     apart, rise = int((both["N_high_with"] < both["N_low"]).sum()), int((both["N_with"] > both["N"]).sum())
-    words = (
-        f"N falls beyond both intervals in {apart} of {len(both)} classes and radii, rises in {rise}; augmented copies can only "
-        "add coincidences in this estimate, so only the size of the fall is evidence"
-    )
+    words = f"counting all copies, N falls beyond both intervals in {apart} of {len(both)} classes and radii, rises in {rise}"
+    alone = without.join(single, rsuffix="_single", how="inner")
+    if len(alone):
+        words += f"; with one random copy an image in place of the image it is lower in {(alone['N_single'] < alone['N']).sum()} of {len(alone)}"
+    words += "; all copies can only add coincidences, so it is the size of the fall that is evidence"
     if 2 * rise > len(both):
         return Finding(CONTRADICTED, words)
     return judged(2 * apart > len(both) and len(both) >= 5, words, INCONCLUSIVE)
@@ -136,8 +139,16 @@ def t6_near_duplicates(evidence: Evidence) -> Finding:
     frame = evidence.near_duplicates
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
         return nothing("near-duplicate counts of CIFAR-10 and CIFAR-100")
-    typical = frame.groupby(["augmentation", "radius", "dataset"])["N"].median().unstack().dropna(subset=["cifar10", "cifar100"])
-    return by_signs(np.log(typical["cifar100"] / typical["cifar10"]), "radii with a smaller median N a class on CIFAR-100")
+    words, sides = [], set()
+    for radius, rows in frame[frame["augmentation"] == "none"].groupby("radius"):
+        coarse, fine = (rows.loc[rows["dataset"] == d, "N"] for d in ("cifar10", "cifar100"))
+        if len(coarse) and len(fine):
+            p = float(stats.mannwhitneyu(fine, coarse).pvalue)
+            lower = bool(fine.median() < coarse.median())
+            sides.add(None if p >= LEVEL else lower)
+            words.append(f"radius {radius:.3g}: median N {fine.median():.3g} against {coarse.median():.3g} (p = {p:.2g})")
+    verdict = {frozenset([True]): REPLICATED, frozenset([False]): CONTRADICTED}.get(frozenset(sides), INCONCLUSIVE)
+    return Finding(verdict, "CIFAR-100 against CIFAR-10, classes by Mann-Whitney: " + "; ".join(words)) if words else nothing("common radius")
 
 
 def l1_exact(evidence: Evidence) -> Finding:

@@ -89,7 +89,7 @@ def _rows_of_curves(panels, profile: str | None) -> Figure:
             for runs, colour, label, style in lines:
                 _band(axes[row][column], runs, key, colour, label, style)
             axes[row][column].set_ylabel(name if not column else "")
-        axes[1][column].set(xlabel="epoch", yscale="log")
+        axes[1][column].set(xlabel="epoch", ylim=(0, None))
         axes[0][column].set_title(title)
         axes[0][column].legend(fontsize=8)
     figure.suptitle(f"profile {profile}; line: mean over seeds, band: lowest to highest", fontsize=9)

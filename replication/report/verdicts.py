@@ -52,15 +52,19 @@ def judged(holds: bool, words: str, otherwise: str = CONTRADICTED) -> Finding:
     return Finding(REPLICATED if holds else otherwise, words)
 
 
-def by_interval(differences: Iterable[float], what: str = "difference") -> Finding:
-    """One value a seed, negative if the claim holds: the 95 % t-interval must lie below 0, with three seeds or more."""
+def by_interval(differences: Iterable[float], what: str = "difference", claimed: str = "below") -> Finding:
+    """One value a seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), with three seeds or more.
+
+    Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.
+    """
     s = summary(list(differences))
     if s.n == 0:
         return nothing("runs that bear on it")
     if s.n < SEEDS:
         return Finding(INCONCLUSIVE, f"{what} {s.mean:+.2f} from {s.n} seed{'s' * (s.n > 1)}; a verdict needs {SEEDS}")
-    words = f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}"
-    return Finding(REPLICATED if s.high < 0 else CONTRADICTED if s.low > 0 else INCONCLUSIVE, words)
+    side = "below" if s.high < 0 else "above" if s.low > 0 else None
+    verdict = INCONCLUSIVE if side is None else REPLICATED if side == claimed else CONTRADICTED
+    return Finding(verdict, f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}")
 
 
 def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:

@@ -1,0 +1,176 @@
+"""results/README.md: a picture and five sentences, then verdicts, tables and figures.  Every number is computed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from replication.report import claims, evidence_tables, paper, tables
+from replication.report.controls import controls, parts_of_the_gain
+from replication.report.measured import cells, fixed_beta, pairs, seed_means, wall_hours
+from replication.report.selection import difference_by_imbalance, improvements, published_luck, rerun_sd
+from replication.report.statistics import expected_minimum, summary
+from replication.report.verdicts import VERDICTS
+from replication.report.writing import markdown_rows, number, signed, spread
+
+Records = dict[str, pd.DataFrame]  # profile -> its records
+
+
+def verdict_sentence(verdicts: pd.DataFrame) -> str:
+    """How many verdicts of each kind, and what the covering says."""
+    counts = verdicts.drop_duplicates(["id", "evidence"])["verdict"].value_counts()
+    tally = ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS)
+    core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
+    return (
+        f"Of {verdicts['id'].nunique()} claims of the paper, judged on {len(verdicts)} pieces of evidence by rules written "
+        f"before the numbers: {tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
+    )
+
+
+def gain_sentence(records: Records) -> str:
+    """Our gain at the fixed beta, at the imbalance with most of the pairs, profile by profile."""
+    words = []
+    for profile, frame in records.items():
+        both = pairs(frame).query("dataset == 'cifar10' and beta == @fixed_beta('cifar10') and imbalance_factor > 1")
+        if not len(both):
+            continue
+        factor = both["imbalance_factor"].value_counts().sort_index().idxmax()
+        here = both[both["imbalance_factor"] == factor]
+        s = summary(seed_means(here))
+        if s.n:
+            interval = f" [{signed(s.low)}, {signed(s.high)}]" if s.n > 1 else ""
+            words.append(
+                f"{signed(s.mean)}{interval} points of error at imbalance {factor:g} (profile {profile}, mean of "
+                f"{here['label'].nunique()} losses, n = {s.n} seeds)"
+            )
+    beta = f"{fixed_beta('cifar10'):g}"
+    if not words:
+        return f"Our own class-balanced minus plain runs on CIFAR-10 at beta {beta}: not measured."
+    return f"Class-balanced minus plain on real CIFAR-10, at beta {beta} fixed beforehand and paired by seed: {'; '.join(words)}."
+
+
+def protocol_sentence(records: Records) -> str:
+    """The cells that the authors re-ran themselves: paper, their rerun, a user's, ours."""
+    later, ours = paper.reruns(), _by_cell(records.get("paper"))
+    printed = paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'").set_index("beta")["error"]
+    words = []
+    for beta in (0.0, 0.9999):
+        again = later.query("label == 'softmax' and beta == @beta").groupby("source", sort=False)["error"].mean()
+        others = ", ".join(f"{source} {number(error)}" for source, error in again.items())
+        mine = spread(ours.get(("cifar10", "softmax", beta, 50.0)))
+        words.append(f"{'plain' if not beta else 'class-balanced'}: paper {number(printed[beta])}, {others}, ours {mine}")
+    return f"Full protocol (ResNet-32, 200 epochs), softmax at imbalance 50, error in percent: {'; '.join(words)}."
+
+
+def _by_cell(records: pd.DataFrame | None) -> dict:
+    if records is None or not len(records):
+        return {}
+    return {(r["dataset"], r["label"], r["beta"], r["imbalance_factor"]): r for r in cells(records).to_dict("records")}
+
+
+def selection_sentence() -> str:
+    """What the best of 20 can gain by luck, and what is left at one beta fixed beforehand, from printed numbers."""
+    luck = published_luck().query("dataset == 'cifar10'")
+    fixed = difference_by_imbalance().query("dataset == 'cifar10' and beta == 0.9999")["mean_difference"]
+    counts = improvements().query("dataset == 'cifar10'")
+    tally = ", ".join(f"{r.improved} of {r.of} at {r.beta:g}" for r in counts.itertuples())
+    sd, _ = rerun_sd()
+    return (
+        f"The paper's class-balanced row is the best of 20 on the test set: luck alone gives {number(luck['luck'].min())} to "
+        f"{number(luck['luck'].max())} points by its own CIFAR-10 heat map (at most {number(-sd * expected_minimum(20))} by the "
+        f"spread of reruns, sd {number(sd)}), while beta 0.9999 fixed beforehand still changes the mean error by "
+        f"{signed(fixed.min())} to {signed(fixed.max())} points; cells that improve: {tally}."
+    )
+
+
+def controls_sentence(records: Records) -> str:
+    """What part of the gain is re-balancing, and the costliest slip: the first profile that has controls."""
+    for profile, frame in records.items():
+        parts, slips = parts_of_the_gain(frame), controls(frame).query("against == \"the paper's protocol\" and beta > 0")
+        words = []
+        if len(parts):
+            one = {r["part"]: r for r in parts.iloc[:3].to_dict("records")}
+            words.append(
+                f"of the gain of {spread(one['gain'], True)} points ({one['gain']['label']}, imbalance "
+                f"{one['gain']['imbalance_factor']:g}) re-balancing gives {spread(one['re-balancing'], True)} and the smaller "
+                f"average step {spread(one['step'], True)}"
+            )
+        slips = slips[slips["switch"] != "weights"]
+        if len(slips):
+            worst = slips.loc[slips["mean"].idxmax()].to_dict()
+            words.append(f"the costliest porting slip measured: {worst['words']}, {spread(worst, True)} points ({worst['label']})")
+        if words:
+            return f"Controls (profile {profile}): {'; '.join(words)}."
+    return "Controls, what part of the gain is re-balancing and what each porting slip costs: not measured."
+
+
+def sentences(records: Records, verdicts: pd.DataFrame) -> list[str]:
+    """The five sentences of the first screen."""
+    return [
+        verdict_sentence(verdicts), gain_sentence(records), protocol_sentence(records), selection_sentence(),
+        controls_sentence(records),
+    ]  # fmt: skip
+
+
+def picture(records: Records) -> str:
+    """The gain figure of the profile with most records on CIFAR-10, else of the printed numbers; a path below results/."""
+    counts = {profile: int((frame["dataset"] == "cifar10").sum()) for profile, frame in records.items()}
+    best = max(counts, key=counts.get) if counts else None
+    return f"{best}/figures/gain.png" if best and counts[best] else "published/figures/gain.png"
+
+
+def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFrame], written: list[Path]) -> str:
+    """The text of results/README.md; `written` are the files to link, below `results`."""
+    longest = pd.concat([v.assign(profile=p) for p, v in by_profile.items()])
+    shared = longest[longest["evidence"] != "runs"].drop_duplicates(["id", "evidence"])
+    runs = longest[longest["evidence"] == "runs"]
+    verdicts = pd.concat([shared, runs.assign(evidence="runs (" + runs["profile"] + ")")])
+    lines = ["# Results", "", "Generated from the records by `python -m replication report`; do not edit.", ""]
+    lines += [f"![Class-balanced minus plain against imbalance, and error per class]({picture(records)})", ""]
+    lines += [f"{i}. {text}" for i, text in enumerate(sentences(records, verdicts), start=1)] + [""]
+    lines += _budgets(records)
+    lines += ["## Verdicts", "", markdown_rows(claims.wide(by_profile)), ""]
+    links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
+    lines += [f'"-": the kind of evidence does not apply. Findings and rules, claim by claim: {", ".join(links)}.', ""]
+    for profile, frame in records.items():
+        lines += _profile(results, profile, frame, written)
+    lines += ["## What the paper's own numbers say", ""]
+    lines += [evidence_tables.improvements_table().markdown(), evidence_tables.published_luck_table().markdown()]
+    lines += [_files(results, written, "published"), ""]
+    for folder, title in (("theory", "Theory"), ("covering", "Random covering")):
+        if any(path.is_relative_to(results / folder) for path in written):
+            lines += [f"## {title}", "", *_images(results, written, folder), _files(results, written, folder), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _budgets(records: Records) -> list[str]:
+    if not records:
+        return ["No profile has records yet: nothing of our own is measured.", ""]
+    rows = [
+        {"profile": p, "records": len(f), "diverged": int((f["status"] != "finished").sum()), "wall hours": f"{wall_hours(f):.1f}",
+         "network": f"ResNet-{'/'.join(map(str, sorted(set(f['depth']))))}", "epochs": "/".join(map(str, sorted(set(f["epochs"])))),
+         "seeds": " ".join(map(str, sorted(set(f["seed"])))), "hardware": "; ".join(sorted(set(f["device"])))}
+        for p, f in records.items()
+    ]  # fmt: skip
+    return [markdown_rows(pd.DataFrame(rows)), "", "Wall hours are summed over runs; runs that shared a machine count in full.", ""]
+
+
+def _profile(results: Path, profile: str, frame: pd.DataFrame, written: list[Path]) -> list[str]:
+    shown = [tables.table2(frame, profile), evidence_tables.parts_table(frame, profile), evidence_tables.controls_table(frame, profile),
+             evidence_tables.luck_table(frame, profile)]  # fmt: skip
+    lines = [f"## Profile {profile}", ""]
+    lines += [table.markdown() for table in shown if len(table.shown)]
+    lines += _images(results, [path for path in written if path.stem != "gain"], profile)
+    return [*lines, _files(results, written, profile), ""]
+
+
+def _images(results: Path, written: list[Path], folder: str) -> list[str]:
+    paths = sorted(p.relative_to(results) for p in written if p.suffix == ".png" and p.is_relative_to(results / folder))
+    return [f"![{p.stem.replace('_', ' ')}]({p.as_posix()})\n" for p in paths]
+
+
+def _files(results: Path, written: list[Path], folder: str) -> str:
+    groups: dict[str, list[str]] = {}
+    for path in sorted(p for p in written if p.is_relative_to(results / folder)):
+        short = path.relative_to(results).as_posix()
+        groups.setdefault(path.stem, []).append(f"[{path.suffix[1:]}]({short})")
+    return "Files: " + "; ".join(f"{name.replace('_', ' ')} {' '.join(links)}" for name, links in groups.items()) + "."

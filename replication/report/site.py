@@ -1,0 +1,154 @@
+"""Rebuild everything under results/ that is derived: tables, figures, verdicts and the front page.
+
+Records are the source of truth; this imports no torch and takes seconds.
+"""
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from replication.report import claims, evidence_tables, heat_maps, paper, tables, training_figures
+from replication.report.data_figures import class_counts_figure
+from replication.report.front_page import front_page
+from replication.report.measured import budget, profile_records, profiles_with_records
+from replication.report.style import save_figure
+from replication.report.verdicts import Evidence
+from replication.report.writing import write_text
+from replication.training.experiment import PROFILES
+
+FOLDERS = (*PROFILES, "custom")
+TABLES = (tables.table1, tables.table2, tables.table3, evidence_tables.paired_table, evidence_tables.luck_table,
+          evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
+FIGURES = {
+    "figure5": training_figures.figure5,
+    "curves": training_figures.curves_figure,
+    "drop": training_figures.drop_figure,
+    "per_class": training_figures.per_class_figure,
+}
+
+
+def evidence(results: Path | str, profile: str) -> Evidence:
+    """What the claims are judged on: the records of `profile`, and the covering's tables where they are."""
+    results = Path(results)
+    found = {}
+    for name in ("verify", "near_duplicates"):
+        path = results / "covering" / f"{name}.csv"
+        found[name] = pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""]) if path.exists() else None
+    return Evidence(records=profile_records(results, profile), **found)
+
+
+def verdicts(results: Path | str, profile: str) -> tuple[pd.DataFrame, list[Path]]:
+    """Judge every claim and write RESULTS/PROFILE/tables/claims.{md,csv,tex}; the verdicts and the paths."""
+    seen = evidence(results, profile)
+    judged = claims.judge(seen)
+    table = claims.claims_table(judged, profile, budget(seen.records, profile))
+    return judged, table.write(Path(results) / profile / "tables")
+
+
+def profile_tables(results: Path | str, profile: str) -> list[Path]:
+    """Write all tables of a profile, the verdicts aside; the paths."""
+    records, folder = profile_records(results, profile), Path(results) / profile / "tables"
+    made = [table(records, profile) for table in TABLES]
+    made += [tables.heat_map(records, profile, dataset) for dataset in tables.datasets(records, ("cifar10",))]
+    return [path for table in made for path in table.write(folder)]
+
+
+class Drawing(NamedTuple):
+    """A figure to be made: draw(*args), saved as FOLDER/NAME.png and .pdf unless it is None."""
+
+    folder: Path
+    name: str
+    draw: Callable
+    args: tuple
+
+
+def profile_drawings(results: Path | str, profile: str) -> list[Drawing]:
+    """The figures of a profile that its records may allow."""
+    records, folder = profile_records(results, profile), Path(results) / profile / "figures"
+    sets = tables.datasets(records, ())
+    main = "cifar10" if "cifar10" in sets or not sets else sets[0]
+    drawings = [Drawing(folder, name, draw, (records, profile)) for name, draw in FIGURES.items()]
+    drawings += [Drawing(folder, f"heat_map_{d}", heat_maps.heat_map_figure, (records, d, profile)) for d in sets]
+    return [*drawings, Drawing(folder, "gain", training_figures.gain_figure, (records, profile, main))]
+
+
+def published_drawings(results: Path | str) -> list[Drawing]:
+    """The figures of the printed numbers alone, under RESULTS/published."""
+    folder = Path(results) / "published" / "figures"
+    maps = [Drawing(folder, f"figure{n}", heat_maps.heat_map_figure, (None, d)) for d, n in paper.FIGURES.items()]
+    rest = {"figure4": (class_counts_figure, ()), "figure5": (training_figures.figure5, (None,)),
+            "gain": (training_figures.gain_figure, (None,))}  # fmt: skip
+    return maps + [Drawing(folder, name, *job) for name, job in rest.items()]
+
+
+def published_tables(results: Path | str) -> list[Path]:
+    """The tables of the printed numbers alone, under RESULTS/published."""
+    made = [evidence_tables.improvements_table(), evidence_tables.published_luck_table()]
+    return [path for table in made for path in table.write(Path(results) / "published" / "tables")]
+
+
+def draw(drawing: Drawing) -> list[Path]:
+    """Draw and save one figure; the paths, none where there is nothing to draw."""
+    figure = drawing.draw(*drawing.args)
+    if figure is None:
+        return []
+    figure.get_layout_engine().execute(figure)  # once, not once a format: half of the time
+    figure.set_layout_engine("none")
+    return save_figure(figure, drawing.folder, drawing.name)
+
+
+def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
+    """All of them, with a progress bar; several processes where there are many."""
+    done = Parallel(processes, return_as="generator")(delayed(draw)(drawing) for drawing in drawings)
+    return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]
+
+
+def theory(results: Path | str) -> list[Path]:
+    """Figures 3 and 6 and those of the losses, where their modules are: they need no records."""
+    paths = []
+    for name in ("theory_figures", "loss_figures"):
+        if find_spec(f"replication.report.{name}"):
+            paths += import_module(f"replication.report.{name}").save_all(Path(results) / "theory" / "figures")
+    return paths
+
+
+def rebuild(results: Path | str = "results", profile: str | None = None) -> list[Path]:
+    """Write what is derived from RESULTS/<profile>/runs; returns the paths written.
+
+    With a profile ("smoke", "cpu", "paper", "custom"): its tables, verdicts and figures only.  Without one: those of every
+    profile that has records, the tables and figures of the printed numbers, and RESULTS/README.md.  The smoke profile never
+    appears in README.md.
+
+    Raises:
+        ValueError: unknown profile.
+
+    >>> paths = rebuild("results")  # doctest: +SKIP
+    """
+    results = Path(results)
+    if profile is not None and profile not in FOLDERS:
+        raise ValueError(f"profile must be one of {', '.join(FOLDERS)}, got {profile!r}")
+    if profile is not None:
+        return verdicts(results, profile)[1] + profile_tables(results, profile) + draw_all(profile_drawings(results, profile))
+    measured = profiles_with_records(results)
+    written = published_tables(results) + theory(results)
+    drawings = published_drawings(results)
+    for name in measured:
+        written += verdicts(results, name)[1] + profile_tables(results, name)
+        drawings += profile_drawings(results, name)
+    written += draw_all(drawings, min(4, os.cpu_count() or 1))
+    shown = [name for name in measured if name != "smoke"]
+    by_profile = {name: claims.judge(evidence(results, name)) for name in shown}
+    if not by_profile:  # without records there are still verdicts from theory and printed numbers
+        judged, paths = verdicts(results, "cpu")
+        by_profile, written = {"cpu": judged}, written + paths
+    written += sorted((results / "covering").glob("*.*"))
+    linked = [path for path in written if "smoke" not in path.relative_to(results).parts[:1]]
+    page = front_page(results, {name: profile_records(results, name) for name in shown}, by_profile, linked)
+    return [*written, write_text(results / "README.md", page)]
