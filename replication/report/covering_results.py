@@ -77,9 +77,28 @@ def run(results: Path | str = "results", full: bool = True, data_root: Path | st
     folder = Path(results) / "covering"
     table = covering.battery(covering.COMMITTED if full else covering.QUICK, seed)
     write_csv(table, folder / "verify.csv")
-    failed = departures(seed=seed) if full else departures([(law, 1) for law in LAWS], replicates=60, seed=seed)
+    failed = departures(seed=seed) if full else departures([(law, 1) for law in LAWS], replicates=60, seed=seed, resamples=100)
     write_csv(failed, folder / "departures.csv")
     for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
         write_csv(near, folder / f"{name}.csv")
     covering_figures.save_all(folder)
     return covering.check(table)
+
+
+def prepare(results: Path | str = "results", profile: str = "smoke", data_root: Path | str | None = None) -> Path:
+    """The folder of the covering tables: those there if they will do, else run anew; the figures are drawn in any case.
+
+    "smoke" takes what is there, or runs the reduced battery.  Other profiles want the committed sizes.
+    """
+    folder, full = Path(results) / "covering", profile != "smoke"
+    names = ("verify", "departures", "near_duplicates", "random_crops")
+    there = all((folder / f"{name}.csv").is_file() for name in names)
+    if there and full:
+        rows = pd.read_csv(folder / "verify.csv")
+        wanted = {(case.geometry, case.d, case.volume, case.replicates) for case in covering.COMMITTED}
+        there = wanted <= set(zip(rows["geometry"], rows["d"], rows["N"], rows["replicates"], strict=True))
+    if there:
+        covering_figures.save_all(folder)
+    else:
+        run(results, full, data_root)
+    return folder
