@@ -71,7 +71,8 @@ def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: st
 
 def _log_one_minus_softmax(logits: Tensor) -> Tensor:
     """log(1 - p_i): log1p(-p_i), but for the largest p_i, which may round to 1, from the logsumexp of the others."""
-    top = logits.argmax(1, keepdim=True)
+    largest, top = logits.max(1, keepdim=True)
+    logits = logits - largest.detach()  # a difference of logsumexps of 1e4 would keep three decimals
     others = logits.scatter(1, top, torch.finfo(logits.dtype).min / 4).logsumexp(1, keepdim=True)
     small = F.softmax(logits, 1).scatter(1, top, 0.0)
     return torch.log1p(-small).scatter(1, top, others - logits.logsumexp(1, keepdim=True))
