@@ -1,5 +1,7 @@
 """Checkpoints of a run: written aside and renamed, loaded without running code, set aside when they do not fit."""
 
+import hashlib
+import io
 import os
 import time
 import warnings
@@ -8,44 +10,63 @@ from pathlib import Path
 
 import torch
 
+import replication
 from replication.training.experiment import Experiment
+
+DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not notice altered bytes
 
 
 def save(path: Path, experiment: Experiment, subset_fingerprint: str, state: dict) -> None:
     """Write a checkpoint; the last good one stays until the new one is whole on disk.
 
+    Args:
+        path: where; its folder is made.
+        experiment, subset_fingerprint: whose state it is; `load` asks for the same.
+        state: tensors, numbers, strings, and lists and dicts of them.
+
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
+    content = io.BytesIO()
+    torch.save(_identity(experiment, subset_fingerprint) | dict(state=state), content)
+    payload = content.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    identity = dict(experiment=asdict(experiment), subset_fingerprint=subset_fingerprint)
     try:
         with open(part, "wb") as file:
-            torch.save(identity | state, file)
+            file.write(hashlib.sha256(payload).digest() + payload)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except RuntimeError as error:  # torch's writer hides the OSError of a full disk
-        raise OSError(f"{path} cannot be written (disk full?): {error}") from error
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: the checkpoint cannot be written", str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def load(path: Path, experiment: Experiment, subset_fingerprint: str) -> dict | None:
     """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside)."""
-    if not path.exists():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["experiment"] != asdict(experiment):
-            raise ValueError("it belongs to another experiment")
-        if state["subset_fingerprint"] != subset_fingerprint:
-            raise ValueError("it was trained on other images")
-        return state
-    except Exception as error:  # torch raises many kinds for a truncated or foreign file
+        if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+            raise ValueError("it is truncated or altered")
+        held = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
+        for name, value in _identity(experiment, subset_fingerprint).items():
+            if held[name] != value:
+                raise ValueError(f"its {name} is {held[name]!r}, not {value!r}")
+        return held["state"]
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
         set_aside(path, f"checkpoint cannot be used ({error or type(error).__name__})")
         return None
+
+
+def _identity(experiment: Experiment, subset_fingerprint: str) -> dict:
+    """What a checkpoint and the run that takes it up must share; other software could go on with other numbers."""
+    software = dict(torch_version=str(torch.__version__), package_version=replication.__version__)
+    return dict(experiment=asdict(experiment), subset_fingerprint=subset_fingerprint) | software
 
 
 def set_aside(path: Path, reason: str) -> Path:
@@ -53,7 +74,10 @@ def set_aside(path: Path, reason: str) -> Path:
     folder = path.parent.parent / "quarantine"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{path.name}.{time.time_ns()}"
-    os.replace(path, kept)
+    try:
+        os.replace(path, kept)
+    except FileNotFoundError:  # another process was quicker
+        return kept
     first = str(reason).splitlines()[0]
     warnings.warn(f"{path}: {first}; moved to {kept}, the run is done anew", stacklevel=3)
     return kept

@@ -34,8 +34,9 @@ class Run(Protocol):
 def drive(run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None) -> RunRecord:
     """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
 
-    Ends early, as "diverged", where the mean training loss is not finite.
+    Ends early, as "diverged", where the mean training loss or a test error is not finite.
     """
+    _git()  # before training: a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)
     done = run.step
@@ -46,10 +47,10 @@ def drive(run: Run, checkpoint_path: Path | None, checkpoint_every: int, progres
         progress(done * experiment.batch_size)
     for epoch in run.evaluation_epochs():
         loss = run.advance(epoch, progress)
-        if not math.isfinite(loss):
+        errors, last = run.evaluate() if math.isfinite(loss) else (dict(error=math.nan), None)
+        if not math.isfinite(errors["error"]):
             status, last = "diverged", None
             break
-        errors, last = run.evaluate()
         rate = run.learning_rate(max(run.step - 1, 0))
         curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, **errors))
         if checkpoint_path and epoch < experiment.epochs and epoch - saved_epoch >= checkpoint_every:
@@ -106,18 +107,22 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.machine()
+        return platform.processor() or platform.machine()
 
 
 @functools.cache
 def _git() -> tuple[str | None, bool | None]:
-    """The commit of the working tree that this package runs from, and whether its code was clean; None outside git."""
-    here = Path(__file__).parent
+    """The commit that this package runs from, and whether its code was clean; (None, None) if git does not track it.
+
+    Asked once a process; files that git does not track do not count as changes.
+    """
+    package = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", "-C", package, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", str(here.parent))
+        git("ls-files", "--error-unmatch", "__init__.py")  # not a copy that happens to lie in another repository
+        return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return None, None

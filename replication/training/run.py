@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,13 +70,17 @@ class _Run:
         self.steps = experiment.epochs * self.n // experiment.batch_size
         if self.steps < 1:
             raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
         torch.use_deterministic_algorithms(deterministic and device.type == "cuda")
         torch.backends.cudnn.benchmark = not deterministic
         worth_it = device.type == "cuda" and experiment.epochs * self.n >= WORTH_COMPILING
-        wanted = worth_it if compiled is None else compiled
+        mode = None
+        if worth_it if compiled is None else compiled:
+            mode = "max-autotune" if device.type == "cuda" and not deterministic else "default"
         shape = kept.images.shape[1:]
         self.model, self.network, self.compiled = _network(
-            experiment.depth, self.classes, shape, experiment.shortcut, device, experiment.batch_size, wanted
+            experiment.depth, self.classes, shape, experiment.shortcut, device, experiment.batch_size, mode
         )
         self.autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=device.type == "cuda")
         self._put_on_device()
@@ -96,10 +101,14 @@ class _Run:
         self.order, *self.draws = (t.to(device) for t in (order, *draws))
 
     def evaluation_epochs(self) -> list[int]:
-        """Epochs still to come after which the test error is taken: every second one, and the last."""
+        """Epochs still to come after which the test error is taken: every second one, and the last.
+
+        Of epochs with no step between them (fewer images than a batch) only the last is taken.
+        """
         last = self.experiment.epochs
         wanted = sorted({*range(EVALUATE_EVERY, last, EVALUATE_EVERY), last})
-        return [epoch for epoch in wanted if self.step < self._steps_until(epoch) or epoch == last]
+        by_steps = {self._steps_until(epoch): epoch for epoch in wanted}
+        return [epoch for steps, epoch in by_steps.items() if steps > self.step]
 
     def _steps_until(self, epoch: int) -> int:
         return epoch * self.n // self.experiment.batch_size
@@ -121,7 +130,7 @@ class _Run:
         self.step = last
         if progress and self.device.type != "cpu":
             progress((last - first) * self.experiment.batch_size)
-        return float(total) / (last - first) if last > first else math.nan
+        return float(total) / (last - first)
 
     def _train_step(self, step: int) -> Tensor:
         size = self.experiment.batch_size
@@ -129,31 +138,30 @@ class _Run:
         index = self.order[window]
         top, left, flip = (draw[window] for draw in self.draws)
         images = scale(crop_and_flip(self.padded, index, top, left, flip, self.kept.images.shape[1:3]))
+        self.optimiser.zero_grad()  # before the forward pass: CUDA graphs reuse the gradients' memory from there on
         with self.autocast():
             logits = self.network(images)
         loss = self.loss(logits.float(), self.targets[index])
-        self.optimiser.zero_grad()
         loss.backward()
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(step)
         self.optimiser.step()
         return loss.detach()
 
-    def evaluate(self) -> tuple[dict, np.ndarray]:
-        """The test error in percent, and the wrong test images per class."""
-        wrong = self.errors()
+    def evaluate(self) -> tuple[dict, np.ndarray | None]:
+        """The test error in percent (NaN if a logit is not finite), and the wrong test images per class."""
+        logits = self.test_logits()
+        if not logits.isfinite().all():
+            return dict(error=math.nan), None
+        labels = self.test_targets[logits.argmax(1) != self.test_targets]
+        wrong = torch.bincount(labels, minlength=self.classes).cpu().numpy()  # (C,)
         return dict(error=100 * float(wrong.sum() / len(self.test_targets))), wrong
 
     @torch.inference_mode()
-    def errors(self) -> np.ndarray:
-        """Wrong test images per class: (C,) int64."""
+    def test_logits(self) -> Tensor:
         self.model.eval()
-        wrong = []
-        for images, targets in zip(self.test_images.split(TEST_BATCH), self.test_targets.split(TEST_BATCH), strict=True):
-            with self.autocast():
-                wrong.append(self.model(scale(images)).argmax(1) != targets)
-        labels = self.test_targets[torch.cat(wrong)]
-        return torch.bincount(labels, minlength=self.classes).cpu().numpy()
+        with self.autocast():
+            return torch.cat([self.model(scale(images)) for images in self.test_images.split(TEST_BATCH)])
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
         """Take up a checkpoint if there is a good one: its curve and the seconds spent so far."""
@@ -188,14 +196,17 @@ class _Run:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(depth, classes, shape, shortcut, device, batch_size, wanted) -> tuple[ResNet, Callable, bool]:
-    """A network, and the compiled form of it: made once a process and shape, initialised anew for each run."""
+def _network(depth, classes, shape, shortcut, device, batch_size, mode) -> tuple[ResNet, Callable, bool]:
+    """A network, and the compiled form of it: made once a process and shape, initialised anew for each run.
+
+    `mode` is torch.compile's, None for no compilation.  Returns (network, what trains it, whether that is compiled).
+    """
     model = ResNet(depth, classes, shape[2], shortcut).to(device, memory_format=torch.channels_last)
-    if not wanted:
+    if mode is None:
         return model, model, False
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:
-        network = torch.compile(model, dynamic=False, mode="max-autotune" if device.type == "cuda" else None)
+        network = torch.compile(model, dynamic=False, mode=mode)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             network(scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))).sum().backward()
         model.zero_grad(set_to_none=True)
