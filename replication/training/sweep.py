@@ -135,7 +135,7 @@ def sweep(
     if not todo:
         return outcomes
     with tqdm(total=sum(_images(e, where) for e in todo), unit="img", unit_scale=True, smoothing=0.1) as bar:
-        report = functools.partial(_report, bar, outcomes, len(todo))
+        report = functools.partial(report_run, bar, outcomes, len(todo))
         report(None)
         if engine == "ray":
             from replication.training.cluster import run_on_ray
@@ -156,7 +156,8 @@ def _images(experiment: Experiment, where: Where) -> int:
     return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size
 
 
-def _report(bar, outcomes: Counter, total: int, experiment, outcome="", record=None, error=None) -> None:
+def report_run(bar, outcomes: Counter, total: int, experiment, outcome="", record=None, error=None) -> None:
+    """Count how a run ended, say so, and put the number of runs done beside the progress bar."""
     if experiment is not None:
         outcomes[outcome] += 1
         detail = f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
