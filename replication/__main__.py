@@ -1,7 +1,6 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
 import argparse
-import os
 import sys
 import tempfile
 from dataclasses import fields
@@ -43,13 +42,21 @@ def _add_experiment(parser, names) -> None:
     for field in fields(Experiment):
         if field.name in names:
             kind = float if field.type in (float, float | None) else field.type
-            keywords = dict(choices=CHOICES[field.name]) if field.name in CHOICES else dict(type=kind, metavar=kind.__name__.upper())
+            keywords = (
+                dict(choices=CHOICES[field.name])
+                if field.name in CHOICES
+                else dict(type=kind, metavar=kind.__name__.upper())
+            )
             option = OPTION.get(field.name, "--" + field.name.replace("_", "-"))
-            parser.add_argument(option, dest=field.name, help=FIELD_HELP[field.name], default=argparse.SUPPRESS, **keywords)
+            parser.add_argument(
+                option, dest=field.name, help=FIELD_HELP[field.name], default=argparse.SUPPRESS, **keywords
+            )
 
 
 def _add_places(parser, data: bool = True, device: bool = True) -> None:
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+    )
     if data:
         parser.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds the data set")
     if device:
@@ -57,15 +64,28 @@ def _add_places(parser, data: bool = True, device: bool = True) -> None:
 
 
 def _add_running(parser) -> None:
-    parser.add_argument("--download", action="store_true", help="let torchvision fetch the data set into --data-root first")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers)")
-    parser.add_argument("--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)")
+    parser.add_argument(
+        "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers)"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)"
+    )
     parser.add_argument("--deterministic", action="store_true", help="exact repetition on CUDA too, slower")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="torch.compile (default: on CUDA, in runs long enough to repay it)")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="torch.compile (default: on CUDA, in runs long enough to repay it)",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m replication", description="Class-balanced loss (Cui et al., CVPR 2019), replicated.")
+    parser = _Parser(
+        prog="python -m replication", description="Class-balanced loss (Cui et al., CVPR 2019), replicated."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
 
@@ -78,31 +98,59 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--profile", choices=PROFILES, default="smoke", help="budget of the training runs (default: smoke)")
     _add_places(p)
     p = verb("covering", _covering, "simulate the random covering, compare it with E_n; exit 1 if the check fails")
-    p.add_argument("--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: a battery)")
+    p.add_argument(
+        "--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: a battery)"
+    )
     p.add_argument("--draws", type=int, nargs="+", metavar="n", help="samples drawn, >= 0")
     p.add_argument("--replicates", type=int, metavar="R", help="independent repetitions, >= 2")
-    p.add_argument("--geometry", choices=("prototypes", "cubes", "balls"), default="prototypes", help="what is dropped (default: prototypes)")
+    p.add_argument(
+        "--geometry",
+        choices=("prototypes", "cubes", "balls"),
+        default="prototypes",
+        help="what is dropped (default: prototypes)",
+    )
     p.add_argument("--dim", type=int, default=1, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    p.add_argument("--full", action="store_true", help="minutes: run the committed battery, write RESULTS/covering/*.csv and figures")
+    p.add_argument(
+        "--full",
+        action="store_true",
+        help="minutes: run the committed battery, write RESULTS/covering/*.csv and figures",
+    )
     _add_places(p, device=False)
     p = verb("train", _train, "run one experiment and write its record")
-    p.add_argument("--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)")
+    p.add_argument(
+        "--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)"
+    )
     _add_experiment(p, [f.name for f in fields(Experiment)])
     _add_places(p)
     _add_running(p)
     p = verb("sweep", _sweep, "run a grid of experiments; those whose record is there are skipped")
-    p.add_argument("grid", metavar="GRID", choices=GRIDS, help=", ".join(f"{k} ({len(v)} runs)" for k, v in GRIDS.items()))
+    p.add_argument(
+        "grid", metavar="GRID", choices=GRIDS, help=", ".join(f"{k} ({len(v)} runs)" for k, v in GRIDS.items())
+    )
     p.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
-    p.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)")
-    p.add_argument("--imbalance", type=float, nargs="+", metavar="FACTOR", dest="only_imbalance", help="only these imbalance factors")
+    p.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)"
+    )
+    p.add_argument(
+        "--imbalance",
+        type=float,
+        nargs="+",
+        metavar="FACTOR",
+        dest="only_imbalance",
+        help="only these imbalance factors",
+    )
     p.add_argument("--losses", nargs="+", choices=CHOICES["loss"], dest="only_losses", help="only these losses")
     p.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
     _add_experiment(p, ["dataset"])
     p.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
-    p.add_argument("--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)")
+    p.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)"
+    )
     p.add_argument("--address", default=None, help="ray: auto, or HOST:PORT of a cluster (default: start one here)")
-    p.add_argument("--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)")
+    p.add_argument(
+        "--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)"
+    )
     _add_places(p)
     _add_running(p)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
@@ -121,7 +169,9 @@ def _where(args):
         raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
     _check_writable(args.results)
     load_once(args.experiment_dataset, args.data_root, args.download)
-    return Where(args.results, args.data_root, args.device, args.threads, args.deterministic, args.compile, args.checkpoint_every)
+    return Where(
+        args.results, args.data_root, args.device, args.threads, args.deterministic, args.compile, args.checkpoint_every
+    )
 
 
 def _check_writable(folder: Path) -> None:
@@ -130,12 +180,14 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"results must be a folder that can be written, got {str(folder)!r} ({error.strerror})") from error
+        raise ValueError(
+            f"results must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
+        ) from error
 
 
 def _train(args) -> int:
-    from replication.training.sweep import sweep
     from replication.training.records import record_path
+    from replication.training.sweep import sweep
 
     chosen = {f.name: getattr(args, f.name) for f in fields(Experiment) if hasattr(args, f.name)}
     experiment = Experiment(**PROFILES[args.profile] | chosen)

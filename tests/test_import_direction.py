@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "replication"
 ROOMS = ["theory", "losses", "data", "training", "report"]
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ("losses", "focal", "loss_arguments"))
+FILES = sorted(
+    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ("losses", "focal", "loss_arguments")
+)
 WITHOUT_TORCH = ["replication", "replication.training.records", "replication.training.experiment"] + [
     ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for room in ("theory", "report")

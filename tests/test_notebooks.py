@@ -31,7 +31,10 @@ def executed(run, start: str):
 def text_of(notebook) -> str:
     """All that the notebook shows as text."""
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
-    return "\n".join(o.get("text", "") or "".join(o.get("data", {}).get("text/markdown", o.get("data", {}).get("text/plain", ""))) for o in outputs)
+    return "\n".join(
+        o.get("text", "") or "".join(o.get("data", {}).get("text/markdown", o.get("data", {}).get("text/plain", "")))
+        for o in outputs
+    )
 
 
 def test_all_run_to_the_end(run):
@@ -71,7 +74,9 @@ def test_02_covering_check_passed(run):
 
 def test_03_counts_and_pictures(run):
     assert "11203" in executed(run, "03").cells[4].outputs[0].data["text/html"]
-    assert {"figure4_class_counts", "kept_images", "augmentation"} <= {p.stem for p in (run[1] / "figures").glob("*.png")}
+    assert {"figure4_class_counts", "kept_images", "augmentation"} <= {
+        p.stem for p in (run[1] / "figures").glob("*.png")
+    }
 
 
 def test_05_every_run_of_the_smoke_grid_left_a_record_far_below_chance(run):
@@ -99,7 +104,10 @@ def test_08_has_a_verdict_on_every_claim(run):
 
 def test_a_failing_notebook_is_named_with_its_cell(tmp_path):
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("1 / 0")],
+        cells=[
+            nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell("1 / 0"),
+        ],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     path = tmp_path / "01_wrong.ipynb"

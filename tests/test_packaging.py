@@ -65,5 +65,7 @@ def test_version_is_one():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert replication.__version__ == project["version"]
-    answer = subprocess.run([sys.executable, "-m", "replication", "--version"], capture_output=True, text=True, cwd=ROOT)
+    answer = subprocess.run(
+        [sys.executable, "-m", "replication", "--version"], capture_output=True, text=True, cwd=ROOT
+    )
     assert answer.stdout.strip() == project["version"]

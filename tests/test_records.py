@@ -21,7 +21,10 @@ def record():
         error_per_class=[1.0, 50.0],
         class_names=["cat", "dog"],
         class_counts=[100, 1],
-        curve=[dict(epoch=2, learning_rate=0.04, training_loss=1.0, error=50.0), dict(epoch=200, learning_rate=1e-5, training_loss=0.1, error=25.5)],
+        curve=[
+            dict(epoch=2, learning_rate=0.04, training_loss=1.0, error=50.0),
+            dict(epoch=200, learning_rate=1e-5, training_loss=0.1, error=25.5),
+        ],
         images_per_second=480.0,
         wall_seconds=100.0,
         dataset_fingerprint="a" * 16,
@@ -59,7 +62,9 @@ def test_empty_folder_gives_an_empty_frame_with_all_columns(tmp_path):
     assert len(frame) == 0 and {"error", "beta", "status", "curve"} <= set(frame.columns)
 
 
-@pytest.mark.parametrize("break_it", [lambda t: t[:200], lambda t: "", lambda t: "[1]", lambda t: t.replace('"beta": 0.999', '"beta": 9')])
+@pytest.mark.parametrize(
+    "break_it", [lambda t: t[:200], lambda t: "", lambda t: "[1]", lambda t: t.replace('"beta": 0.999', '"beta": 9')]
+)
 def test_broken_records_are_named_and_left_out(record, tmp_path, break_it):
     path = record.write(tmp_path)
     path.write_text(break_it(path.read_text()))

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
-from replication.data import sources
+from replication.data import folder, sources
 from replication.data.sources import CIFAR_SIZES, FASHION_FOLDERS, SUPERCLASSES, load
 
 COARSE = (  # CIFAR-100's coarse label of each fine label in alphabetical order, as its own files give it
-    "4 1 14 8 0 6 7 7 18 3 3 14 9 18 7 11 3 9 7 11 6 11 5 10 7 6 13 15 3 15 0 11 1 10 12 14 16 9 11 5 5 19 8 8 15 13 14 "
-    "17 18 10 16 4 17 4 2 0 17 4 18 17 10 3 2 12 12 16 12 1 9 19 2 10 0 1 16 12 9 13 15 13 16 19 2 4 6 19 5 5 8 19 18 1 "
-    "2 15 6 0 17 8 14 13"
+    "4 1 14 8 0 6 7 7 18 3 3 14 9 18 7 11 3 9 7 11 6 11 5 10 7 "
+    "6 13 15 3 15 0 11 1 10 12 14 16 9 11 5 5 19 8 8 15 13 14 17 18 10 "
+    "16 4 17 4 2 0 17 4 18 17 10 3 2 12 12 16 12 1 9 19 2 10 0 1 16 "
+    "12 9 13 15 13 16 19 2 4 6 19 5 5 8 19 18 1 2 15 6 0 17 8 14 13"
 )
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -33,7 +34,10 @@ def small(monkeypatch):
     monkeypatch.setitem(CIFAR_SIZES, "cifar10", (10, 3, 2))
     monkeypatch.setattr(sources, "FINGERPRINTS", {})
     rng = np.random.default_rng(0)
-    sets = [(rng.integers(256, size=(10 * k, 32, 32, 3), dtype=np.uint8), rng.permutation(np.arange(10 * k) % 10)) for k in (3, 2)]
+    sets = [
+        (rng.integers(256, size=(10 * k, 32, 32, 3), dtype=np.uint8), rng.permutation(np.arange(10 * k) % 10))
+        for k in (3, 2)
+    ]
     return sets
 
 
@@ -51,7 +55,9 @@ def archive(small, tmp_path, monkeypatch):
     (images, targets), (test_images, test_targets) = small
     parts = np.array_split(np.arange(len(images)), 5)
     rows = lambda x: x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # noqa: E731
-    files = {f"data_batch_{k + 1}": {"data": rows(images[p]), "labels": targets[p].tolist()} for k, p in enumerate(parts)}
+    files = {
+        f"data_batch_{k + 1}": {"data": rows(images[p]), "labels": targets[p].tolist()} for k, p in enumerate(parts)
+    }
     files["test_batch"] = {"data": rows(test_images), "labels": test_targets.tolist()}
     files["batches.meta"] = {"label_names": list(CLASSES)}
     blobs = {name: pickle.dumps(content) for name, content in files.items()}
@@ -62,9 +68,13 @@ def archive(small, tmp_path, monkeypatch):
             info.size = len(blob)
             tar.addfile(info, io.BytesIO(blob))
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(path.read_bytes()))
-    monkeypatch.setattr(CIFAR10, "train_list", [[f"data_batch_{k}", md5(blobs[f"data_batch_{k}"])] for k in range(1, 6)])
+    monkeypatch.setattr(
+        CIFAR10, "train_list", [[f"data_batch_{k}", md5(blobs[f"data_batch_{k}"])] for k in range(1, 6)]
+    )
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5(blobs["test_batch"])]])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5(blobs["batches.meta"])})
+    monkeypatch.setattr(
+        CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5(blobs["batches.meta"])}
+    )
     return path
 
 
@@ -129,10 +139,10 @@ def test_decoded_once_and_decoded_anew_when_a_file_changes(small, tmp_path, monk
     first, _ = load("cifar10", tmp_path)
     held = tmp_path / ".train.decoded.npz"
     assert held.is_file()
-    decode = sources._read_images
-    monkeypatch.setattr(sources, "_read_images", lambda files: pytest.fail("decoded again"))
+    decode = folder.read_images
+    monkeypatch.setattr(folder, "read_images", lambda files: pytest.fail("decoded again"))
     assert load("cifar10", tmp_path)[0].fingerprint == first.fingerprint
-    monkeypatch.setattr(sources, "_read_images", decode)
+    monkeypatch.setattr(folder, "read_images", decode)
     path = next((tmp_path / "train" / "frog").iterdir())
     Image.new("RGB", (32, 32), "red").save(path)
     os.utime(path, ns=(1, 1))
@@ -194,7 +204,10 @@ def test_fashion_mnist_in_both_layouts(tmp_path, monkeypatch, folder):
     resources = []
     for n, (images, labels) in zip((20, 10), (FashionMNIST.resources[:2], FashionMNIST.resources[2:]), strict=True):
         pixels = rng.integers(256, size=(n, 28, 28), dtype=np.uint8)
-        for (name, _), blob in ((images, b"\0" * 16 + pixels.tobytes()), (labels, b"\0" * 8 + bytes(range(10)) * (n // 10))):
+        for (name, _), blob in (
+            (images, b"\0" * 16 + pixels.tobytes()),
+            (labels, b"\0" * 8 + bytes(range(10)) * (n // 10)),
+        ):
             packed = gzip.compress(blob)
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
             (tmp_path / folder / name).write_bytes(packed)

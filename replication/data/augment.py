@@ -10,7 +10,9 @@ def pad(images: Tensor, padding: int) -> Tensor:
     return F.pad(images, (0, 0, padding, padding, padding, padding))
 
 
-def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_and_flip(
+    padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: tuple[int, int]
+) -> Tensor:
     """Batch k is padded[index[k]] cropped to `size` at (top[k], left[k]), mirrored where flip[k].
 
     Args:

@@ -36,7 +36,7 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     counts = [int(largest * (1.0 / imbalance_factor) ** (i / steps)) for i in range(num_classes)]
     if counts[-1] < 1:
         raise ValueError(
-            f"imbalance_factor must be at most largest = {largest}, or the last class is empty; got {imbalance_factor!r}"
+            f"imbalance_factor must be at most largest = {largest}, or a class is empty; got {imbalance_factor!r}"
         )
     return counts
 

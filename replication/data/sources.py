@@ -1,24 +1,18 @@
-"""Where images come from: digits, CIFAR-10/20/100, Fashion-MNIST and folders of images, all as one ImageSet in memory."""
+"""Where images come from: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
 
 import gzip
-import hashlib
-import os
 import pickle
 import tarfile
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from replication.data.long_tail import keep_indices, long_tailed_counts
+from replication.data.folder import decode_folder
+from replication.data.image_set import ImageSet
+from replication.data.long_tail import keep_indices
 
 FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")  # torchvision's, bare, Debian's
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 CIFAR_SIZES = {"cifar10": (10, 5000, 1000), "cifar100": (100, 500, 100)}  # classes, images a class in train and test
 SUPERCLASSES = (  # CIFAR-100's 20 coarse labels, in their order, and the fine classes of each
     ("aquatic_mammals", "beaver dolphin otter seal whale"),
@@ -44,46 +38,6 @@ SUPERCLASSES = (  # CIFAR-100's 20 coarse labels, in their order, and the fine c
 )
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Images in memory: `images` (n, H, W, C) uint8, `targets` (n,) int64, a name for each class.
-
-    `padding` (pixels on each side) and `flip` say how the set is augmented in training.
-    """
-
-    images: np.ndarray
-    targets: np.ndarray
-    class_names: tuple[str, ...]
-    padding: int = 4
-    flip: bool = True
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    @property
-    def class_counts(self) -> list[int]:
-        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same in whatever order they stand."""
-        shape = str(self.images.shape[1:]).encode()
-        labelled = zip(self.targets.tolist(), self.images, strict=True)
-        digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
-        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
-
-    def subset(self, index: np.ndarray) -> "ImageSet":
-        return replace(self, images=self.images[index], targets=self.targets[index])
-
-    def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
-        """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
-
-        The largest is the smallest of this set's class counts (all of a balanced set).
-        """
-        counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
-        return self.subset(keep_indices(self.images, self.targets, counts, seed))
-
-
 def load(dataset: str, data_root: Path | str | None = None, download: bool = False) -> tuple[ImageSet, ImageSet]:
     """The training and the test set of a data set by name.
 
@@ -102,7 +56,9 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
     if dataset == "digits":
         return _digits()
     if data_root is None:
-        raise ValueError(f"data_root must be given for dataset {dataset}: the folder that holds its files (--data-root)")
+        raise ValueError(
+            f"data_root must be given for dataset {dataset}: the folder that holds its files (--data-root)"
+        )
     root = Path(data_root).expanduser()
     if download:
         _download(dataset, root)
@@ -160,7 +116,9 @@ def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
     archive = root / kind.filename
     if not (root / kind.base_folder).is_dir():
         if not check_integrity(archive, kind.tgz_md5):
-            raise ValueError(f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew")
+            raise ValueError(
+                f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
+            )
         try:
             extract_archive(archive, root)
         except (OSError, EOFError, tarfile.TarError) as error:
@@ -179,7 +137,7 @@ def _check_cifar(dataset: str, tree: Path, sets: tuple[ImageSet, ImageSet]) -> N
     for split, data, size in zip(("train", "test"), sets, sizes, strict=True):
         if data.class_counts != [size] * classes or data.images.shape[1:] != (32, 32, 3):
             raise ValueError(
-                f"{tree / split} is not {dataset}: it must hold {classes} classes of {size} images, 32x32 RGB; it holds "
+                f"{tree / split} is not {dataset}: it must hold {classes} classes of {size} images, 32x32 RGB; it has "
                 f"{len(data.class_names)} classes of {min(data.class_counts)} to {max(data.class_counts)} images, "
                 f"{'x'.join(map(str, data.images.shape[1:]))}: unpack it anew"
             )
@@ -213,12 +171,12 @@ def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
     for name, md5 in FashionMNIST.resources:
         if not check_integrity(folder / name, md5):
             raise ValueError(f"{folder / name} is truncated or altered (its MD5 is not {md5}): fetch it anew")
-    read = lambda name, skip: np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=skip)  # noqa: E731
-    sets = []
-    for images, labels in (names[:2], names[2:]):
-        pixels = read(images, 16).reshape(-1, 28, 28, 1)
-        sets.append(ImageSet(pixels, read(labels, 8).astype(np.int64), tuple(FashionMNIST.classes)))
-    return tuple(sets)
+    read = (np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8) for name in names)
+    train, train_labels, test, test_labels = read  # headers: 16 bytes before images, 8 before labels
+    return tuple(
+        ImageSet(pixels[16:].reshape(-1, 28, 28, 1), labels[8:].astype(np.int64), tuple(FashionMNIST.classes))
+        for pixels, labels in ((train, train_labels), (test, test_labels))
+    )
 
 
 def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
@@ -226,76 +184,15 @@ def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
     for split in ("train", "test"):
         if not (root / split).is_dir():
             raise ValueError(f"data_root must hold {split}/<class>/*.png|jpg, but {root / split} is not there")
-    train, test = (_decode(root / split) for split in ("train", "test"))
+    train, test = (decode_folder(root / split) for split in ("train", "test"))
     if train.class_names != test.class_names:
         odd = sorted(set(train.class_names) ^ set(test.class_names))
         raise ValueError(f"{root}: train and test must hold the same classes; only one of them holds {', '.join(odd)}")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
-            f"{root}: train and test images must have one size, got {train.images.shape[1:]} and {test.images.shape[1:]}"
+            f"{root}: train and test images must have one size, got {train.images.shape[1:]}, {test.images.shape[1:]}"
         )
     return train, test
-
-
-def _decode(split: Path) -> ImageSet:
-    """Decode a folder of class folders once; the result is kept beside it until a file's name, size or time changes."""
-    classes = sorted(p.name for p in split.iterdir() if p.is_dir())
-    files = [(k, f) for k, c in enumerate(classes) for f in sorted((split / c).iterdir()) if _is_image(f)]
-    empty = sorted(set(range(len(classes))) - {k for k, _ in files})
-    if not files or empty:
-        raise ValueError(f"{split} must hold images in each class folder; none in {[classes[k] for k in empty] or 'it'}")
-    listing = "".join(f"{f.relative_to(split)}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for _, f in files)
-    key = hashlib.sha256(listing.encode()).hexdigest()
-    cache = split.with_name(f".{split.name}.decoded.npz")
-    targets = np.array([k for k, _ in files], dtype=np.int64)
-    images = _cached(cache, key)
-    if images is None:
-        images = _read_images([f for _, f in files])
-        _keep(cache, key, images)
-    return ImageSet(images, targets, tuple(classes))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-
-
-def _read_images(files: list[Path]) -> np.ndarray:
-    def read(path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
-
-    first = read(files[0])
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    with ThreadPoolExecutor() as pool:
-        decoded = tqdm(pool.map(read, files), total=len(files), desc="decoding", unit="image", leave=False, delay=2)
-        for i, image in enumerate(decoded):
-            if image.shape != first.shape:
-                raise ValueError(f"{files[i]} must have the size of the other images, {first.shape}, got {image.shape}")
-            images[i] = image
-    return images
-
-
-def _cached(cache: Path, key: str) -> np.ndarray | None:
-    try:
-        with np.load(cache, allow_pickle=False) as held:
-            return held["images"] if str(held["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # no cache, or a broken one: decode again
-
-
-def _keep(cache: Path, key: str, images: np.ndarray) -> None:
-    part = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, images=images, key=np.array(key))
-        os.replace(part, cache)
-    except OSError:
-        tqdm.write(f"{cache.parent} cannot be written: the images will be decoded again next time")
-    finally:
-        part.unlink(missing_ok=True)
 
 
 FINGERPRINTS = {  # of the original images, the same from the archive and from a tree of lossless PNGs

@@ -76,9 +76,7 @@ class Experiment:
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        changed = [
-            f"{f.name}-{getattr(self, f.name)}" for f in fields(self)[-6:] if getattr(self, f.name) != f.default
-        ]
+        changed = [f"{f.name}-{getattr(self, f.name)}" for f in fields(self)[-6:] if getattr(self, f.name) != f.default]
         head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
 
@@ -92,9 +90,9 @@ class Experiment:
     def profile(self) -> str:
         """The profile whose budget this run has ("smoke", "cpu", "paper"), else "custom"."""
         for name, budget in PROFILES.items():
-            if all(getattr(self, key) == value for key, value in budget.items() if key != "dataset"):
-                if name != "smoke" or self.dataset == budget["dataset"]:
-                    return name
+            fixed = budget if name == "smoke" else {k: v for k, v in budget.items() if k != "dataset"}
+            if all(getattr(self, key) == value for key, value in fixed.items()):
+                return name
         return "custom"
 
 

@@ -83,7 +83,7 @@ def prior_bias(num_classes: int) -> float:
 
 
 def decay_groups(model: ResNet, weight_decay: float, decay_last_bias: bool) -> list[dict]:
-    """Parameter groups: weight decay on everything, batch norm too; on the last bias only for softmax (authors' code)."""
+    """Parameter groups: weight decay everywhere, batch norm too; on the last bias only for softmax (authors' code)."""
     last = model.classifier.bias
     rest = [p for p in model.parameters() if p is not last]
     return [

@@ -1,0 +1,49 @@
+"""ImageSet: labelled images in memory, with a fingerprint that does not depend on their order."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from replication.data.long_tail import keep_indices, long_tailed_counts
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in memory: `images` (n, H, W, C) uint8, `targets` (n,) int64, a name for each class.
+
+    `padding` (pixels on each side) and `flip` say how the set is augmented in training.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    class_names: tuple[str, ...]
+    padding: int = 4
+    flip: bool = True
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def class_counts(self) -> list[int]:
+        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same in whatever order they stand."""
+        shape = str(self.images.shape[1:]).encode()
+        labelled = zip(self.targets.tolist(), self.images, strict=True)
+        digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
+        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
+
+    def subset(self, index: np.ndarray) -> "ImageSet":
+        return replace(self, images=self.images[index], targets=self.targets[index])
+
+    def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
+        """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
+
+        The largest is the smallest of this set's class counts (all of a balanced set).
+        """
+        counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
+        return self.subset(keep_indices(self.images, self.targets, counts, seed))
