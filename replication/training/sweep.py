@@ -1,26 +1,24 @@
 """Many experiments: what is done already is kept, the rest runs here, in worker processes or on a Ray cluster."""
 
 import functools
-import multiprocessing
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from replication.data.long_tail import long_tailed_counts
 from replication.data.sources import load
 from replication.training.checkpoint import set_aside
 from replication.training.experiment import Experiment
+from replication.training.progress import Progress, report_run, totals
 from replication.training.records import RunRecord, read_record, record_path
 
+__all__ = ["Where", "existing_record", "report_run", "run_one", "sweep"]
+
 ATTEMPTS = 3  # of a run whose worker process dies
+RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
 
 load_once = functools.lru_cache(maxsize=2)(load)
 
@@ -68,19 +66,28 @@ def run_one(
     ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
     `train(experiment, where, progress)` gives a `record_class`; the default is the CIFAR protocol.
     """
-    folder = where.runs(experiment)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / f".{experiment.name}.lock", timeout=0):
+        with lock(experiment, where):
             record = existing_record(experiment, where, record_class)
             if record:
                 return "kept", record
-            record = (train or _train)(experiment, where, progress)
-            record.write(folder)
-            checkpoint_path(experiment, where).unlink(missing_ok=True)
-            return record.status, record
+            return keep((train or train_one)(experiment, where, progress), where)
     except Timeout:
         return "elsewhere", None
+
+
+def lock(experiment: Experiment, where: Where) -> FileLock:
+    """The lock of an experiment; entering it raises filelock.Timeout at once where another process holds it."""
+    folder = where.runs(experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f".{experiment.name}.lock", timeout=0)
+
+
+def keep(record: RunRecord, where: Where) -> tuple[str, RunRecord]:
+    """Write a record, then delete the checkpoint that it makes useless; returns (its status, it)."""
+    record.write(where.runs(record.experiment))
+    checkpoint_path(record.experiment, where).unlink(missing_ok=True)
+    return record.status, record
 
 
 def checkpoint_path(experiment: Experiment, where: Where) -> Path:
@@ -88,7 +95,8 @@ def checkpoint_path(experiment: Experiment, where: Where) -> Path:
     return where.runs(experiment).parent / "checkpoints" / f"{experiment.name}.pt"
 
 
-def _train(experiment: Experiment, where: Where, progress) -> RunRecord:
+def train_one(experiment: Experiment, where: Where, progress=None, data=None) -> RunRecord:
+    """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
     import torch
 
     from replication.training.run import train
@@ -97,7 +105,7 @@ def _train(experiment: Experiment, where: Where, progress) -> RunRecord:
         torch.set_num_threads(where.threads)
     return train(
         experiment,
-        load_once(experiment.dataset, where.data_root),
+        data or load_once(experiment.dataset, where.data_root),
         device=where.device,
         checkpoint_path=checkpoint_path(experiment, where),
         checkpoint_every=where.checkpoint_every,
@@ -105,6 +113,14 @@ def _train(experiment: Experiment, where: Where, progress) -> RunRecord:
         deterministic=where.deterministic,
         progress=progress,
     )
+
+
+def attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRecord | None, str | None]:
+    """run_one, with an error of this one run as an outcome; a full disk or a folder that cannot be written ends all."""
+    try:
+        return *run_one(experiment, where, progress), None
+    except RUN_ERRORS as error:
+        return "failed", None, f"{type(error).__name__}: {error}"
 
 
 def sweep(
@@ -115,7 +131,7 @@ def sweep(
     Args:
         experiments: what to run, in this order.
         where: data, results and device.
-        workers: processes that run at once on this machine; the CPU threads are divided between them.
+        workers: runs at once; on this machine the CPU threads are divided between them.
         engine: "local", or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.cluster`).
 
     Returns:
@@ -134,18 +150,18 @@ def sweep(
     outcomes = Counter(kept=len(experiments) - len(todo))
     if not todo:
         return outcomes
-    with tqdm(total=sum(_images(e, where) for e in todo), unit="img", unit_scale=True, smoothing=0.1) as bar:
-        report = functools.partial(report_run, bar, outcomes, len(todo))
-        report(None)
+    with Progress({e: _images(e, where) for e in todo}, outcomes) as progress:
         if engine == "ray":
             from replication.training.cluster import run_on_ray
 
-            run_on_ray(todo, where, workers, bar.update, report, **cluster)
+            run_on_ray(todo, where, workers, progress, progress.report, **cluster)
         elif workers == 1:
             for experiment in todo:
-                report(experiment, *_attempt(experiment, where, bar.update))
+                progress.report(experiment, *attempt(experiment, where, totals(functools.partial(progress, experiment))))
         else:
-            _run_in_processes(todo, where, workers, bar.update, report)
+            from replication.training.workers import run_in_workers
+
+            run_in_workers(todo, where, workers, progress, progress.report)
     return outcomes
 
 
@@ -154,74 +170,3 @@ def _images(experiment: Experiment, where: Where) -> int:
     train, _ = load_once(experiment.dataset, where.data_root)
     counts = long_tailed_counts(min(train.class_counts), len(train.class_names), experiment.imbalance_factor)
     return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size
-
-
-def report_run(bar, outcomes: Counter, total: int, experiment, outcome="", record=None, error=None) -> None:
-    """Count how a run ended, say so, and put the number of runs done beside the progress bar."""
-    if experiment is not None:
-        outcomes[outcome] += 1
-        detail = f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
-        tqdm.write(f"{outcome}: {experiment.name}" + (f" ({detail})" if detail else ""))
-    done = sum(outcomes[k] for k in ("finished", "diverged", "elsewhere", "failed"))
-    bar.set_description(f"{done}/{total} runs")
-
-
-def _attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRecord | None, str | None]:
-    """run_one, with an error of this one run as an outcome; a full disk or a folder that cannot be written ends all."""
-    try:
-        return *run_one(experiment, where, progress), None
-    except (RuntimeError, ValueError, ArithmeticError) as error:
-        return "failed", None, f"{type(error).__name__}: {error}"
-
-
-def _run_in_processes(todo, where: Where, workers: int, progress, report) -> None:
-    """A pool of processes; one that dies takes the pool with it, so it is made anew and the lost runs go on."""
-    context = multiprocessing.get_context("spawn")
-    threads = where.threads or max(1, (os.cpu_count() or 1) // workers)
-    where = Where(**{**vars(where), "threads": threads})
-    queue = context.Manager().Queue()
-    counter = threading.Thread(target=lambda: [progress(n) for n in iter(queue.get, None)], daemon=True)
-    counter.start()
-    left, attempts = list(todo), Counter()
-    while left:
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(queue,)) as pool:
-            try:
-                _drain(pool, left, where, report)
-            except BrokenProcessPool:
-                tqdm.write("a worker process died; its run is taken up again from the last checkpoint")
-                for experiment in left[:workers]:
-                    attempts[experiment] += 1
-                for experiment in [e for e in left if attempts[e] >= ATTEMPTS]:
-                    left.remove(experiment)
-                    report(experiment, "failed", error=f"its worker process died {ATTEMPTS} times")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                raise
-    queue.put(None)
-    counter.join()
-
-
-def _drain(pool, left: list[Experiment], where: Where, report) -> None:
-    """Run all that is left; an experiment leaves the list once its outcome is known."""
-    futures = {pool.submit(_attempt_in_worker, e, where): e for e in left}
-    while futures:
-        finished, _ = wait(futures, return_when=FIRST_COMPLETED)
-        for future in finished:
-            outcome = future.result()
-            experiment = futures.pop(future)
-            left.remove(experiment)
-            report(experiment, *outcome)
-
-
-_queue = None
-
-
-def _start_worker(queue) -> None:
-    global _queue
-    _queue = queue
-
-
-def _attempt_in_worker(experiment: Experiment, where: Where):
-    return _attempt(experiment, where, _queue.put)

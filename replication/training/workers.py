@@ -1,0 +1,131 @@
+"""Runs in worker processes of this machine; one that dies is replaced, and its run goes on from the checkpoint."""
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+
+from tqdm import tqdm
+
+from replication.training.experiment import Experiment
+from replication.training.progress import totals
+from replication.training.sweep import ATTEMPTS, Where, attempt
+
+CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
+
+
+def run_in_workers(
+    todo: list[Experiment],
+    where: Where,
+    workers: int,
+    progress: Callable[[Experiment, int], object],
+    report: Callable[..., object],
+) -> None:
+    """Run every experiment in one of `workers` processes, which divide the CPU threads between them.
+
+    A worker that dies is replaced; its run is taken up again, and is "failed" once ATTEMPTS workers died of it.  The
+    workers die with this process.  `progress` and `report` are those of `replication.training.progress.Progress`.
+
+    Raises:
+        Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
+    """
+    where = replace(where, threads=where.threads or max(1, _cores() // workers))
+    left, attempts = deque(todo), Counter()
+    crew = {}  # connection -> its worker
+    try:
+        while left or crew:
+            while left and len(crew) < workers:
+                worker = _Worker(where)
+                crew[worker.connection] = worker
+                worker.take(left)
+            for connection in wait(list(crew)):
+                worker = crew[connection]
+                try:
+                    kind, content = connection.recv()
+                except (EOFError, OSError):
+                    crew.pop(connection).stop()
+                    _retry(worker, left, attempts, report)
+                    continue
+                if kind == "progress":
+                    progress(worker.experiment, content)
+                elif kind == "error":
+                    raise content
+                else:
+                    report(worker.experiment, *content)
+                    if not worker.take(left):
+                        crew.pop(connection).stop()
+    finally:
+        for worker in crew.values():
+            worker.stop()
+
+
+def _retry(worker: "_Worker", left: deque, attempts: Counter, report) -> None:
+    attempts[worker.experiment] += 1
+    died = f"its worker process died ({worker.cause()})"
+    if attempts[worker.experiment] >= ATTEMPTS:
+        report(worker.experiment, "failed", None, f"{died}, {ATTEMPTS} times")
+    else:
+        tqdm.write(f"again: {worker.experiment.name} ({died}; it goes on from its last checkpoint)")
+        left.appendleft(worker.experiment)
+
+
+class _Worker:
+    """A process and the end of a pipe to it; `experiment` is what it runs now."""
+
+    def __init__(self, where: Where):
+        self.connection, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_work, args=(theirs, where), daemon=True)
+        self.process.start()
+        theirs.close()  # else a worker's death would not close the pipe
+
+    def take(self, left: deque) -> bool:
+        """Send the next experiment, if there is one."""
+        if left:
+            self.experiment = left.popleft()
+            try:
+                self.connection.send(self.experiment)
+            except OSError:
+                pass  # it is dead already: the next recv says so
+            return True
+        return False
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+    def cause(self) -> str:
+        code = self.process.exitcode
+        return signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+
+
+def _work(connection: Connection, where: Where) -> None:
+    """The life of a worker: experiment in; progress and outcome out; ends when the other end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent ends its workers
+    try:
+        while True:
+            experiment = connection.recv()
+            tell = functools.partial(_tell, connection)
+            try:
+                outcome = attempt(experiment, where, totals(tell))
+            except BrokenPipeError:
+                return  # the parent is gone
+            except Exception as error:
+                connection.send(("error", error))
+                continue
+            connection.send(("outcome", outcome))
+    except (EOFError, OSError):
+        return
+
+
+def _tell(connection: Connection, images: int) -> None:
+    connection.send(("progress", images))
+
+
+def _cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
