@@ -1,0 +1,253 @@
+"""Large image sets as lists of files, through torchvision: iNaturalist 2017 and 2018, ILSVRC 2012, folders (Section 5.4).
+
+`list_images` says which files there are; `KeyedImages` decodes them one by one in a DataLoader's workers; `batch_keys`
+says which image is taken when.  Crop and flip depend on (seed, epoch, image) alone, not on processes or workers.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import datasets
+from torchvision.transforms import InterpolationMode, v2
+
+CLASSES = {"inat2017": 5089, "inat2018": 8142, "ilsvrc2012": 1000}  # Table 1
+MEAN_AND_STD = {
+    "inat2017": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
+    "inat2018": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
+    "ilsvrc2012": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "folder": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+IGNORED = -100  # the target of an image that cannot be read
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Files (n,) bytes, targets (n,) int64, a name for each class."""
+
+    paths: np.ndarray
+    targets: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def class_counts(self) -> list[int]:
+        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hexadecimal digits) of file names and classes, in any order; the pixels are not read."""
+        lines = sorted(
+            f"{t}\0{os.fsdecode(p).rsplit('/', 1)[-1]}" for p, t in zip(self.paths, self.targets, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles, ImageFiles]:
+    """The training and the validation files of a data set.
+
+    Args:
+        dataset: inat2017, inat2018, ilsvrc2012 or folder.
+        data_root: the folder that holds it.  iNaturalist: train2018.json and val2018.json beside train_val2018/ (the
+            competition's layout; 2018/ as torchvision unpacks it will do), or torchvision's INaturalist in train/ and
+            val/.  ILSVRC: what torchvision's ImageNet reads, or train/ and val/ with a folder a class.  folder: the
+            latter, or train/ and test/.
+
+    Raises:
+        ValueError: files that are not there or do not fit each other: with the path and what to do.
+    """
+    if dataset not in MEAN_AND_STD:
+        raise ValueError(f"dataset must be one of {', '.join(MEAN_AND_STD)}, got {dataset!r}")
+    if data_root is None or not Path(data_root).expanduser().is_dir():
+        raise ValueError(f"data_root must be a folder that exists, got {data_root and str(data_root)!r} (--data-root)")
+    root = Path(data_root).expanduser()
+    try:
+        train, test = (
+            _imagenet(root) if dataset == "ilsvrc2012" else (_folders if dataset == "folder" else _inat)(root, dataset)
+        )
+    except (RuntimeError, FileNotFoundError) as error:  # torchvision's
+        raise ValueError(f"{root} does not hold {dataset} as torchvision reads it: {error}") from error
+    _check(dataset, root, train, test)
+    return train, test
+
+
+def _check(dataset: str, root: Path, train: ImageFiles, test: ImageFiles) -> None:
+    if train.class_names != test.class_names:
+        odd = sorted(set(train.class_names) ^ set(test.class_names))[:5] or ["none, but their order"]
+        raise ValueError(f"{root}: training and validation classes must be the same; they differ in {', '.join(odd)}")
+    if len(train.class_names) < 2 or min(train.class_counts) < 1 or not len(test):
+        least = train.class_names[int(np.argmin(train.class_counts))] if train.class_names else "none"
+        raise ValueError(
+            f"{root} must hold two classes or more, each with training images, and validation images; it holds "
+            f"{len(train.class_names)} classes, {len(train)} and {len(test)} images, fewest in class {least}"
+        )
+    if len(train.class_names) != CLASSES.get(dataset, len(train.class_names)):
+        warnings.warn(f"{root} holds {len(train.class_names)} classes, {dataset} has {CLASSES[dataset]}", stacklevel=3)
+
+
+def _files(paths, targets, class_names) -> ImageFiles:
+    # bytes in one array, not a list of str: workers share it without copying its pages
+    return ImageFiles(np.array([os.fsencode(p) for p in paths]), np.array(targets, dtype=np.int64), tuple(class_names))
+
+
+def _image_folder(folder: Path) -> ImageFiles:
+    data = datasets.ImageFolder(folder)
+    return _files([p for p, _ in data.samples], data.targets, data.classes)
+
+
+def _folders(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
+    second = next((name for name in ("val", "test") if (root / name).is_dir()), None)
+    if second is None or not (root / "train").is_dir():
+        raise ValueError(
+            f"data_root must hold train/ and val/ (or test/) with a folder a class for {dataset}; {root} does not"
+        )
+    return _image_folder(root / "train"), _image_folder(root / second)
+
+
+def _imagenet(root: Path) -> tuple[ImageFiles, ImageFiles]:
+    if not any((root / name).exists() for name in ("meta.bin", "ILSVRC2012_devkit_t12.tar.gz")):
+        return _folders(root, "ilsvrc2012")
+    sets = (datasets.ImageNet(root, split) for split in ("train", "val"))
+    return tuple(_files([p for p, _ in data.samples], data.targets, data.wnids) for data in sets)
+
+
+def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
+    year = dataset[-4:]
+    if (root / f"train{year}.json").is_file():
+        return tuple(_competition(root, year, split) for split in ("train", "val"))
+    if not (root / "train" / year).is_dir():
+        raise ValueError(
+            f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ and "
+            f"val/{year}/ in torchvision's layout; {root} holds neither"
+        )
+    sets = []
+    for split in ("train", "val"):
+        data = datasets.INaturalist(root / split, version=year)
+        names = [data.category_name("full", k) for k in range(len(data.all_categories))]
+        sets.append(
+            _files([os.path.join(data.root, names[k], f) for k, f in data.index], [k for k, _ in data.index], names)
+        )
+    return tuple(sets)
+
+
+def _competition(root: Path, year: str, split: str) -> ImageFiles:
+    """One split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
+    path = root / f"{split}{year}.json"
+    try:
+        data = json.loads(path.read_text())
+        names = {image["id"]: image["file_name"] for image in data["images"]}
+        categories = sorted((category["id"], str(category["name"])) for category in data["categories"])
+        label = {number: k for k, (number, _) in enumerate(categories)}
+        chosen = [(names[a["image_id"]], label[a["category_id"]]) for a in data["annotations"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} cannot be used as the competition's JSON ({type(error).__name__}: {error})"
+        ) from error
+    if not chosen:
+        raise ValueError(f"{path} holds no annotations")
+    top = chosen[0][0].split("/", 1)[0]  # train_val2018, which torchvision renames to 2018
+    place = next((folder for folder in (top, year) if (root / folder).is_dir()), None)
+    if place is None:
+        raise ValueError(f"{root} must hold the images of {path.name} in {top}/ or {year}/; it holds neither")
+    paths = [str(root / place / name.split("/", 1)[1]) for name, _ in chosen]
+    return _files(paths, [k for _, k in chosen], (name for _, name in categories))
+
+
+def crop_padding(size: int) -> int:
+    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320."""
+    return round(size / 7)
+
+
+def train_transform(size: int) -> v2.Transform:
+    """PIL image -> (3, size, size) uint8: random resized crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip."""
+    crop = v2.RandomResizedCrop(size, (0.08, 1.0), (3 / 4, 4 / 3), InterpolationMode.BICUBIC)
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
+
+
+def test_transform(size: int) -> v2.Transform:
+    """PIL image -> (3, size, size) uint8: the central square of size / (size + padding) of the shorter side, bicubic."""
+    return v2.Compose([v2.Lambda(functools.partial(central_crop, size=size)), v2.PILToTensor()])
+
+
+def central_crop(image: Image.Image, size: int) -> Image.Image:
+    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are)."""
+    side = int(size / (size + crop_padding(size)) * min(image.size))
+    top, left = (image.height - side + 1) // 2, (image.width - side + 1) // 2
+    return v2.functional.resized_crop(image, top, left, side, side, [size, size], InterpolationMode.BICUBIC)
+
+
+def normalise(dataset: str) -> v2.Transform:
+    """(B, 3, H, W) uint8 -> float32, on the device that holds it: pixel / 255, minus the data set's mean, by its std."""
+    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(*MEAN_AND_STD[dataset])])
+
+
+class KeyedImages(torch.utils.data.Dataset):
+    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED."""
+
+    def __init__(self, files: ImageFiles, transform: v2.Transform, size: int, seed: int = 0):
+        self.files, self.transform, self.size, self.seed = files, transform, size, seed
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+        epoch, index = key
+        try:
+            with Image.open(os.fsdecode(self.files.paths[index])) as file:
+                image = file.convert("RGB")
+        except UNREADABLE:
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), IGNORED, index
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(stream(self.seed, epoch, index))
+            return self.transform(image), int(self.files.targets[index]), index
+
+
+def stream(seed: int, *purpose) -> int:
+    """A seed of its own for each purpose, 63 bits."""
+    digest = hashlib.blake2b("/".join(map(str, (seed, *purpose))).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def batch_keys(
+    images: int,
+    batch: int,
+    steps: range,
+    seed: int,
+    *,
+    rank: int = 0,
+    processes: int = 1,
+    micro_batch: int | None = None,
+) -> Iterator[list[tuple[int, int]]]:
+    """The keys (epoch, index) of each micro-batch of one process, over `steps`.
+
+    An epoch is a permutation of all images; batches of `batch` are cut one after the other across epoch borders, and
+    process `rank` takes the rank-th of `processes` equal parts of each.  Together they see the same batches, however
+    many they are.
+    """
+    part = batch // processes
+    size = micro_batch or part
+    epoch, order = -1, None
+    for step in steps:
+        first = step * batch + rank * part
+        keys = []
+        for position in range(first, first + part):
+            if position // images != epoch:
+                epoch = position // images
+                generator = torch.Generator().manual_seed(stream(seed, "order", epoch))
+                order = torch.randperm(images, generator=generator).tolist()
+            keys.append((epoch, order[position % images]))
+        for start in range(0, part, size):
+            yield keys[start : start + size]

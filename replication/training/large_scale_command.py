@@ -1,0 +1,146 @@
+"""The verb `large-scale`: one run of Table 3's protocol, in this process or in all that torchrun started.
+
+No torch until it runs, so that --help is quick.
+"""
+
+import functools
+import os
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from replication.training.experiment import LOSSES
+from replication.training.large_scale_experiment import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
+from replication.training.records import record_path
+
+FIELDS = {
+    "dataset": ("data set", dict(choices=DATASETS)),
+    "depth": ("layers of the network (default: 50)", dict(type=int, choices=DEPTHS)),
+    "loss": ("loss function (default: softmax)", dict(choices=LOSSES)),
+    "gamma": ("focal loss only: focusing parameter, >= 0 (the paper: 0.5)", dict(type=float)),
+    "beta": ("class-balanced term in [0, 1]; 0, the default, is the plain loss (the paper: 0.999)", dict(type=float)),
+    "size": ("side of the images in pixels, a multiple of 32 (default: 224; the paper also: 320)", dict(type=int)),
+    "seed": ("decides initial weights, batch order and augmentation (default: 0)", dict(type=int)),
+    "epochs": ("length of the run; the schedule scales with it (default: 90)", dict(type=int)),
+    "batch_size": ("images a step, all processes together (default: 1024)", dict(type=int)),
+    "base_learning_rate": ("learning rate for 256 images (default: the paper's for this data set and loss)", dict(type=float)),
+    "weight_decay": ("weight decay on convolutions and dense weights (default: 1e-4)", dict(type=float)),
+}
+
+
+def add_arguments(parser) -> None:
+    """The options of the verb, on an argparse parser."""
+    for name, (text, keywords) in FIELDS.items():
+        option = "--" + name.replace("_", "-")
+        metavar = {} if "choices" in keywords else dict(metavar=keywords["type"].__name__.upper())
+        needed = dict(required=True) if name == "dataset" else dict(default=None)
+        parser.add_argument(option, dest=name, help=text, **keywords, **metavar, **needed)
+    parser.add_argument("--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)")
+    parser.add_argument("--micro-batch", type=int, metavar="N", help="images a forward pass; gradients add up (default: up to 128)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode images, for each GPU (default: up to 8)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)")
+    parser.add_argument("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)")
+    parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read, named and counted")
+
+
+def main(args) -> int:
+    """Run what the options say unless its record is there; 0, or 1 where the loss diverged.
+
+    Raises:
+        ValueError, OSError: in the leading process; the others return 2 without a word.
+    """
+    from replication.training import processes
+
+    try:
+        experiment = _experiment(args)
+        with processes.joined(args.device) as device:
+            return _lead(experiment, args, device) if processes.leads() else _follow(experiment, args, device)
+    except (ValueError, OSError):
+        if processes.leads():
+            raise
+        return 2
+
+
+def _experiment(args) -> LargeScaleExperiment:
+    for name, least in (("checkpoint_every", 1), ("threads", 1), ("workers", 0), ("micro_batch", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
+    given = {f.name: getattr(args, f.name) for f in fields(LargeScaleExperiment)}
+    return LargeScaleExperiment(**{k: v for k, v in given.items() if v is not None})
+
+
+def _lead(experiment, args, device) -> int:
+    """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
+    from replication.training import processes
+    from replication.training.sweep import Where, report_run, run_one
+
+    where, outcomes, begun = Where(args.results, args.data_root, args.device), Counter(), []
+
+    def begin(experiment, where, progress):  # holds the lock, has found no record
+        begun.append(processes.share("train"))
+        return _work(experiment, args, device, bar)
+
+    with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
+        try:
+            result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
+        finally:
+            if not begun:
+                processes.share("nothing")
+        report_run(bar, outcomes, 1, experiment, result, record)
+    if record:
+        _say(record, record_path(experiment, where.runs(experiment)))
+    return 1 if result == "diverged" else 0
+
+
+def _say(record: LargeScaleRecord, path: Path) -> None:
+    words = f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %, " if record.error is not None else ""
+    print(
+        f"{record.status}: {words}{record.test_images} validation images, {record.processes} processes, "
+        f"batch {record.global_batch}, {record.images_per_second} images/s, {record.skipped_images} skipped; {path}"
+    )
+
+
+def _follow(experiment, args, device) -> int:
+    from replication.training import processes
+
+    if processes.share(None) == "train":
+        record = _work(experiment, args, device, None)
+        return 1 if record.status == "diverged" else 0
+    return 0
+
+
+def _work(experiment, args, device, bar) -> LargeScaleRecord:
+    """What all processes do together."""
+    import torch
+
+    from replication.data.large_images import list_images
+    from replication.training import processes
+    from replication.training.large_scale import train
+    from replication.training.sweep import Where, checkpoint_path
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if bar is not None:
+        bar.set_description(f"listing the images in {args.data_root}")
+    files = processes.by_leader(functools.partial(list_images, experiment.dataset, args.data_root))
+    if bar is not None:
+        bar.set_description(experiment.name)
+        bar.reset(total=experiment.steps(len(files[0])) * experiment.batch_size)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    workers = min(8, (os.cpu_count() or 1) // here - 1) if args.workers is None else args.workers
+    return train(
+        experiment,
+        files,
+        device,
+        checkpoint_path=checkpoint_path(experiment, Where(args.results)),
+        checkpoint_every=args.checkpoint_every,
+        micro_batch=args.micro_batch,
+        workers=max(workers, 0),
+        skip_unreadable=args.skip_unreadable,
+        progress=bar and bar.update,
+    )
