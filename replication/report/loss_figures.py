@@ -1,0 +1,69 @@
+"""Figures of the losses: value and slope against a logit, and the weight of each class. Arrays in, figures out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from replication.data.long_tail import long_tailed_counts
+from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR, save_figure
+from replication.theory.effective_number import class_balanced_weights
+
+BETAS = (0.9, 0.99, 0.999, 0.9999)
+WEIGHT_COUNTS = {
+    "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
+    "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
+}
+
+
+def losses_figure(
+    logit: np.ndarray, values: Mapping[str, np.ndarray], slopes: Mapping[str, np.ndarray], xlabel: str
+) -> Figure:
+    """Each loss and its derivative against a logit (n,): `values` and `slopes` by name, in the losses' colours."""
+    figure = Figure(figsize=(10, 3.8))
+    left, right = figure.subplots(1, 2)
+    for axis, curves, ylabel in ((left, values, "loss"), (right, slopes, "derivative of the loss")):
+        for name, curve in curves.items():
+            dashed = "--" if name == "softmax" else "-"  # it may lie on another
+            axis.plot(logit, curve, dashed, color=LOSS_COLOURS.get(name, PUBLISHED_COLOUR), label=name, zorder=3)
+        axis.axvline(0, color=THEORY_COLOUR, linewidth=0.5)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
+    return figure
+
+
+def class_weights_figure(
+    class_counts: Mapping[str, Sequence[int]] = WEIGHT_COUNTS, betas: Sequence[float] = BETAS
+) -> Figure:
+    """The weight of each class for each beta, logarithmic, one panel a data set; the weights of a panel average 1."""
+    figure = Figure(figsize=(10, 3.9))
+    for axis, (name, counts) in zip(figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True):
+        marker = "o" if len(counts) <= 20 else None
+        axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
+        for beta in betas:
+            weights = class_balanced_weights(counts, beta)
+            axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
+        inverse = class_balanced_weights(counts, 1)
+        axis.semilogy(inverse, color=THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
+        axis.set(title=name, xlabel="class, head to tail", ylabel="weight")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.ndarray, title: str) -> Figure:
+    """Two slopes of one loss against a logit (n,); where the second is NaN a mark says so, at the bottom."""
+    figure = Figure(figsize=(6.4, 3.6))
+    axis = figure.subplots()
+    axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="here")
+    axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
+    nan = np.isnan(widespread)
+    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", color=LOSS_COLOURS["focal 2.0"], markersize=4, label="NaN there")
+    axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
+    axis.legend(loc="upper left")
+    return figure
+
+
+def save_all(folder: Path | str) -> list[Path]:
+    """What needs no loss to be computed, the class weights, as PNG and PDF under FOLDER; returns the paths."""
+    return save_figure(class_weights_figure(), folder, "class_weights")
