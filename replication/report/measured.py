@@ -15,7 +15,7 @@ from replication.training.records import read_records
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
 SWITCHES = ("base_learning_rate", "weight_decay", "weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")
 DEFAULTS = {f.name: f.default for f in fields(Experiment)}
-SMOKE_NOTE = "Smoke profile: proves that the pipeline runs and nothing else; its numbers say nothing about the paper."
+SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice
 # (Section 5.3), for the others the smaller one that it advises there; digits have 20 to 1000 times fewer images.
 FIXED_BETA = {"cifar10": 0.9999, "cifar20": 0.99, "cifar100": 0.99, "digits": 0.99, "fashion_mnist": 0.9999}
@@ -60,18 +60,18 @@ def reference(records: pd.DataFrame) -> pd.DataFrame:
 
 def finished(records: pd.DataFrame) -> pd.DataFrame:
     """The runs that ended with an error; diverged ones are counted and named elsewhere, never averaged."""
-    return records[records["status"] == "finished"].astype({"error": float})
+    done = records[records["status"] == "finished"]
+    return done.assign(error=done["error"].astype(float))
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
     rows = []
-    for key, group in reference(records).groupby(CELL, sort=True):
-        done = finished(group)
-        spread = summary(done["error"])
+    for key, group in reference(records)[[*CELL, "seed", "status", "error"]].groupby(CELL, sort=True):
+        done = group[group["status"] == "finished"]
+        head = dict(zip(CELL, key, strict=True)) | summary(done["error"])._asdict()
         seeds = " ".join(map(str, sorted(done["seed"])))
-        row = dict(zip(CELL, key, strict=True)) | spread._asdict()
-        rows.append(row | {"diverged": len(group) - len(done), "seeds": seeds})
+        rows.append(head | {"diverged": len(group) - len(done), "seeds": seeds})
     columns = [*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -35,12 +35,13 @@ FIGURES = {
 
 
 def evidence(results: Path | str, profile: str) -> Evidence:
-    """What the claims are judged on: the records of `profile`, and the covering's tables where they are."""
+    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common ones)."""
     results = Path(results)
     found = {}
     for name in ("verify", "near_duplicates"):
-        path = results / "covering" / f"{name}.csv"
-        found[name] = pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""]) if path.exists() else None
+        paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
+        path = next((path for path in paths if path.exists()), None)
+        found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
     return Evidence(records=profile_records(results, profile), **found)
 
 
@@ -137,18 +138,18 @@ def rebuild(results: Path | str = "results", profile: str | None = None) -> list
     if profile is not None:
         return verdicts(results, profile)[1] + profile_tables(results, profile) + draw_all(profile_drawings(results, profile))
     measured = profiles_with_records(results)
-    written = published_tables(results) + theory(results)
-    drawings = published_drawings(results)
+    shown = [name for name in measured if name != "smoke"]
+    written, drawings = published_tables(results) + theory(results), published_drawings(results)
+    judged: dict[str, pd.DataFrame] = {}
+    for name in {*measured, *(shown or ["cpu"])}:  # without records there are still verdicts from theory and printed numbers
+        judged[name], paths = verdicts(results, name)
+        written += paths
     for name in measured:
-        written += verdicts(results, name)[1] + profile_tables(results, name)
+        written += profile_tables(results, name)
         drawings += profile_drawings(results, name)
     written += draw_all(drawings, min(4, os.cpu_count() or 1))
-    shown = [name for name in measured if name != "smoke"]
-    by_profile = {name: claims.judge(evidence(results, name)) for name in shown}
-    if not by_profile:  # without records there are still verdicts from theory and printed numbers
-        judged, paths = verdicts(results, "cpu")
-        by_profile, written = {"cpu": judged}, written + paths
     written += sorted((results / "covering").glob("*.*"))
-    linked = [path for path in written if "smoke" not in path.relative_to(results).parts[:1]]
+    linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
+    by_profile = {name: judged[name] for name in shown or ["cpu"]}
     page = front_page(results, {name: profile_records(results, name) for name in shown}, by_profile, linked)
     return [*written, write_text(results / "README.md", page)]

@@ -4,11 +4,13 @@ Nothing here knows of losses or data sets: arrays in, numbers out.  Errors and d
 """
 
 import math
+from functools import cache
 from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
 from scipy import integrate, stats
+from scipy.special import log_ndtr
 
 LEVEL = 0.95
 
@@ -103,6 +105,7 @@ def paired(a, b, level: float = LEVEL) -> Paired:
     return Paired(*summary(d, level), sign_test(d), flip)
 
 
+@cache
 def expected_minimum(k: int) -> float:
     """Expected lowest of k independent standard normals: -k * integral of x phi(x) Phi(x)^(k-1) dx, by quadrature.
 
@@ -115,7 +118,7 @@ def expected_minimum(k: int) -> float:
     if not (k == int(k) and k >= 1):
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
     value, _ = integrate.quad(
-        lambda x: x * k * math.exp(stats.norm.logpdf(x) + (k - 1) * stats.norm.logcdf(x)), -40, 40, points=(0,), limit=200
+        lambda x: x * k * math.exp(-x * x / 2 + (k - 1) * log_ndtr(x)) / math.sqrt(2 * math.pi), -40, 40, points=(0,), limit=200
     )
     return -value
 
