@@ -1,0 +1,108 @@
+"""Cells, pairs and controls from records written for the purpose, against means and differences by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_records import record, write
+
+from replication.report import controls, measured
+
+
+@pytest.fixture
+def records(tmp_path):
+    def read(*runs, profile="cpu"):
+        return measured.profile_records(write(tmp_path, profile, runs), profile)
+
+    return read
+
+
+def lost(**fields):
+    """A run that diverged."""
+    return replace(record(status="diverged", **fields), error=None, best_error=None, error_per_class=None)
+
+
+def test_cells_average_the_last_epoch_over_seeds(records):
+    cells = measured.cells(records(record(30, seed=0), record(33, seed=1), record(20, seed=0, beta=0.99)))
+    plain = cells.set_index("beta").loc[0.0]
+    assert (plain["mean"], plain["n"], plain["seeds"]) == (31.5, 2, "0 1")
+    assert plain["sd"] == pytest.approx(3 / math.sqrt(2)) and math.isnan(cells.set_index("beta").loc[0.99, "sd"])
+
+
+def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
+    frame = records(record(30, seed=0), lost(seed=1))
+    cell = measured.cells(frame).iloc[0]
+    assert (cell["mean"], cell["n"], cell["diverged"]) == (30, 1, 1)
+    assert measured.diverged(frame) == frame.loc[frame["seed"] == 1, "name"].tolist()
+    assert measured.diverged(frame)[0] in measured.budget(frame, "cpu")
+
+
+def test_controls_are_in_no_cell(records):
+    frame = records(record(30), record(50, reduction="weighted_mean"), record(50, weight_decay=1e-3), record(50, drop_factor=0.1))
+    assert len(frame) == 4 and measured.cells(frame)[["mean", "n"]].values.tolist() == [[30, 1]]
+
+
+def test_pairs_match_seed_loss_imbalance_and_data_set(records):
+    frame = records(record(30, seed=0), record(31, seed=1), record(28, seed=1, beta=0.9999), record(25, seed=2, beta=0.9999),
+                    record(20, seed=0, beta=0.9999, loss="sigmoid"), record(10, seed=0, beta=0.9999, imbalance_factor=10))  # fmt: skip
+    pairs = measured.pairs(frame)
+    assert pairs[["seed", "plain", "class_balanced", "difference"]].values.tolist() == [[1, 31, 28, -3]]
+
+
+def test_seed_means_use_only_seeds_that_have_every_cell(records):
+    runs = [record(30, seed=s, loss=x) for s in (0, 1) for x in ("softmax", "sigmoid")]
+    runs += [record(28, seed=0, beta=0.9999), record(26, seed=0, beta=0.9999, loss="sigmoid"), record(20, seed=1, beta=0.9999)]
+    assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {0: -3.0}
+
+
+def test_another_profiles_run_is_left_out_and_named(tmp_path):
+    record(9, profile="paper").write(tmp_path / "cpu" / "runs")
+    record(30).write(tmp_path / "cpu" / "runs")
+    with pytest.warns(UserWarning, match="budget of profile paper, not cpu: left out"):
+        assert measured.profile_records(tmp_path, "cpu")["error"].tolist() == [30]
+
+
+def test_smoke_says_what_it_is(records):
+    assert measured.budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(measured.SMOKE_NOTE)
+
+
+def test_no_records(tmp_path):
+    empty = measured.profile_records(tmp_path, "cpu")
+    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.paired_cells(empty).empty
+    assert measured.profiles_with_records(tmp_path) == [] and "nothing measured" in measured.budget(empty, "cpu")
+    assert controls.controls(empty).empty and controls.parts_of_the_gain(empty).empty
+
+
+def test_control_against_protocol_and_plain_by_seed(records):
+    """Control 35, 37; protocol 30, 31; plain 40, 44, on seeds 0 and 1."""
+    runs = [record(e, seed=s, beta=0.9999, reduction="weighted_mean") for s, e in enumerate((35, 37))]
+    runs += [record(e, seed=s, beta=0.9999) for s, e in enumerate((30, 31))] + [record(e, seed=s) for s, e in enumerate((40, 44))]
+    table = controls.controls(records(*runs)).set_index("against")
+    assert table["mean"].to_dict() == {"the paper's protocol": 5.5, "plain loss": -6.0}
+    assert table.loc["plain loss", ["control", "other", "n"]].tolist() == [36, 42, 2]
+
+
+def test_parts_of_the_gain_add_up(records):
+    rng = np.random.default_rng(0)
+    runs = [record(40 + rng.normal(), seed=s) for s in range(3)] + [record(34 + rng.normal(), seed=s, beta=0.9999) for s in range(3)]
+    runs += [record(38 + rng.normal(), seed=s, beta=0.9999, weights="uniform_scaled") for s in range(3)]
+    parts = controls.parts_of_the_gain(records(*runs)).set_index("part")["mean"]
+    assert parts["gain"] == pytest.approx(parts["step"] + parts["re-balancing"]) and parts["re-balancing"] > parts["step"] > 0
+
+
+def test_a_run_with_two_switches_changed_is_no_control(records):
+    assert controls.changed(records(record(30, reduction="weighted_mean", drop_factor=0.1))).empty
+
+
+def test_every_control_of_the_grid_has_its_words():
+    from replication.training.experiment import GRIDS, Experiment
+
+    for fields in GRIDS["controls"]:
+        row = Experiment(**fields)
+        away = [(s, str(getattr(row, s))) for s in measured.SWITCHES if getattr(row, s) != measured.DEFAULTS[s]]
+        assert len(away) == 1 and away[0] in controls.WORDS
+
+
+def test_wall_hours(records):
+    assert measured.wall_hours(records(record(30, wall_seconds=1800), record(30, seed=1, wall_seconds=5400))) == 2.0
