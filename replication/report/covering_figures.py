@@ -49,7 +49,7 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
     """The paper's Figure 2 made real: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
     figure, axes = plt.subplots(2, 3, figsize=(8, 5.9))
     centres = np.random.default_rng(seed).random((max(draws), 2)) * side
-    probes = (np.stack(np.meshgrid(*[np.arange(400)] * 2), -1).reshape(-1, 2) + 0.5) / 400 * side
+    probes = (np.stack(np.meshgrid(*[np.arange(200)] * 2), -1).reshape(-1, 2) + 0.5) / 200 * side
     radius = torus.ball_radius(2)
     for row, geometry in zip(axes, ("cubes", "balls"), strict=True):
         first = torus.first_cover(probes, centres, geometry, side)
@@ -118,18 +118,18 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
         axis = axes[1] if geometry == "balls" else axes[0]
         shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else plt.get_cmap("inferno")(0.15 + 0.12 * d)
         group = frame[(frame["geometry"] == geometry) & (frame["d"] == d) & (frame["N"] == volume)]
+        probes = torus.default_probes(geometry, d, group["n"]) if d and len(group) else None
         group = group[group["n"] <= n.max()]
-        probes = None if d == 0 else torus.default_probes(geometry, d, group["n"] if len(group) else 1)
         if d == 0:
             exact, mean = np.sqrt(occupancy_moments(int(volume), n)[1]), 0
         else:
             exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
         axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
         variance = group["standard_error"] ** 2 * group["replicates"]
-        if probes is not None:  # take out what the probes add, and leave out the points where that is most of it
+        if probes is not None:  # take out what the probes add, and leave out the points where that is 70 % of it or more
             covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
             variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            group, variance = (v[covering > 0.5 * group["exact_sd"] ** 2] for v in (group, variance))
+            group, variance = (v[covering > 0.3 * group["exact_sd"] ** 2] for v in (group, variance))
         axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
     for axis in axes:
         axis.set(xscale="log", xlabel="draws n")
@@ -191,7 +191,7 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
             axis.set_title(f"{dataset}, pixel distance up to {radius:.4g}")
         row[0].set_ylabel("N (95 % interval)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, title="a line without a mark: no near-duplicate at all")
     return figure
 
 

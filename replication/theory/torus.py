@@ -11,7 +11,7 @@ from tqdm import tqdm
 from replication.theory.occupancy import check_draws, check_replicates, check_volume
 
 GEOMETRIES = ("cubes", "balls")
-PROBES = 256
+PROBES = (128, 1024)  # fewest and most by default
 SQUARES_LIMIT = 1024  # squares whose union is still measured exactly: 4 n^2 cells
 
 
@@ -43,9 +43,10 @@ def ball_radius(d: int) -> float:
 
 
 def default_probes(geometry: str, d: int, draws) -> int | None:
-    """None where the covered volume is measured exactly: d = 1, and few enough squares; else PROBES."""
-    exact = d == 1 or (geometry == "cubes" and d == 2 and check_draws(draws).max() <= SQUARES_LIMIT)
-    return None if exact else PROBES
+    """None where the covered volume is measured exactly: d = 1, and few enough squares; else more probes for fewer draws."""
+    last = int(check_draws(draws).max())
+    exact = d == 1 or (geometry == "cubes" and d == 2 and last <= SQUARES_LIMIT)
+    return None if exact else int(np.clip(2**19 // max(last, 1), *PROBES))
 
 
 def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes="auto"):
@@ -55,7 +56,7 @@ def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int,
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
         probes: points dropped uniformly and anew in each replicate; N times the covered share of them is an unbiased
             measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
-            (d = 1, or squares). "auto": exact where that is cheap, else 256.
+            (d = 1, or squares). "auto": exact where that is cheap, else 128 to 1024.
 
     Returns:
         (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.

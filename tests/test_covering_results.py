@@ -1,0 +1,90 @@
+"""The covering run: whole files or none, the same bytes for a seed, what is there is used, no torch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replication.report import covering_figures, covering_results
+from replication.theory import covering
+from replication.theory.departures import departures
+
+COMMITTED = Path(__file__).parents[1] / "results" / "covering"
+TABLES = ["departures.csv", "near_duplicates.csv", "random_crops.csv", "verify.csv"]
+FIGURES = ["covering", "departures", "effective_number", "near_duplicates", "spread", "volume_not_whole", "z_scores"]
+TINY = tuple(covering.Case(g, d, n, 20, 2, 4) for g, d, n in (("prototypes", 0, 1), ("prototypes", 0, 50), ("cubes", 1, 100)))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(covering, "QUICK", TINY)
+    small = departures([("uniform", 1), ("gaussian", 1)], 20, 10, resamples=5)
+    monkeypatch.setattr(covering_results, "departures", lambda *_, **__: small)
+    monkeypatch.setattr(covering_results, "PER_CLASS", 20)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = covering_results.write_csv(pd.DataFrame({"a": [1]}), tmp_path / "t.csv")
+
+    def interrupted(self, target, **_):
+        target.write_text("half a ta")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        covering_results.write_csv(pd.DataFrame({"a": [2]}), path)
+    assert path.read_text() == "a\n1\n" and [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(covering_figures, "save_all", lambda folder: None)
+    for name in "ab":
+        assert covering_results.run(tmp_path / name, full=False).passed
+    assert sorted(p.name for p in (tmp_path / "a" / "covering").iterdir()) == TABLES
+    for file in TABLES:
+        assert (tmp_path / "a" / "covering" / file).read_bytes() == (tmp_path / "b" / "covering" / file).read_bytes(), file
+    near = pd.read_csv(tmp_path / "a" / "covering" / "near_duplicates.csv")
+    assert set(near.augmentation) == {"none", "crop and flip"} and set(near.dataset) == {"digits"}
+    assert {"class_name", "radius", "draws", "pairs", "collisions", "N", "N_low", "N_high", "beta"} <= set(near)
+
+
+@pytest.mark.slow
+def test_all_figures_are_the_same_twice(tmp_path):
+    for name in "ab":
+        shutil.copytree(COMMITTED, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "*.pdf"))
+        covering_figures.save_all(tmp_path / name)
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == sorted(TABLES + [f"{f}.{e}" for f in FIGURES for e in ("png", "pdf")])
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
+    """Smoke uses any tables; the other profiles want the committed sizes and run anew if these are smaller."""
+    calls = []
+    monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append(full))
+    monkeypatch.setattr(covering_figures, "save_all", lambda folder: calls.append("figures"))
+    covering_results.prepare(tmp_path)
+    for name in TABLES:
+        covering_results.write_csv(covering.battery(TINY), tmp_path / "covering" / name)
+    covering_results.prepare(tmp_path)
+    covering_results.prepare(tmp_path, "cpu")
+    monkeypatch.setattr(covering, "COMMITTED", TINY)
+    covering_results.prepare(tmp_path, "cpu")
+    assert calls == [False, "figures", True, "figures"]
+
+
+def test_verify_table_survives_the_file(tmp_path):
+    frame = covering.verify(volume=10, draws=[1, 5, 20], replicates=50)
+    read = pd.read_csv(covering_results.write_csv(frame, tmp_path / "verify.csv"))
+    assert covering.check(read).passed and list(read) == covering.COLUMNS
+    np.testing.assert_allclose(read["mean"], frame["mean"], rtol=1e-9)
+
+
+def test_no_torch():
+    code = "import sys, replication.report.covering_results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
