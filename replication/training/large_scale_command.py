@@ -88,9 +88,12 @@ def _lead(experiment, args, device) -> int:
     with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
         try:
             result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
-        finally:
+        except (ValueError, OSError):
             if not begun:
-                processes.share("nothing")
+                processes.share(2)
+            raise
+        if not begun:
+            processes.share(0)
         report_run(bar, outcomes, 1, experiment, result, record)
     if record:
         _say(record, record_path(experiment, where.runs(experiment)))
@@ -108,10 +111,11 @@ def _say(record: LargeScaleRecord, path: Path) -> None:
 def _follow(experiment, args, device) -> int:
     from replication.training import processes
 
-    if processes.share(None) == "train":
-        record = _work(experiment, args, device, None)
-        return 1 if record.status == "diverged" else 0
-    return 0
+    word = processes.share(None)  # "train", or the exit code
+    if word != "train":
+        return word
+    record = _work(experiment, args, device, None)
+    return 1 if record.status == "diverged" else 0
 
 
 def _work(experiment, args, device, bar) -> LargeScaleRecord:
@@ -142,5 +146,5 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
         micro_batch=args.micro_batch,
         workers=max(workers, 0),
         skip_unreadable=args.skip_unreadable,
-        progress=bar and bar.update,
+        progress=None if bar is None else bar.update,
     )

@@ -1,0 +1,106 @@
+"""What tests/test_large_scale.py starts under torchrun: `python large_scale_processes.py SCENARIO FOLDER`.
+
+Each process writes FOLDER/<scenario>_<rank>.json.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from replication.data.large_images import list_images
+from replication.training import large_scale, processes
+from replication.training.large_scale_command import add_arguments, main
+from replication.training.large_scale_experiment import LargeScaleExperiment
+
+SMALL = dict(dataset="folder", depth=18, loss="focal", gamma=0.5, beta=0.9, size=32, epochs=2, batch_size=8)
+
+
+def options(tree, results, *more):
+    words = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items()]
+    return [*words, f"--data-root={tree}", f"--results={results}", "--device=cpu", "--workers=0", *more]
+
+
+def command(arguments) -> int:
+    """The verb with its errors as the command line prints them."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    try:
+        return main(parser.parse_args(arguments))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def frozen_gradients(tree, micro_batch=None):
+    """Mean loss and gradients of the first global batch, batch norm with the statistics it starts with."""
+    run = large_scale._LargeRun(LargeScaleExperiment(**SMALL), list_images("folder", tree), torch.device("cpu"), micro_batch, 0, False)
+    for norm in (m for m in run.model.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.ones_(norm.weight)  # so that gradients reach every layer
+        norm.eval()
+    keys = large_scale.batch_keys(
+        run.n, 8, range(1), 0, rank=processes.rank(), processes=processes.count(), micro_batch=run.micro
+    )
+    batches = list(run.loader(run.files, large_scale.train_transform(32), keys))
+    loss = processes.total(run.gradients(batches)).item()
+    return loss, {name: p.grad.clone() for name, p in run.model.named_parameters()}, run
+
+
+def agree(folder: Path) -> dict:
+    tree = folder / "tree"
+    loss, gradients, run = frozen_gradients(tree, micro_batch=2)
+    if processes.leads():
+        torch.save(gradients, folder / "gradients.pt")
+    errors, counts = run.evaluate()
+    whole = command(options(tree, folder / "whole"))
+    again = command(options(tree, folder / "whole"))
+    broken = folder / "broken"
+    if processes.leads():
+        shutil.copytree(tree, broken)
+        (broken / "train" / "c0" / "3.jpg").write_bytes(b"not an image")
+        (broken / "val" / "c1" / "0.jpg").write_bytes(b"not an image")
+        shutil.copytree(tree, folder / "classes")
+        (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
+    processes.share(None)  # wait for the copies
+    return dict(
+        loss=loss, counts=counts.tolist(), errors=errors, whole=whole, again=again,
+        unreadable=command(options(broken, folder / "r")),
+        skipped=command(options(broken, folder / "skipped", "--skip-unreadable", "--epochs=1")),
+        classes=command(options(folder / "classes", folder / "r")),
+        odd_batch=command(options(tree, folder / "r", "--batch-size=9")),
+        large_batch=command(options(tree, folder / "r", "--batch-size=64")),
+        micro=command(options(tree, folder / "r", "--micro-batch=3")),
+        size=command(options(tree, folder / "r", "--size=33")),
+        nowhere=command(options(folder / "nowhere", folder / "r")),
+        unwritable=command(options(tree, tree / "train" / "c0" / "0.jpg")),
+    )  # fmt: skip
+
+
+def killed(folder: Path) -> dict:
+    """Process 1 dies by SIGKILL in the second epoch of the first start; torchrun starts both again."""
+    gradients = large_scale._LargeRun.gradients
+
+    def dying(self, micro_batches):
+        if self.step == 4 and processes.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return gradients(self, micro_batches)
+
+    large_scale._LargeRun.gradients = dying
+    return dict(code=command(options(folder / "tree", folder / "killed")), restarts=os.environ["TORCHELASTIC_RESTART_COUNT"])
+
+
+if __name__ == "__main__":
+    scenario, folder = sys.argv[1], Path(sys.argv[2])
+    torch.set_num_threads(1)
+    if scenario == "killed":
+        found = killed(folder)
+    else:
+        with processes.joined("cpu"):
+            found = agree(folder)
+    (folder / f"{scenario}_{os.environ['RANK']}.json").write_text(json.dumps(found))
