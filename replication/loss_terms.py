@@ -41,8 +41,9 @@ def evaluate(
 def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smoothing):
     """w_y (1 - p_y)^gamma (-log p_y), p = softmax(z)."""
     dense = target.ndim == logits.ndim
-    if gamma == 0 and label_smoothing == 0 and not dense and reduction in ("mean", "sum"):
-        return _fused_softmax(logits, target.long(), weight, reduction, ignore_index)
+    if not dense and gamma == 0 and label_smoothing == 0 and (reduction == "mean" or reduction == "sum"):
+        target = target if target.dtype == torch.int64 else target.long()
+        return _fused_softmax(logits, target, weight, reduction, ignore_index)
     terms = -F.log_softmax(logits, 1)  # (B, C, ...)
     if gamma != 0:
         terms = torch.exp(gamma * _log_one_minus_softmax(logits)) * terms
@@ -62,10 +63,14 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
 
 
 def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: str, ignore_index: int) -> Tensor:
-    """torch's kernel. For the mean it is the C weights that are divided, and not the sum: autograd sees one step less."""
-    weight = weight.to(logits.dtype)
+    """torch's kernel. For the mean it is the C weights that are divided, and not the sum: autograd sees one step less.
+
+    Where all is ignored they are divided by 0, but the kernel passes over what is ignored, and multiplies nothing.
+    """
+    if weight.dtype != logits.dtype:
+        weight = weight.to(logits.dtype)
     if reduction == "mean":
-        weight = weight / torch.count_nonzero(target != ignore_index).clamp(min=1)
+        weight = weight / torch.count_nonzero(target != ignore_index)
     return F.cross_entropy(logits, target, weight, None, ignore_index, reduction="sum")
 
 
@@ -120,7 +125,7 @@ def _index(
 def _divisor(reduction: str, weight: Tensor, keep: Tensor) -> Tensor | int:
     """What the sum is divided by; `weight` is that of each target, 0 where it is not kept."""
     if reduction == "mean":
-        return keep.sum().clamp(min=1)
+        return torch.count_nonzero(keep).clamp(min=1)
     if reduction == "weighted_mean":
         total = weight.sum()
         return torch.where(total > 0, total, 1)
