@@ -86,8 +86,8 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     if not len(done):
         return pd.DataFrame(columns=columns)
     keys = ["dataset", "label", "imbalance_factor", "seed"]
-    plain = done[done["beta"] == 0].set_index(keys)["error"].rename("plain")
-    joined = done[done["beta"] > 0].join(plain, on=keys, how="inner").rename(columns={"error": "class_balanced"})
+    plain = done.loc[done["beta"] == 0, [*keys, "error"]].rename(columns={"error": "plain"})
+    joined = done[done["beta"] > 0].rename(columns={"error": "class_balanced"}).merge(plain, on=keys)
     joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
     return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
 
@@ -119,8 +119,9 @@ def diverged(records: pd.DataFrame) -> list[str]:
 
 def budget(records: pd.DataFrame, profile: str) -> str:
     """The words that go into every caption: profile, depth, epochs, seeds, runs, hardware, what diverged."""
+    warning = f"{SMOKE_NOTE} " if profile == "smoke" else ""
     if not len(records):
-        return f"Profile {profile}: no records, nothing measured."
+        return f"{warning}Profile {profile}: no records, nothing measured."
     words = [
         f"Profile {profile}: ResNet-{_several(records['depth'])}, {_several(records['epochs'])} epochs, "
         f"batch {_several(records['batch_size'])}, last epoch",
@@ -130,8 +131,7 @@ def budget(records: pd.DataFrame, profile: str) -> str:
     lost = diverged(records)
     if lost:
         words.append(f"{len(lost)} diverged and in no mean: {', '.join(lost)}")
-    text = "; ".join(words) + "."
-    return f"{SMOKE_NOTE} {text}" if profile == "smoke" else text
+    return f"{warning}{'; '.join(words)}."
 
 
 def _several(values) -> str:

@@ -5,8 +5,6 @@ Records are the source of truth; this imports no torch and takes seconds.
 
 import os
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from replication.report import claims, evidence_tables, heat_maps, paper, tables, training_figures
+from replication.report import claims, evidence_tables, heat_maps, loss_figures, paper, tables, theory_figures, training_figures
 from replication.report.data_figures import class_counts_figure
 from replication.report.front_page import front_page
 from replication.report.measured import budget, profile_records, profiles_with_records
@@ -111,21 +109,14 @@ def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
     return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]
 
 
-def theory(results: Path | str) -> list[Path]:
-    """Figures 3 and 6 and those of the losses, where their modules are: they need no records."""
-    paths = []
-    for name in ("theory_figures", "loss_figures"):
-        if find_spec(f"replication.report.{name}"):
-            paths += import_module(f"replication.report.{name}").save_all(Path(results) / "theory" / "figures")
-    return paths
-
-
-def rebuild(results: Path | str = "results", profile: str | None = None) -> list[Path]:
-    """Write what is derived from RESULTS/<profile>/runs; returns the paths written.
+def rebuild(results: Path | str = "results", profile: str | None = None, figures: bool = True) -> list[Path]:
+    """Write what is derived from RESULTS/<profile>/runs; returns the paths of what is there in the end.
 
     With a profile ("smoke", "cpu", "paper", "custom"): its tables, verdicts and figures only.  Without one: those of every
-    profile that has records, the tables and figures of the printed numbers, and RESULTS/README.md.  The smoke profile never
-    appears in README.md.
+    profile that has records, the tables and figures of the printed numbers, those of theory and losses, and
+    RESULTS/README.md.  The smoke profile never appears in README.md.
+
+    figures: False leaves the figures as they are and links those that are there.
 
     Raises:
         ValueError: unknown profile.
@@ -136,20 +127,30 @@ def rebuild(results: Path | str = "results", profile: str | None = None) -> list
     if profile is not None and profile not in FOLDERS:
         raise ValueError(f"profile must be one of {', '.join(FOLDERS)}, got {profile!r}")
     if profile is not None:
-        return verdicts(results, profile)[1] + profile_tables(results, profile) + draw_all(profile_drawings(results, profile))
+        drawings = profile_drawings(results, profile)
+        if figures:
+            draw_all(drawings)
+        return verdicts(results, profile)[1] + profile_tables(results, profile) + _there(drawings)
     measured = profiles_with_records(results)
     shown = [name for name in measured if name != "smoke"]
-    written, drawings = published_tables(results) + theory(results), published_drawings(results)
-    judged: dict[str, pd.DataFrame] = {}
-    for name in {*measured, *(shown or ["cpu"])}:  # without records there are still verdicts from theory and printed numbers
-        judged[name], paths = verdicts(results, name)
-        written += paths
+    paths, drawings, judged = published_tables(results), published_drawings(results), {}
+    for name in dict.fromkeys([*measured, *(shown or ["cpu"])]):  # without records: verdicts from theory and print
+        judged[name], made = verdicts(results, name)
+        paths += made
     for name in measured:
-        written += profile_tables(results, name)
+        paths += profile_tables(results, name)
         drawings += profile_drawings(results, name)
-    written += draw_all(drawings, min(4, os.cpu_count() or 1))
-    written += sorted((results / "covering").glob("*.*"))
-    linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
+    if figures:
+        draw_all(drawings, min(4, os.cpu_count() or 1))
+        theory_figures.save_all(results / "theory" / "figures")
+        loss_figures.save_all(results / "theory" / "figures")
+    paths += _there(drawings) + sorted((results / "theory").glob("figures/*.p*")) + sorted((results / "covering").glob("*.*"))
+    linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}
     page = front_page(results, {name: profile_records(results, name) for name in shown}, by_profile, linked)
-    return [*written, write_text(results / "README.md", page)]
+    return [*paths, write_text(results / "README.md", page)]
+
+
+def _there(drawings: list[Drawing]) -> list[Path]:
+    files = [drawing.folder / f"{drawing.name}.{ending}" for drawing in drawings for ending in ("png", "pdf")]
+    return [path for path in files if path.is_file()]

@@ -1,0 +1,190 @@
+"""The rebuilt results: what it writes, its front page, and that what is committed is what the committed records give."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from report_records import record, write
+
+from replication.report import claims, front_page, site
+from replication.report.measured import profile_records, profiles_with_records
+from replication.report.verdicts import Evidence
+
+ROOT = Path(__file__).resolve().parent.parent
+DERIVED = ("*/tables/*.md", "*/tables/*.csv", "README.md")
+
+
+def rebuild_in_a_process(results: Path) -> str:
+    code = f"""
+import sys
+from replication.report.site import rebuild
+rebuild({str(results)!r}, figures=False)
+assert "torch" not in sys.modules and "torchvision" not in sys.modules
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    return answer.stderr
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    """The results that git holds (its index), else those of the working tree; and what their records give, rebuilt."""
+    old, new = (tmp_path_factory.mktemp(name) / "results" for name in ("committed", "rebuilt"))
+    listed = subprocess.run(["git", "ls-files", "-z", "--", "results"], cwd=ROOT, capture_output=True)
+    if listed.returncode == 0 and listed.stdout:
+        export = ["git", "checkout-index", "-z", "--stdin", f"--prefix={old.parent}/"]
+        subprocess.run(export, input=listed.stdout, cwd=ROOT, check=True)
+    elif (ROOT / "results").exists():
+        shutil.copytree(ROOT / "results", old, ignore=shutil.ignore_patterns("smoke", "checkpoints"))
+    if not (old / "README.md").exists():
+        pytest.skip("no generated results are committed")
+    for path in old.rglob("*"):
+        if path.is_file() and "tables" not in path.relative_to(old).parts and path.name != "README.md":
+            target = new / path.relative_to(old)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    rebuild_in_a_process(new)
+    return old, new
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): p.read_text() for pattern in DERIVED for p in sorted(folder.glob(pattern))}
+
+
+def test_committed_tables_and_front_page_are_what_the_committed_records_give(committed):
+    old, new = map(texts, committed)
+    assert sorted(old) == sorted(new), "run `python -m replication report` and commit what it writes"
+    stale = [name for name in new if old[name] != new[name]]
+    assert not stale, f"run `python -m replication report`: {stale} differ from what the records give"
+
+
+def test_committed_figures_are_all_there(committed):
+    """Figures 3 to 6 and 8 to 10 of the paper, and for each profile with CIFAR-10 its own beside them."""
+    old = committed[0]
+    names = {p.relative_to(old).as_posix() for p in old.glob("*/figures/*")}
+    wanted = {f"published/figures/figure{n}" for n in (4, 5, 8, 9, 10)} | {"theory/figures/figure3_weights"}
+    wanted |= {"theory/figures/figure6_effective_numbers"}
+    for profile in profiles_with_records(old):
+        wanted |= {f"{profile}/figures/{name}" for name in ("figure5", "gain", "heat_map_cifar10", "curves", "per_class")}
+    assert {f"{name}.{ending}" for name in wanted for ending in ("png", "pdf")} <= names
+
+
+def links(page: str) -> list[str]:
+    return [link for link in re.findall(r"\]\(([^)]+)\)", page) if "://" not in link]
+
+
+def test_committed_front_page_links_only_what_is_there(committed):
+    found = links((committed[1] / "README.md").read_text())
+    assert len(found) > 20 and not [link for link in found if not (committed[0] / link).is_file()]
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory):
+    """A cpu profile of two seeds with a control, one paper run, one smoke run; rebuilt."""
+    results = tmp_path_factory.mktemp("results")
+    runs = [record(40 + s - 4 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)]
+    runs += [record(38 + s, seed=s, beta=0.9999, weights="uniform_scaled") for s in (0, 1)]
+    write(results, "cpu", runs)
+    write(results, "paper", [record(24.77, profile="paper", imbalance_factor=50, wall_seconds=7200)])
+    write(results, "smoke", [record(9, profile="smoke", wall_seconds=1)])
+    for drawing in site.profile_drawings(results, "cpu"):
+        if drawing.name == "gain":
+            site.draw(drawing)
+    return results, site.rebuild(results, figures=False)
+
+
+def test_everything_written_is_there_and_nothing_half_written(rebuilt):
+    results, paths = rebuilt
+    assert paths and all(path.is_file() for path in paths) and not list(results.rglob("*.tmp"))
+    assert {"table2.tex", "claims.csv", "controls.md"} <= {p.name for p in (results / "cpu" / "tables").iterdir()}
+    assert {"gain.pdf", "gain.png"} <= {p.name for p in (results / "cpu" / "figures").iterdir()}
+
+
+def test_front_page_links_only_what_is_there_and_leaves_smoke_out(rebuilt):
+    results, page = rebuilt[0], (rebuilt[0] / "README.md").read_text()
+    assert len(links(page)) > 40 and all((results / link).is_file() for link in links(page))
+    assert "smoke" not in page
+
+
+def test_first_screen_is_a_picture_and_five_sentences(rebuilt):
+    head = (rebuilt[0] / "README.md").read_text().split("\n\n")
+    assert head[2].startswith("![") and "cpu/figures/gain.png" in head[2]
+    assert [line[:3] for line in head[3].splitlines()] == ["1. ", "2. ", "3. ", "4. ", "5. "]
+
+
+def test_sentences_hold_the_numbers_of_the_records(rebuilt):
+    page = (rebuilt[0] / "README.md").read_text()
+    assert "-4.00 [-4.00, -4.00] points of error at imbalance 100 (profile cpu" in page
+    assert "paper 25.19, authors' rerun 24.02" in page and "ours 24.77 (n = 1)" in page
+    assert "11 of 25 at 0.9, 16 of 25 at 0.99, 25 of 25 at 0.999, 25 of 25 at 0.9999" in page
+    assert "re-balancing gives +2.00" in page
+    assert re.search(r"\| paper \| 1 \| 0 \| 2\.0 \| ResNet-32 \| 200 \|", page)
+
+
+def test_profiles_never_share_a_table(rebuilt):
+    for path in rebuilt[0].glob("*/tables/*.md"):
+        named = set(re.findall(r"Profile (\w+):", path.read_text()))
+        assert named <= {path.parent.parent.name}, path
+
+
+def test_figures_that_the_records_do_not_allow_are_not_drawn(rebuilt):
+    drawings = {d.name: d for d in site.profile_drawings(rebuilt[0], "cpu")}
+    assert site.draw(drawings["drop"]) == []
+    assert {"figure5", "curves", "per_class", "gain", "heat_map_cifar10"} <= set(drawings)
+    assert {d.name for d in site.published_drawings(rebuilt[0])} == {"figure4", "figure5", "figure8", "figure9", "figure10", "gain"}
+
+
+@pytest.mark.slow
+def test_all_figures_in_several_processes_are_those_of_one(rebuilt, tmp_path):
+    drawings = [d for d in site.profile_drawings(rebuilt[0], "paper") if d.name in ("drop", "gain")]
+    one = [p.read_bytes() for p in site.draw_all([d._replace(folder=tmp_path / "one") for d in drawings])]
+    two = [p.read_bytes() for p in site.draw_all([d._replace(folder=tmp_path / "two") for d in drawings], 2)]
+    assert len(one) == 2 and one == two
+
+
+def test_rebuilding_again_changes_nothing(rebuilt):
+    before = texts(rebuilt[0])
+    site.verdicts(rebuilt[0], "cpu")
+    site.profile_tables(rebuilt[0], "cpu")
+    assert texts(rebuilt[0]) == before
+
+
+def test_one_more_record_changes_the_tables(rebuilt, tmp_path):
+    shutil.copytree(rebuilt[0] / "cpu", tmp_path / "cpu")
+    before = texts(tmp_path)
+    record(30, seed=2, beta=0.9999).write(tmp_path / "cpu" / "runs")
+    site.profile_tables(tmp_path, "cpu")
+    assert texts(tmp_path)["cpu/tables/table2.csv"] != before["cpu/tables/table2.csv"]
+
+
+def test_without_any_record_all_is_not_measured_but_theory_and_print(tmp_path):
+    verdicts, paths = site.verdicts(tmp_path, "cpu")
+    assert set(verdicts.query("evidence == 'runs'")["verdict"]) == {"not measured"} and all(p.is_file() for p in paths)
+    said = front_page.sentences({}, verdicts)
+    assert len(said) == 5 and sum("not measured" in text for text in said) >= 4
+    page = front_page.front_page(tmp_path, {}, {"cpu": verdicts}, paths)
+    assert "No profile has records yet" in page
+
+
+def test_evidence_prefers_the_covering_of_its_own_profile(tmp_path):
+    for folder, mean in (("covering", 1), ("smoke/covering", 2)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "verify.csv").write_text(f"geometry,mean\nprototypes,{mean}\n")
+    assert site.evidence(tmp_path, "smoke").verify["mean"].tolist() == [2]
+    assert site.evidence(tmp_path, "cpu").verify["mean"].tolist() == [1]
+    assert site.evidence(tmp_path, "cpu").near_duplicates is None
+
+
+def test_unknown_profile_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="profile must be one of smoke, cpu, paper, custom, got 'fast'"):
+        site.rebuild(tmp_path, "fast")
+
+
+def test_verdict_table_names_its_profile(rebuilt):
+    records = profile_records(rebuilt[0], "paper")
+    table = claims.claims_table(claims.judge(Evidence(records=records)), "paper", "")
+    assert "runs (paper)" in table.markdown() and "runs (cpu)" not in table.markdown()
