@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from replication import __version__
+from replication.training import large_scale_command
 from replication.training.experiment import CHOICES, GRIDS, PROFILES, Experiment, grid
 
 FIELD_HELP = {
@@ -153,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_places(p)
     _add_running(p)
+    p = verb("large-scale", _large_scale, "run one row of Table 3, alone or under torchrun")
+    large_scale_command.add_arguments(p)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
     _add_places(p, data=False, device=False)
     return parser
@@ -246,6 +249,10 @@ def _reproduce(args) -> int:
 
     _check_writable(args.results)
     return reproduce(args.profile, args.results, args.data_root, args.device)
+
+
+def _large_scale(args) -> int:
+    return large_scale_command.main(args)
 
 
 def _report(args) -> int:
