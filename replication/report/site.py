@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 from joblib import Parallel, delayed
+from matplotlib import rcParams
 from tqdm import tqdm
 
 from replication.report import claims, evidence_tables, heat_maps, loss_figures, paper, tables, theory_figures, training_figures
@@ -98,7 +99,9 @@ def draw(drawing: Drawing) -> list[Path]:
     figure = drawing.draw(*drawing.args)
     if figure is None:
         return []
-    figure.get_layout_engine().execute(figure)  # once, not once a format: half of the time
+    figure.set_dpi(rcParams["savefig.dpi"])  # text is measured as it will be drawn
+    for _ in range(2):  # the second settles it; then fixed, so that it is not done again for each format
+        figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
     return save_figure(figure, drawing.folder, drawing.name)
 
