@@ -1,7 +1,8 @@
 """Speed and memory of the covering simulation.  Small when benchmarks are disabled, full size with --benchmark-enable.
 
-Full size, one core: N = 1e6, R = 100, 200 numbers of draws up to 1e8 in under 5 s and 1 GB; at least 300 times faster than
-drawing and marking at N = 1e4, n = 1e7, R = 20, in one run; cost linear in N R and flat in n; R = 1e5 at N = 1e4 within 2 GB.
+Full size, one core: N = 1e6, R = 100, 200 numbers of draws up to 1e8 in under 5 s and 1 GB; at least 300 times faster
+than drawing and marking at N = 1e4, n = 1e7, R = 20, in one run; cost linear in N R and flat in n;
+R = 1e5 at N = 1e4 within 2 GB.
 """
 
 import time
@@ -14,7 +15,7 @@ from replication.theory.occupancy import covered, covered_literally, occupancy_m
 
 
 def seconds(call, repeats: int) -> float:
-    """Processor seconds of the fastest of `repeats` calls: what one core to itself would take, on a shared machine too."""
+    """Processor seconds of the fastest of `repeats` calls: one core's, on a shared machine too."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -35,14 +36,18 @@ def peak_bytes(call) -> int:
 def test_large_prototypes(benchmark):
     volume, replicates, last = (10**6, 100, 1e8) if benchmark.enabled else (10**4, 10, 1e6)
     draws = log_grid(last, 200)
-    counts = benchmark.pedantic(covered, (volume, draws, replicates), rounds=3 if benchmark.enabled else 1, warmup_rounds=0)
+    counts = benchmark.pedantic(
+        covered, (volume, draws, replicates), rounds=3 if benchmark.enabled else 1, warmup_rounds=0
+    )
     mean, variance, _ = occupancy_moments(volume, draws)
     assert (np.abs(counts.mean(0) - mean) <= 5 * np.sqrt(variance / replicates) + 0.5).all()
     peak = peak_bytes(lambda: covered(volume, draws, replicates))
     benchmark.extra_info["peak_MB"] = round(peak / 1e6, 1)
     assert peak < 1e9
     if benchmark.enabled:
-        benchmark.extra_info["processor_seconds"] = taken = round(seconds(lambda: covered(volume, draws, replicates), 2), 2)
+        benchmark.extra_info["processor_seconds"] = taken = round(
+            seconds(lambda: covered(volume, draws, replicates), 2), 2
+        )
         assert taken < 5
 
 
@@ -61,7 +66,9 @@ def test_cost_is_linear_in_size_and_flat_in_draws(benchmark):
     """Slopes of log seconds: about 1 against N and against R, about 0 against n."""
     large = benchmark.enabled
     repeats = 5 if large else 1
-    volumes, rows, draws = ((10**4, 10**6), (10, 1000), (10**6, 10**12)) if large else ((100, 1000), (2, 20), (10**4, 10**6))
+    volumes, rows, draws = (
+        ((10**4, 10**6), (10, 1000), (10**6, 10**12)) if large else ((100, 1000), (2, 20), (10**4, 10**6))
+    )
     benchmark.pedantic(covered, (volumes[0], draws[0], rows[0]), rounds=1)
     arguments = {
         "N": [(volume, 100 * volumes[1], 10) for volume in volumes],

@@ -1,0 +1,220 @@
+"""Training speed of the paper's ResNet-32 at batch 128 against a straightforward loop; ratios are taken in one run.
+
+The straightforward loop is how most public long-tail code trains: torchvision transforms over PIL images in a DataLoader
+with 2 workers, eager, NCHW, float32.  `make benchmark-training` measures and writes results/benchmarks_training.md; in a
+plain test run everything is done once, with the smallest network.  Images are random: speed does not depend on them.
+"""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import transforms
+
+from replication.data.image_set import ImageSet
+from replication.training import run as module
+from replication.training.experiment import Experiment
+from replication.training.loop import pick_device
+from replication.training.resnet import ResNet
+
+ROUNDS = 5  # of each way in turn, so that a busy moment strikes all of them; the best counts
+DEVICE = pick_device("auto")
+GOAL = 8.0 if DEVICE.type == "cuda" else 1.6  # times the straightforward loop
+
+
+def steps_a_round() -> int:
+    return 200 if DEVICE.type == "cuda" else 6
+
+
+def experiment(enabled: bool) -> Experiment:
+    return Experiment(imbalance_factor=100 if enabled else 10, depth=32 if enabled else 8, batch_size=128 if enabled else 16)
+
+
+def random_images(enabled: bool) -> ImageSet:
+    n = 5000 if enabled else 30
+    images = np.random.default_rng(0).integers(0, 256, (10 * n, 32, 32, 3), dtype=np.uint8)
+    return ImageSet(images, np.repeat(np.arange(10), n), tuple("0123456789"))
+
+
+class PilImages(Dataset):
+    """The way of torchvision's CIFAR10 class."""
+
+    def __init__(self, data: ImageSet):
+        self.data = data
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int):
+        return self.transform(Image.fromarray(self.data.images[i])), int(self.data.targets[i])
+
+
+def straightforward(enabled: bool):
+    """A function that trains for some steps and gives its images per second: the loop to compare with."""
+    chosen, data = experiment(enabled), random_images(enabled)
+    kept = PilImages(data.long_tailed(chosen.imbalance_factor, 0))
+    model = ResNet(chosen.depth).to(DEVICE)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
+
+    def batches():
+        while True:
+            loader = DataLoader(
+                kept, chosen.batch_size, shuffle=True, num_workers=2, drop_last=True, pin_memory=DEVICE.type == "cuda"
+            )
+            yield from loader
+
+    stream = batches()
+
+    def train(steps: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(steps):
+            images, targets = next(stream)
+            loss = F.cross_entropy(model(images.to(DEVICE)), targets.to(DEVICE))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        _wait()
+        return steps * chosen.batch_size / (time.perf_counter() - begin)
+
+    return train, model
+
+
+def ours(enabled: bool, compiled: bool):
+    """The same for the package's own step."""
+    module._network.cache_clear()
+    data = random_images(enabled)
+    run = module._Run(experiment(enabled), (data, data.subset(slice(0, 100))), DEVICE, compiled, False)
+    if compiled and not run.compiled:
+        pytest.skip("no compiler that torch.compile can use")
+    run.model.train()
+    step = iter(range(10**6))
+
+    def train(steps: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(steps):
+            run._train_step(next(step))
+        _wait()
+        return steps * run.experiment.batch_size / (time.perf_counter() - begin)
+
+    return train, run.model
+
+
+def _wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    yield
+    torch.set_num_threads(before)
+
+
+def multiplication_rate(size: int) -> float:
+    """Floating-point operations a second of a (size x size) product, the best of a few, in the type that trains."""
+    kind = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+    a = torch.randn(size, size, device=DEVICE, dtype=kind)
+    times = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        a @ a
+        _wait()
+        times.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(times)
+
+
+def operations_an_image(model: ResNet) -> float:
+    """Floating-point operations of a forward and backward pass, counted by torch (no convolution is compiled away)."""
+    images = torch.zeros(2, 3, 32, 32, device=DEVICE)
+    with FlopCounterMode(display=False) as counter:
+        model(images).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def test_speed_against_the_straightforward_loop(benchmark):
+    enabled = benchmark.enabled
+    ways = {"straightforward": straightforward(enabled), "package, eager": ours(enabled, False)}
+    if enabled:
+        ways["package, compiled"] = ours(enabled, True)
+    steps, best = (steps_a_round(), ROUNDS) if enabled else (1, 1)
+    for train, _ in ways.values():
+        train(steps if enabled else 1)  # warm-up
+    rates = {name: [] for name in ways}
+    for _ in range(best):
+        for name, (train, _) in ways.items():
+            rates[name].append(train(steps))
+    images = {name: max(r) for name, r in rates.items()}
+    model = ways["straightforward"][1]
+    benchmark.extra_info |= dict(
+        images_per_second=images,
+        matrix_multiply=multiplication_rate(4096 if DEVICE.type == "cuda" else 1024 if enabled else 64),
+        operations_an_image=operations_an_image(model),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU",
+    )
+    benchmark.pedantic(lambda: ways["package, eager"][0](1), rounds=1)
+    if enabled:
+        ratio = max(images.values()) / images["straightforward"]
+        benchmark.extra_info["goal_met"] = ratio >= GOAL
+        assert ratio > 1.2, images
+
+
+def test_operations_are_those_of_the_paper_network(benchmark):
+    """ResNet-32 on 32x32 images: about 69 million multiply-adds forward (He et al. 2016: 0.46 M parameters), three times that with backward."""
+    count = benchmark.pedantic(operations_an_image, (ResNet(32).to(DEVICE),), rounds=1)
+    assert 2 * 3 * 66e6 < count < 2 * 3 * 72e6
+
+
+def _worker(barrier, threads: int, steps: int, enabled: bool, queue) -> None:
+    torch.set_num_threads(threads)
+    train, _ = ours(enabled, False)
+    train(1)
+    barrier.wait()
+    queue.put(train(steps))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_images_per_second_against_workers(benchmark, workers):
+    """Runs at once, with the cores divided between them; the sum of their images per second."""
+    cores = torch.get_num_threads()
+    if workers > cores and DEVICE.type == "cpu":
+        pytest.skip(f"{workers} runs at once need {workers} cores, there are {cores}")
+    if workers > 1 and not benchmark.enabled:
+        pytest.skip("measured with --benchmark-enable")
+    context = multiprocessing.get_context("spawn")
+    barrier, queue = context.Barrier(workers), context.Queue()
+    steps = 4 * steps_a_round() if benchmark.enabled else 1
+    arguments = (barrier, max(1, cores // workers), steps, benchmark.enabled, queue)
+
+    def together() -> float:
+        processes = [context.Process(target=_worker, args=arguments) for _ in range(workers)]
+        for process in processes:
+            process.start()
+        rates = [queue.get(timeout=600) for _ in processes]
+        for process in processes:
+            process.join()
+        return sum(rates)
+
+    rate = benchmark.pedantic(together, rounds=1) if workers > 1 or benchmark.enabled else ours(False, False)[0](1)
+    if not benchmark.enabled:
+        benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info |= dict(workers=workers, threads=max(1, cores // workers), rate=rate)
+    assert rate > 0
