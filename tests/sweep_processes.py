@@ -1,0 +1,73 @@
+"""Sweeps in processes of their own, which tests may interrupt and kill; started from a server that has torch loaded."""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+from replication.training.experiment import Experiment
+from replication.training.sweep import Where, sweep
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["replication.training.run", "replication.training.workers", "sklearn.datasets"])
+SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
+TIMES = ("images_per_second", "wall_seconds", "finished_at", "git_commit", "git_clean")  # and a commit made meanwhile
+
+
+def content(path: Path) -> dict:
+    """A record without what two runs of one experiment may differ in."""
+    return {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
+
+
+def here(results: Path) -> Where:
+    return Where(results, device="cpu", threads=1)
+
+
+def start(target, *arguments) -> multiprocessing.Process:
+    """A started process that has imported all it needs by the time this returns."""
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=_quietly, args=(ready, target, arguments))
+    process.start()
+    if not ready.wait(120):
+        raise TimeoutError("the process did not start")
+    return process
+
+
+def _quietly(ready, target, arguments) -> None:
+    from replication.training import workers
+
+    workers.CONTEXT = CONTEXT  # workers start in milliseconds, not seconds
+    sys.stdout = open(os.devnull, "w")
+    ready.set()
+    sys.exit(target(*arguments))
+
+
+def sweep_all(results: Path, experiments: list[Experiment], workers: int) -> None:
+    sweep(experiments, here(results), workers=workers)
+
+
+def command(arguments: list[str], errors: Path) -> int:
+    """The command line, its standard error in a file."""
+    from replication.__main__ import main
+
+    sys.stderr = open(errors, "w", buffering=1)
+    return main(arguments)
+
+
+def hold_lock(results: Path, experiment: Experiment, held) -> None:
+    from replication.training.sweep import lock
+
+    with lock(experiment, here(results)):
+        held.set()
+        time.sleep(600)
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    """Until it is true; TimeoutError if that takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what the test waits for did not happen")
+        time.sleep(0.01)
