@@ -1,7 +1,4 @@
-"""What tests/test_large_scale.py starts under torchrun: `python large_scale_processes.py SCENARIO FOLDER`.
-
-Each process writes FOLDER/<scenario>_<rank>.json.
-"""
+"""What tests/test_large_scale.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
 
 import argparse
 import json
@@ -82,25 +79,28 @@ def agree(folder: Path) -> dict:
     )  # fmt: skip
 
 
-def killed(folder: Path) -> dict:
-    """Process 1 dies by SIGKILL in the second epoch of the first start; torchrun starts both again."""
-    gradients = large_scale._LargeRun.gradients
+def die_at_step_4(gradients):
+    """SIGKILL, in the second epoch."""
 
     def dying(self, micro_batches):
-        if self.step == 4 and processes.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if self.step == 4:
             os.kill(os.getpid(), signal.SIGKILL)
         return gradients(self, micro_batches)
 
-    large_scale._LargeRun.gradients = dying
-    return dict(code=command(options(folder / "tree", folder / "killed")), restarts=os.environ["TORCHELASTIC_RESTART_COUNT"])
+    return dying
+
+
+def everything(folder: Path) -> dict:
+    """A run in which process 1 dies at the first start and which torchrun then starts again; after it all the rest."""
+    restarts = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    if restarts == "0" and processes.rank() == 1:
+        large_scale._LargeRun.gradients = die_at_step_4(large_scale._LargeRun.gradients)
+    killed = command(options(folder / "tree", folder / "killed"))
+    return dict(killed=killed, restarts=restarts) | agree(folder)
 
 
 if __name__ == "__main__":
-    scenario, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
-    if scenario == "killed":
-        found = killed(folder)
-    else:
-        with processes.joined("cpu"):
-            found = agree(folder)
-    (folder / f"{scenario}_{os.environ['RANK']}.json").write_text(json.dumps(found))
+    with processes.joined("cpu"):
+        found = everything(Path(sys.argv[1]))
+    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))

@@ -103,8 +103,9 @@ class _LargeRun:
             raise ValueError(f"batch_size must be at most the {self.n} training images, got {experiment.batch_size}")
         self.steps = experiment.steps(self.n)
         prior = 0.0 if experiment.loss == "softmax" else prior_bias(self.classes)
-        self.model = resnet(experiment.depth, self.classes)
-        initialise(self.model, stream(experiment.seed, "weights"), prior)
+        with torch.device("meta"):  # no weights before ours
+            self.model = resnet(experiment.depth, self.classes)
+        initialise(self.model.to_empty(device="cpu"), stream(experiment.seed, "weights"), prior)
         self.model.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.SGD(
             decay_groups(self.model, experiment.weight_decay), lr=0.0, momentum=0.9, nesterov=True, fused=True

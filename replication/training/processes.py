@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from replication.training.loop import pick_device
 
@@ -35,11 +36,25 @@ def joined(device: str) -> Iterator[torch.device]:
             raise ValueError(f"nproc-per-node must be at most the {gpus} GPUs of this node, got {local}")
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT, **_meeting_point())
     try:
         yield chosen
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_point() -> dict:
+    """The store in which processes find each other, clear of what an earlier start left there.
+
+    On one node torchrun keeps one store over its restarts, addresses of dead processes included (seen with torch 2.14),
+    so each start has keys of its own.  On several nodes the starts cannot be counted so: the README's command has
+    torchrun make a store for each.
+    """
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return dict(store=store, rank=rank, world_size=size)
 
 
 def rank() -> int:
