@@ -24,5 +24,10 @@ test-all: .venv/installed  ## the same, with the tests that take minutes
 report: .venv/installed  ## rebuild tables, figures and results/README.md from the records
 	@$(RUN) -m replication report
 
+benchmark: .venv/installed  ## time the losses and the covering on this machine, write results/benchmarks.md
+	@$(RUN) -m pip install --quiet --no-deps --target .venv/balanced-loss balanced-loss
+	@PYTHONPATH=.venv/balanced-loss $(RUN) -m pytest tests/benchmarks -k "not training" --benchmark-enable --benchmark-json=.benchmarks.json
+	@$(RUN) tests/benchmarks/write_benchmarks.py .benchmarks.json results/benchmarks.md
+
 clean:  ## remove the virtual environment and the smoke profile's output
 	rm -rf .venv results/smoke

@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "replication"
 ROOMS = ["theory", "losses", "data", "training", "report"]
+LOSSES = ("losses", "loss_terms", "loss_arguments", "focal")
 FILES = sorted(
-    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ("losses", "focal", "loss_arguments")
+    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LOSSES
 )
 WITHOUT_TORCH = ["replication", "replication.training.records", "replication.training.experiment"] + [
     ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -25,7 +26,7 @@ def room_of(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] != "replication" or len(parts) < 2:
         return None
-    return parts[1] if parts[1] in ROOMS else "losses" if parts[1] in ("focal", "loss_arguments") else None
+    return parts[1] if parts[1] in ROOMS else "losses" if parts[1] in LOSSES else None
 
 
 def imported(path: Path):
