@@ -7,7 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.theory.covering import COLUMNS, COMMITTED, QUICK, Case, battery, check, log_grid, main, rescored, verify
+from replication.theory.covering import (
+    COLUMNS,
+    COMMITTED,
+    QUICK,
+    Case,
+    battery,
+    check,
+    log_grid,
+    main,
+    rescored,
+    verify,
+)
 
 COMMITTED_RUN = Path(__file__).parents[1] / "results" / "covering" / "verify.csv"
 
@@ -72,9 +83,11 @@ def test_z_is_normal_over_seeds():
 
 
 def test_level_of_the_check():
-    """Under the truth it fails no more often than it says: 40 tables, level 0.2 for the means and 0.2 for the variances, so
-    at most 16 failures are expected."""
-    failures = [not check(verify(volume=20, draws=[5, 20, 60], replicates=400, seed=s), level=0.2).passed for s in range(40)]
+    """Under the truth it fails no more often than it says: 40 tables, level 0.2 for the means and 0.2 for the
+    variances, so at most 16 failures are expected."""
+    failures = [
+        not check(verify(volume=20, draws=[5, 20, 60], replicates=400, seed=s), level=0.2).passed for s in range(40)
+    ]
     assert sum(failures) <= 20
 
 

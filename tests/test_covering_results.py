@@ -16,7 +16,9 @@ from replication.theory.departures import departures
 COMMITTED = Path(__file__).parents[1] / "results" / "covering"
 TABLES = ["departures.csv", "near_duplicates.csv", "random_crops.csv", "verify.csv"]
 FIGURES = ["covering", "departures", "effective_number", "near_duplicates", "spread", "volume_not_whole", "z_scores"]
-TINY = tuple(covering.Case(g, d, n, 20, 2, 4) for g, d, n in (("prototypes", 0, 1), ("prototypes", 0, 50), ("cubes", 1, 100)))
+TINY = tuple(
+    covering.Case(g, d, n, 20, 2, 4) for g, d, n in (("prototypes", 0, 1), ("prototypes", 0, 50), ("cubes", 1, 100))
+)
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
         assert covering_results.run(tmp_path / name, full=False).passed
     assert sorted(p.name for p in (tmp_path / "a" / "covering").iterdir()) == TABLES
     for file in TABLES:
-        assert (tmp_path / "a" / "covering" / file).read_bytes() == (tmp_path / "b" / "covering" / file).read_bytes(), file
+        assert (tmp_path / "a" / "covering" / file).read_bytes() == (tmp_path / "b" / "covering" / file).read_bytes(), (
+            file
+        )
     near = pd.read_csv(tmp_path / "a" / "covering" / "near_duplicates.csv")
     assert set(near.augmentation) == {"none", "crop and flip"} and set(near.dataset) == {"digits"}
     assert {"class_name", "radius", "draws", "pairs", "collisions", "N", "N_low", "N_high", "beta"} <= set(near)

@@ -51,7 +51,9 @@ def test_bounded_in_one_dimension_by_hand():
 
 
 def test_uniform_is_the_formula():
-    np.testing.assert_allclose(exact_mean("uniform", 2, 50, DRAWS), effective_number(DRAWS, beta_from_volume(50)), rtol=1e-12)
+    np.testing.assert_allclose(
+        exact_mean("uniform", 2, 50, DRAWS), effective_number(DRAWS, beta_from_volume(50)), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("law", ["bounded", "gaussian", "mixture"])
@@ -63,7 +65,7 @@ def test_the_formula_is_never_too_small(law, d):
 
 
 def test_effective_volume_of_each_law():
-    """The torus gives its own N back, inside the interval; a cluster gives less, outside it, and no single N fits it."""
+    """The torus gives its own N back, inside the interval; a cluster less, outside it, and no single N fits."""
     table = departures([("uniform", 1), ("mixture", 2)], volume=50, replicates=100, resamples=60)
     uniform, mixture = (table[table.geometry == law].iloc[0] for law in ("uniform", "mixture"))
     assert uniform.fitted_low < 50 < uniform.fitted_high and uniform.misfit < 4
@@ -83,14 +85,18 @@ def test_fit_finds_the_volume_behind_an_exact_curve():
 @pytest.mark.parametrize("volume", [1, 2, 7, 30])
 def test_clamped_chain_is_the_formula_for_whole_volumes(volume):
     draws = [0, 1, 2, 10, 200]
-    np.testing.assert_allclose(clamped_mean(volume, draws), effective_number(draws, beta_from_volume(volume)), rtol=1e-12)
+    np.testing.assert_allclose(
+        clamped_mean(volume, draws), effective_number(draws, beta_from_volume(volume)), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("volume", [1.5, 2.5, 10.01])
 def test_clamped_chain_passes_a_volume_that_is_not_whole(volume):
     """It agrees until the chain can reach ceil(N) = floor(N) + 1, and ends there."""
     early = np.arange(int(volume) + 1)
-    np.testing.assert_allclose(clamped_mean(volume, early), effective_number(early, beta_from_volume(volume)), rtol=1e-12)
+    np.testing.assert_allclose(
+        clamped_mean(volume, early), effective_number(early, beta_from_volume(volume)), rtol=1e-12
+    )
     assert clamped_mean(volume, 20_000)[0] == pytest.approx(np.ceil(volume), rel=1e-3)
 
 

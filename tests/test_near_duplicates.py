@@ -1,9 +1,16 @@
-"""Near-duplicates among pixels: crops by hand, radii that hold their share, augmentation in the direction it must take."""
+"""Near-duplicates among pixels: crops by hand, radii that hold their share, augmentation that only adds."""
 
 import numpy as np
 import pytest
 
-from replication.theory.near_duplicates import AUGMENTATIONS, crops, near_duplicates, radii_from_shares, random_crops, take
+from replication.theory.near_duplicates import (
+    AUGMENTATIONS,
+    crops,
+    near_duplicates,
+    radii_from_shares,
+    random_crops,
+    take,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,9 @@ def test_crops_by_hand():
     image = np.arange(1, 5, dtype=np.uint8).reshape(1, 2, 2, 1)
     made = [tuple(c[0].astype(int)) for c in crops(image, 1)]
     assert len(made) == 18 and all(c.shape == (1, 4) and c.dtype == np.float64 for c in crops(image, 1))
-    assert {(1, 2, 3, 4), (2, 1, 4, 3), (0, 0, 0, 1), (0, 0, 1, 0), (4, 0, 0, 0), (0, 0, 1, 2), (2, 0, 4, 0)} <= set(made)
+    assert {(1, 2, 3, 4), (2, 1, 4, 3), (0, 0, 0, 1), (0, 0, 1, 0), (4, 0, 0, 0), (0, 0, 1, 2), (2, 0, 4, 0)} <= set(
+        made
+    )
 
 
 def test_random_crops_are_among_the_crops(images):
@@ -35,7 +44,9 @@ def test_random_crops_are_among_the_crops(images):
 
 
 def test_mirrored_and_shifted_copies_count_only_under_augmentation(images):
-    table = near_duplicates(*images, ("a", "b"), [0.0], AUGMENTATIONS, padding=1).set_index(["augmentation", "class_name"])
+    table = near_duplicates(*images, ("a", "b"), [0.0], AUGMENTATIONS, padding=1).set_index(
+        ["augmentation", "class_name"]
+    )
     assert table.loc["none"].collisions.tolist() == [0, 0]
     assert table.loc["crop and flip"].collisions.tolist() == [3, 0]  # 0, its mirror image and its shift: three pairs
     assert (table.loc["crop and flip"].N <= table.loc["none"].N).all()

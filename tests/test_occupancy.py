@@ -1,4 +1,4 @@
-"""The occupancy process: exact moments against independent exact arithmetic, and the two simulations against each other."""
+"""The occupancy process: moments against independent exact arithmetic, the two simulations against each other."""
 
 from fractions import Fraction
 
@@ -42,7 +42,7 @@ def test_moments_are_those_of_the_exact_distribution(volume, draws):
 @pytest.mark.parametrize("volume", [2, 10**4, 10**9, 10**12])
 @pytest.mark.parametrize("draws", [1, 2, 7, 10**6, 10**12])
 def test_moments_hold_up_to_1e12(volume, draws):
-    """PROTOCOL's closed forms in mpmath with 300 digits; where floats would cancel (N = 1e12, n = 7) all digits must hold."""
+    """The closed forms in mpmath with 300 digits; all must hold where floats would cancel (N = 1e12, n = 7)."""
     with mp.workdps(300):
         q1, q2 = (1 - mpf(1) / volume) ** draws, (1 - mpf(2) / volume) ** draws
         mean = volume * (1 - q1)
@@ -54,7 +54,7 @@ def test_moments_hold_up_to_1e12(volume, draws):
 
 
 def test_mean_is_the_papers_effective_number():
-    """Proposition 1: E_n = (1 - beta^n) / (1 - beta), beta = (N - 1) / N, as far as a float beta can say which N it means."""
+    """Proposition 1: E_n = (1 - beta^n) / (1 - beta), beta = (N - 1) / N, as far as a float beta says which N it is."""
     draws = np.array([1, 2, 10, 1000, 10**6])
     for volume in (1, 2, 10, 1000, 10**6):
         expected = effective_number(draws, beta_from_volume(volume))
@@ -63,7 +63,7 @@ def test_mean_is_the_papers_effective_number():
 
 @pytest.mark.parametrize("volume, draws", [(5, 6), (30, 30), (30, 100)])
 def test_fast_and_literal_simulation_have_one_distribution(volume, draws):
-    """Chi-square of the two samples' counts, 4000 replicates each, fixed seeds, level 1e-3; and of each against exact."""
+    """Chi-square, 4000 replicates each, fixed seeds, level 1e-3: the two samples, and each against exact."""
     size = 4000
     samples = [covered(volume, draws, size, seed=1)[:, 0], covered_literally(volume, draws, size, seed=2)[:, 0]]
     exact = exact_distribution(volume, draws)

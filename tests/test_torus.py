@@ -1,4 +1,6 @@
-"""Covering with partial overlap on the torus: exact unions against probes and brute force, exact spread against simulation."""
+"""Partial overlap on the torus: exact unions against brute force, exact spread against simulation."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def test_union_of_squares_is_the_painted_area(side, n):
 
 
 def test_union_of_squares_by_hand():
-    """Two squares shifted by (0.5, 0.5) share a quarter; the same squares across the edge do too; all of N = 1 is covered."""
+    """Squares shifted by (0.5, 0.5) share a quarter, across the edge too; all of N = 1 is covered."""
     pair = np.array([[1.0, 1.0], [1.5, 1.5]])
     assert torus.union_of_squares(pair, 4.0) == pytest.approx(1.75)
     assert torus.union_of_squares((pair + 2.6) % 4, 4.0) == pytest.approx(1.75)
@@ -62,17 +64,22 @@ def test_first_cover_against_all_distances(geometry, side):
 
 
 @pytest.mark.parametrize(
-    "geometry, d, volume", [("cubes", 1, 12), ("cubes", 2, 12.5), ("cubes", 3, 30), ("balls", 2, 20), ("balls", 4, 80), ("cubes", 6, 70)]
+    "geometry, d, volume",
+    [("cubes", 1, 12), ("cubes", 2, 12.5), ("cubes", 3, 30), ("balls", 2, 20), ("balls", 4, 80), ("cubes", 6, 70)],
 )
 def test_mean_and_spread_of_the_covering(geometry, d, volume):
-    """Robbins (1944): the mean is E_n for every shape and dimension, N whole or not.  The spread is the exact one, with what
-    the probes add.  300 replicates at fixed seeds: |z| < 4.5 and a variance ratio within 4.5 of its standard errors."""
+    """Robbins (1944): the mean is E_n for every shape and dimension, N whole or not.  The spread is the exact one, with
+    what the probes add.  300 replicates, fixed seeds: |z| < 4.5, variance ratio within 4.5 of its standard errors."""
     draws, replicates = np.array([1, 5, int(volume), 2 * int(volume)]), 300
     probes = None if torus.default_probes(geometry, d, draws) is None else 200
     volumes = torus.covered_volume(geometry, d, volume, draws, replicates, 11, probes)
     exact = torus.exact_sd(geometry, d, volume, draws, probes)
     spread = exact > 1e-9
-    z = (volumes.mean(0) - effective_number(draws, beta_from_volume(volume))) / np.maximum(exact, 1e-9) * np.sqrt(replicates)
+    z = (
+        (volumes.mean(0) - effective_number(draws, beta_from_volume(volume)))
+        / np.maximum(exact, 1e-9)
+        * np.sqrt(replicates)
+    )
     assert np.abs(z).max() < 4.5
     ratio = volumes.var(0, ddof=1)[spread] / exact[spread] ** 2
     assert np.abs(ratio - 1).max() < 4.5 * np.sqrt(2 / replicates) * 1.5
@@ -90,7 +97,7 @@ def test_exact_spread_in_one_dimension_by_direct_integration():
 def test_spread_depends_on_shape_and_dimension():
     """What the mean does not (claim T4): at N = n = 100 it falls with the dimension."""
     by_dimension = [float(torus.exact_sd("cubes", d, 100, 100)[0]) for d in range(1, 7)]
-    assert all(a > 1.1 * b for a, b in zip(by_dimension, by_dimension[1:], strict=False))
+    assert all(a > 1.1 * b for a, b in pairwise(by_dimension))
     assert float(torus.exact_sd("balls", 2, 100, 100)[0]) != pytest.approx(by_dimension[1], rel=0.01)
 
 
@@ -102,7 +109,9 @@ def test_default_probes():
 
 
 def test_spread_is_unknown_where_sets_meet_from_two_sides():
-    assert np.isnan(torus.exact_sd("cubes", 3, 7.9, [5])).all() and np.isfinite(torus.exact_sd("cubes", 3, 8, [5])).all()
+    assert (
+        np.isnan(torus.exact_sd("cubes", 3, 7.9, [5])).all() and np.isfinite(torus.exact_sd("cubes", 3, 8, [5])).all()
+    )
 
 
 def test_seed_decides_and_replicates_are_a_prefix():

@@ -61,7 +61,9 @@ def test_both_intervals_agree_where_they_meet(monkeypatch):
     monkeypatch.setattr(ve, "EXACT_DRAWS", 10)
     likelihood = ve.estimate_volume(900, 1000)
     assert exact.volume == likelihood.volume
-    assert likelihood.low == pytest.approx(exact.low, rel=0.02) and likelihood.high == pytest.approx(exact.high, rel=0.02)
+    assert likelihood.low == pytest.approx(exact.low, rel=0.02) and likelihood.high == pytest.approx(
+        exact.high, rel=0.02
+    )
 
 
 def test_nothing_repeats():
@@ -129,7 +131,9 @@ def test_features_recover_a_known_volume():
     for name, volume in ((0, 100), (1, 1000)):
         row = table.loc[name]
         assert row.N_low <= volume <= row.N_high and row.draws == 400 and row.pairs == 400 * 399 // 2
-        assert row.beta == pytest.approx((row.N - 1) / row.N) and row.beta_low == pytest.approx((row.N_low - 1) / row.N_low)
+        assert row.beta == pytest.approx((row.N - 1) / row.N) and row.beta_low == pytest.approx(
+            (row.N_low - 1) / row.N_low
+        )
 
 
 def test_collisions_are_counted_within_classes_only_and_once():
@@ -171,14 +175,23 @@ def test_clusters_widen_the_interval():
         (lambda: ve.estimate_volume_from_collisions(0, 0), "pairs must be a finite number >= 1, got 0"),
         (lambda: ve.estimate_volume_from_collisions(float("nan"), 0), "pairs must be a finite number >= 1, got nan"),
         (lambda: ve.estimate_volume_from_collisions(10, 11), "collisions must be from 0 to pairs = 10, got 11"),
-        (lambda: ve.estimate_volume_from_collisions(10, float("nan")), "collisions must be from 0 to pairs = 10, got nan"),
+        (
+            lambda: ve.estimate_volume_from_collisions(10, float("nan")),
+            "collisions must be from 0 to pairs = 10, got nan",
+        ),
         (lambda: ve.beta_from_features(np.zeros(3), 1), "features must be finite and of shape"),
         (lambda: ve.beta_from_features(np.full((3, 1), np.nan), 1), "features must be finite and of shape"),
         (lambda: ve.beta_from_features(np.zeros((3, 1)), -1), "radius must be a finite number >= 0, got -1"),
         (lambda: ve.beta_from_features(np.zeros((3, 1)), float("nan")), "radius must be a finite number >= 0, got nan"),
         (lambda: ve.beta_from_features(np.zeros((3, 1)), 1, [0, 1]), r"targets must have shape \(3,\), got \(2,\)"),
-        (lambda: ve.beta_from_features(np.zeros((3, 1)), 1, [0, 0, 1]), "at least two samples of each class, got one of"),
-        (lambda: ve.beta_from_features(np.zeros((3, 1)), 1, variants=[np.zeros((2, 1))]), "variants must be finite and of shape"),
+        (
+            lambda: ve.beta_from_features(np.zeros((3, 1)), 1, [0, 0, 1]),
+            "at least two samples of each class, got one of",
+        ),
+        (
+            lambda: ve.beta_from_features(np.zeros((3, 1)), 1, variants=[np.zeros((2, 1))]),
+            "variants must be finite and of shape",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message):

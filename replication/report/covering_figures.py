@@ -1,4 +1,4 @@
-"""Figures of notebook 02: the covering, E_n and its simulation, where it fails, near-duplicates.  From the tables alone."""
+"""Figures of notebook 02, from its tables: the covering, E_n, where it fails, near-duplicates."""
 
 from pathlib import Path
 
@@ -58,7 +58,9 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
             copies = (centres[:n] + turns).reshape(-1, 2)  # what leaves on one side comes in on the other
             shapes = [Rectangle(c - 0.5, 1, 1) if geometry == "cubes" else Circle(c, radius) for c in copies]
             axis.add_collection(
-                PatchCollection(shapes, facecolor=GEOMETRY_COLOURS[geometry], alpha=0.35, edgecolor="white", linewidth=0.6)
+                PatchCollection(
+                    shapes, facecolor=GEOMETRY_COLOURS[geometry], alpha=0.35, edgecolor="white", linewidth=0.6
+                )
             )
             expected = effective_number(n, beta_from_volume(side**2))
             axis.set(xlim=(0, side), ylim=(0, side), aspect="equal", xticks=[], yticks=[])
@@ -83,7 +85,9 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
         group = rows[rows["N"] == volume]
         axis.plot(n, effective_number(n, beta_from_volume(volume)), color=colour, linewidth=1)
         axis.plot(group["n"], group["mean"], "o", color=colour, markersize=3.5)
-        axis.annotate(f"N = {volume:,.0f}", (top, volume), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axis.annotate(
+            f"N = {volume:,.0f}", (top, volume), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axis.plot(n, n, color=THEORY_COLOUR, linewidth=0.8, linestyle=":", label="$E_n = n$  (N infinite)")
     axis.plot([], [], color="grey", linewidth=1, label=r"$E_n = (1-\beta^n)/(1-\beta)$")
     axis.plot([], [], "o", color="grey", markersize=3.5, label="simulated mean (error below the marker)")
@@ -98,7 +102,9 @@ def z_scores(frame: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(7, 3.8))
     verdict = check(frame)
     for geometry, group in frame.groupby("geometry", sort=False):
-        axis.plot(group["n"] / group["N"], group["z"], ".", color=GEOMETRY_COLOURS[geometry], label=geometry, markersize=5)
+        axis.plot(
+            group["n"] / group["N"], group["z"], ".", color=GEOMETRY_COLOURS[geometry], label=geometry, markersize=5
+        )
     for sign in (-1, 1):
         axis.axhline(sign * verdict.bound, color=THEORY_COLOUR, linestyle="--", linewidth=1)
     axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), xytext=(0, 3), textcoords="offset points",
@@ -126,7 +132,9 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
             exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
         axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
         variance = group["standard_error"] ** 2 * group["replicates"]
-        if probes is not None:  # take out what the probes add, and leave out the points where that is 70 % of it or more
+        if (
+            probes is not None
+        ):  # take out what the probes add, and leave out the points where that is 70 % of it or more
             covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
             variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
             group, variance = (v[covering > 0.3 * group["exact_sd"] ** 2] for v in (group, variance))
@@ -149,12 +157,15 @@ def departures_figure(frame: pd.DataFrame) -> Figure:
         for law, group in frame[frame["d"] == d].groupby("geometry", sort=False):
             x, colour = group["n"] / group["N"], LAW_COLOURS[law]
             left.plot(x, group["exact_mean"] / group["E_n"], color=colour, linewidth=1, label=law)
-            left.errorbar(x, group["mean"] / group["E_n"], 1.96 * group["standard_error"] / group["E_n"], fmt="o", color=colour,
-                          markersize=3, linewidth=0.8)  # fmt: skip
+            left.errorbar(x, group["mean"] / group["E_n"], 1.96 * group["standard_error"] / group["E_n"], fmt="o",
+                          color=colour, markersize=3, linewidth=0.8)  # fmt: skip
             known = group[x > 0.2]
-            bars = [(known["N_at_n"] - known["N_at_n_low"]) / known["N"], (known["N_at_n_high"] - known["N_at_n"]) / known["N"]]
-            right.errorbar(known["n"] / known["N"], known["N_at_n"] / known["N"], bars, fmt="o-", color=colour, markersize=3,
-                           linewidth=0.8)  # fmt: skip
+            bars = [
+                (known["N_at_n"] - known["N_at_n_low"]) / known["N"],
+                (known["N_at_n_high"] - known["N_at_n"]) / known["N"],
+            ]
+            right.errorbar(known["n"] / known["N"], known["N_at_n"] / known["N"], bars, fmt="o-", color=colour,
+                           markersize=3, linewidth=0.8)  # fmt: skip
         left.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
         right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
         left.set(xscale="log", ylabel=f"d = {d}: covered / $E_n$")
@@ -191,7 +202,14 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
             axis.set_title(f"{dataset}, pixel distance up to {radius:.4g}")
         row[0].set_ylabel("N (95 % interval)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, title="a line without a mark: no near-duplicate at all")
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        fontsize=9,
+        title="a line without a mark: no near-duplicate at all",
+    )
     return figure
 
 
@@ -206,8 +224,8 @@ def _near_duplicates_panel(axis, rows: pd.DataFrame, label_betas: bool) -> None:
     for beta, colour in list(BETA_COLOURS.items())[1:]:
         axis.axhline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
         if label_betas:
-            axis.annotate(rf"$\beta$ = {beta:g}", (1.01, 1 / (1 - beta)), xycoords=("axes fraction", "data"), fontsize=8,
-                          va="center", color=colour, annotation_clip=False)  # fmt: skip
+            axis.annotate(rf"$\beta$ = {beta:g}", (1.01, 1 / (1 - beta)), xycoords=("axes fraction", "data"),
+                          color=colour, fontsize=8, va="center", annotation_clip=False)  # fmt: skip
     words = max(map(len, names)) > 2
     axis.set(yscale="log", ylim=(1, 1e7))
     axis.set_xticks(range(len(names)), names, rotation=40 if words else 0, ha="right" if words else "center")

@@ -29,12 +29,14 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
     return path
 
 
-def near_duplicate_tables(data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0) -> dict[str, pd.DataFrame]:
+def near_duplicate_tables(
+    data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0
+) -> dict[str, pd.DataFrame]:
     """Near-duplicates per class of digits, and of the CIFAR sets that data_root holds, with a `dataset` column.
 
-    "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each image.
-    Digits and CIFAR-10 have radii of their own.  CIFAR-10, -20 and -100 share CIFAR-10's radii and the number of images a
-    class, so that their N can be compared (claim T6); `superclass` says which of CIFAR-20's a class belongs to.
+    "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each
+    image. Digits and CIFAR-10 have radii of their own.  CIFAR-10, -20 and -100 share CIFAR-10's radii and the number of
+    images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20 class it belongs to.
     """
     parts, cifar_radii = {"near_duplicates": [], "random_crops": []}, None
     for dataset in ("digits", *FINE_AND_COARSE):
@@ -69,7 +71,9 @@ def _training_images(dataset: str, data_root: Path | str | None) -> sources.Imag
         return None
 
 
-def run(results: Path | str = "results", full: bool = True, data_root: Path | str | None = None, seed: int = 0) -> covering.Check:
+def run(
+    results: Path | str = "results", full: bool = True, data_root: Path | str | None = None, seed: int = 0
+) -> covering.Check:
     """Run the battery, write results/covering/*.csv and the figures, and return the check.
 
     full: the committed sizes (minutes); else a reduced battery (seconds).
@@ -77,7 +81,11 @@ def run(results: Path | str = "results", full: bool = True, data_root: Path | st
     folder = Path(results) / "covering"
     table = covering.battery(covering.COMMITTED if full else covering.QUICK, seed)
     write_csv(table, folder / "verify.csv")
-    failed = departures(seed=seed) if full else departures([(law, 1) for law in LAWS], replicates=60, seed=seed, resamples=100)
+    failed = (
+        departures(seed=seed)
+        if full
+        else departures([(law, 1) for law in LAWS], replicates=60, seed=seed, resamples=100)
+    )
     write_csv(failed, folder / "departures.csv")
     for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
         write_csv(near, folder / f"{name}.csv")

@@ -46,10 +46,14 @@ SETS = tuple(
     for geometry, dimensions in (("cubes", range(1, 7)), ("balls", range(2, 7)))
     for d in dimensions
 )
-COMMITTED = PROTOTYPES + SETS
-QUICK = tuple(case._replace(replicates=max(50, case.replicates // 40), points=20) for case in PROTOTYPES[:-1]) + (
+COMMITTED = (*PROTOTYPES, *SETS)
+QUICK = (
+    *(case._replace(replicates=max(50, case.replicates // 40), points=20) for case in PROTOTYPES[:-1]),
     Case("prototypes", 0, 1_000_000, 10, 10, 20),
-    *(Case(geometry, d, 100, 100, 3, 8) for geometry, d in (("cubes", 1), ("cubes", 2), ("cubes", 3), ("balls", 2), ("balls", 6))),
+    *(
+        Case(geometry, d, 100, 100, 3, 8)
+        for geometry, d in (("cubes", 1), ("cubes", 2), ("cubes", 3), ("balls", 2), ("balls", 6))
+    ),
 )
 
 
@@ -119,7 +123,9 @@ def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
         z = np.where(
             standard_error > negligible,
             difference / standard_error,
-            np.where(np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference)),  # no spread: exact or wrong
+            np.where(
+                np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference)
+            ),  # no spread: exact or wrong
         )
     return frame.assign(E_n=expected, z=z)[COLUMNS]
 
@@ -136,11 +142,11 @@ class Check(NamedTuple):
 def check(frame: pd.DataFrame, level: float = LEVEL) -> Check:
     """Judge a table of `verify`: means by z, variances by chi-square, both at `level` for the whole table (Bonferroni).
 
-    Means: |z| at most the normal quantile at level / rows.  Where replicates x variance is below 30 a count is too skewed
-    for that, and the row is held to Bernstein's inequality instead (an occupancy count is a sum of independent indicators).
-    Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's exact excess
-    kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for the torus
-    sd at least 1, so that kurtosis can be neglected.
+    Means: |z| at most the normal quantile at level / rows.  Where replicates x variance is below 30 a count is too
+    skewed for that, and the row is held to Bernstein's inequality instead (an occupancy count is a sum of independent
+    indicators). Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's
+    exact excess kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for
+    the torus sd at least 1, so that kurtosis can be neglected.
 
     Raises:
         ValueError: a table without rows or without the columns of `verify`.
@@ -156,8 +162,9 @@ def check(frame: pd.DataFrame, level: float = LEVEL) -> Check:
     means_hold = not too_far.any() and not frame["z"].isna().any()
     passed = bool(means_hold and smallest >= level)
     message = (
-        f"{'passed' if passed else 'FAILED'}: largest |z| {largest:.2f} of {len(frame)} rows, bound {bound:.2f} at level "
-        f"{level:g}; {int(too_far.sum())} means out of bounds; {len(p)} variances, smallest corrected p {smallest:.2g}"
+        f"{'passed' if passed else 'FAILED'}: largest |z| {largest:.2f} of {len(frame)} rows, bound {bound:.2f} at "
+        f"level {level:g}; {int(too_far.sum())} means out of bounds; {len(p)} variances, smallest corrected p "
+        f"{smallest:.2g}"
     )
     return Check(passed, message, bound, largest, smallest, len(p))
 

@@ -34,8 +34,8 @@ def middles(law: str, d: int) -> np.ndarray:
 def draw_centres(law: str, d: int, side: float, n: int, generator: np.random.Generator) -> np.ndarray:
     """Centres of n unit cubes, (n, d) in [0, side).
 
-    uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and what sticks out
-    is lost.  gaussian and mixture: normal, wrapped round the torus; mixture: 4 components of equal weight.
+    uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and what sticks
+    out is lost.  gaussian and mixture: normal, wrapped round the torus; mixture: 4 components of equal weight.
     """
     if law in ("uniform", "bounded"):
         return generator.random((n, d)) * side
@@ -62,7 +62,7 @@ def exact_mean(law: str, d: int, volume: float, draws, cells: int = 2**16) -> np
     """int (1 - (1 - p(x))^n) dx on a grid of about `cells` midpoints, (k,) float64."""
     d, volume, side = check_law(law, d, volume)
     draws = check_draws(draws)
-    m = int(round(cells ** (1 / d)))
+    m = round(cells ** (1 / d))
     axis = (np.arange(m) + 0.5) / m * side
     points = np.stack([a.ravel() for a in np.meshgrid(*[axis] * d, indexing="ij")], axis=-1)
     with np.errstate(divide="ignore"):
@@ -70,7 +70,9 @@ def exact_mean(law: str, d: int, volume: float, draws, cells: int = 2**16) -> np
     return np.array([-np.expm1(n * log_missed).mean() * volume if n else 0.0 for n in draws])
 
 
-def covered_share(law: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes: int = 256) -> np.ndarray:
+def covered_share(
+    law: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes: int = 256
+) -> np.ndarray:
     """Simulated covered volume by probe points, (replicates, k) float64; unit cubes, N and n as everywhere."""
     d, volume, side = check_law(law, d, volume)
     draws, replicates = check_draws(draws), check_replicates(replicates)
@@ -92,7 +94,7 @@ def fit_volume(means: np.ndarray, draws: np.ndarray) -> float:
 
 
 def best_misfit(means: np.ndarray, errors: np.ndarray, draws: np.ndarray) -> float:
-    """The largest |z| about E_n that even the best single N leaves: min over N of the max over n (which has one valley)."""
+    """The largest |z| about E_n that the best single N leaves: min over N of the max over n (it has one valley)."""
     keep = errors > 0
     means, errors, draws = means[keep], errors[keep], draws[keep]
     largest = lambda log_n: np.abs((effective_number(draws, beta_from_volume(np.exp(log_n))) - means) / errors).max()  # noqa: E731
@@ -109,17 +111,19 @@ def departures(
     """How far each law is from E_n, and the effective N that would stand in for N.
 
     Returns:
-        One row a law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z (against
-        exact_mean), N_at_n with N_at_n_low and _high (the N whose E_n is the mean, and the mean -+ 1.96 standard errors),
-        and for the whole curve fitted_N, fitted_low, fitted_high (95 %, bootstrap of the replicates) and misfit: the
-        largest |z| that the best single N leaves.  Where one N can serve, misfit is that of chance, about 2.
+        One row a law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z
+        (against exact_mean), N_at_n with N_at_n_low and _high (the N whose E_n is the mean, and the mean -+ 1.96
+        standard errors), and for the whole curve fitted_N, fitted_low, fitted_high (95 %, bootstrap of the replicates)
+        and misfit: the largest |z| that the best single N leaves.  If one N can serve, it is that of chance, about 2.
     """
     draws = log_grid(5 * check_volume(volume, whole=False), 20)[1:]  # the first set says nothing of N
     tables = [_departure(law, d, volume, draws, replicates, seed + k, resamples) for k, (law, d) in enumerate(cases)]
     return pd.concat(tables, ignore_index=True)
 
 
-def _departure(law: str, d: int, volume: float, draws: np.ndarray, replicates: int, seed: int, resamples: int) -> pd.DataFrame:
+def _departure(
+    law: str, d: int, volume: float, draws: np.ndarray, replicates: int, seed: int, resamples: int
+) -> pd.DataFrame:
     shares = covered_share(law, d, volume, draws, replicates, seed)
     mean, error = shares.mean(0), shares.std(0, ddof=1) / np.sqrt(replicates)
     exact = exact_mean(law, d, volume, draws)
@@ -135,8 +139,8 @@ def _departure(law: str, d: int, volume: float, draws: np.ndarray, replicates: i
     return pd.DataFrame(
         {
             "geometry": law, "d": d, "N": volume, "n": draws, "replicates": replicates, "mean": mean,
-            "standard_error": error, "E_n": effective_number(draws, beta_from_volume(volume)), "exact_mean": exact, "z": z,
-            **at_n, "fitted_N": fit_volume(mean, draws), "fitted_low": low, "fitted_high": high,
+            "standard_error": error, "E_n": effective_number(draws, beta_from_volume(volume)), "exact_mean": exact, "z":
+            z, **at_n, "fitted_N": fit_volume(mean, draws), "fitted_low": low, "fitted_high": high,
             "misfit": best_misfit(mean, error, draws),
         }
     )  # fmt: skip

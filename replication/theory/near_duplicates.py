@@ -1,7 +1,7 @@
 """Near-duplicates among the raw pixels of a data set, with and without the paper's augmentation: which N do they imply?
 
-What this can tell: how N compares between classes, data sets and augmentations at one radius.  What it cannot: N itself.
-The radius is the unit of volume; a radius that holds a share q of all pairs makes the average N 1/q by construction.
+What this can tell: how N compares between classes, data sets and augmentations at one radius.  What it cannot: N
+itself. The radius is the unit of volume: one that holds a share q of all pairs makes the average N 1/q by construction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,12 @@ def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    chosen = zip(padded, generator.integers(2 * padding + 1, size=(len(images), 2)), generator.integers(2, size=len(images)))
+    chosen = zip(
+        padded,
+        generator.integers(2 * padding + 1, size=(len(images), 2)),
+        generator.integers(2, size=len(images)),
+        strict=True,
+    )
     result = [x[t : t + height, s : s + width][:, :: -1 if m else 1].ravel() for x, (t, s), m in chosen]
     return np.array(result, dtype=np.float64)
 
@@ -70,9 +75,9 @@ def near_duplicates(
     Args:
         images: (n, H, W, C) whole numbers; targets (n,) 0 .. len(class_names) - 1.
         augmentations: "none": the images as they are.  "crop and flip": an image stands for all its crops and mirrored
-            crops, and a pair coincides if any of one's comes within the radius of the other; this is the paper's reading
-            (a sample and its augmented copies are one), and it can only lower N.  "one random crop and flip": each image
-            replaced by one augmented copy, as a network sees it; this can raise N.
+            crops, and a pair coincides if any of one's comes within the radius of the other; this is the paper's
+            reading (a sample and its augmented copies are one), and it can only lower N.  "one random crop and flip":
+            each image replaced by one augmented copy, as a network sees it; this can raise N.
         padding: zeros around an image before it is cropped, in pixels.
 
     Returns:

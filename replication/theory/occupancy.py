@@ -22,8 +22,8 @@ def check_volume(volume: float, *, whole: bool = True) -> float:
         return float(volume)
     if volume != int(volume):
         raise ValueError(
-            f"volume must be a whole number for the prototypes, got {volume!r}: with N not whole the covered volume can "
-            "pass N and the paper's p = E/N passes 1 (the N of the paper's betas, 10 to 10000, are whole)"
+            f"volume must be a whole number for the prototypes, got {volume!r}: with N not whole the covered "
+            "volume can pass N and the paper's p = E/N passes 1 (the N of the paper's betas, 10 to 10000, are whole)"
         )
     return int(volume)
 

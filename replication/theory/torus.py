@@ -25,8 +25,8 @@ def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, fl
     side = volume ** (1 / d)
     if geometry == "balls" and ball_radius(d) > side / 2 * (1 + 1e-12):
         raise ValueError(
-            f"volume must be at least {(2 * ball_radius(d)) ** d:.4g} for balls of volume 1 in d = {d} to fit the torus "
-            f"(radius {ball_radius(d):.4g} above half its side {side:.4g}), got {volume!r}"
+            f"volume must be at least {(2 * ball_radius(d)) ** d:.4g} for balls of volume 1 in d = {d} to fit the "
+            f"torus (radius {ball_radius(d):.4g} above half its side {side:.4g}), got {volume!r}"
         )
     return int(d), volume, side
 
@@ -43,7 +43,7 @@ def ball_radius(d: int) -> float:
 
 
 def default_probes(geometry: str, d: int, draws) -> int | None:
-    """None where the covered volume is measured exactly: d = 1, and few enough squares; else more probes for fewer draws."""
+    """None where the covered volume is exact: d = 1, and few enough squares; else more probes for fewer draws."""
     last = int(check_draws(draws).max())
     exact = d == 1 or (geometry == "cubes" and d == 2 and last <= SQUARES_LIMIT)
     return None if exact else int(np.clip(2**19 // max(last, 1), *PROBES))
@@ -68,7 +68,9 @@ def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int,
     draws, replicates = check_draws(draws), check_replicates(replicates)
     probes = default_probes(geometry, d, draws) if probes == "auto" else check_probes(probes)
     if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
-        raise ValueError(f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares")
+        raise ValueError(
+            f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares"
+        )
     result = np.empty((replicates, len(draws)))
     for r in tqdm(range(replicates), desc=f"{geometry} d={d} N={volume:g}", leave=False, delay=2):
         generator = np.random.default_rng([seed, r])

@@ -91,7 +91,7 @@ def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
 
 
 def _most_likely(distinct: int, draws: int) -> float:
-    """Where N times the derivative of minus the log likelihood, n - sum over i < k of N / (N - i), is 0; N real, >= k."""
+    """The real N >= k at which the log likelihood is flat: n = sum over i < k of N / (N - i)."""
     if distinct == draws:
         return np.inf
     if distinct <= 10**6:
@@ -101,7 +101,7 @@ def _most_likely(distinct: int, draws: int) -> float:
 
 
 def _root(rising, lowest: float, top: float | None = None) -> float:
-    """Where a function of N that rises from below 0 passes 0, from `lowest` on (`lowest` itself if it is 0 or above)."""
+    """Where a rising function of N passes 0, from `lowest` on (`lowest` itself if it is 0 or above there)."""
     if rising(lowest) >= 0:
         return float(lowest)
     high = top or 2.0 * lowest
@@ -113,7 +113,7 @@ def _root(rising, lowest: float, top: float | None = None) -> float:
 
 
 def _repeats_at_most(volume: float, repeats: int, draws: int) -> float:
-    """P(at most `repeats` of `draws` draws meet a prototype already seen | N): the chain itself, states 0 .. repeats."""
+    """P(at most `repeats` of `draws` draws meet a prototype already seen | N), by the chain itself."""
     state = np.zeros(repeats + 1)
     state[0] = 1.0
     seen = -np.arange(repeats + 1.0)  # i - repeats so far, for the i-th draw
@@ -143,8 +143,8 @@ def estimate_volume_from_collisions(pairs: float, collisions: float, level: floa
     tail = _check_level(level)
     high_p = 1.0 if collisions == pairs else stats.beta.isf(tail, collisions + 1, pairs - collisions)
     low_p = 0.0 if collisions == 0 else stats.beta.ppf(tail, collisions, pairs - collisions + 1)
-    share = collisions / pairs
-    return VolumeEstimate(*(1 / p if p > 0 else np.inf for p in (share, high_p, low_p)))
+    point = pairs / collisions if collisions else np.inf
+    return VolumeEstimate(point, 1 / high_p, 1 / low_p if low_p > 0 else np.inf)
 
 
 def beta_from_features(
@@ -198,7 +198,7 @@ def _check_features(name: str, features: np.ndarray, shape: tuple | None) -> np.
 
 
 def _within(samples: np.ndarray, queries: np.ndarray, radius: float):
-    """(n, n) sparse: 1 where a query lies within the radius of a sample.  Whole-number features: exact, so repeatable."""
+    """(n, n) sparse: 1 where a query lies within the radius of a sample.  Exact for whole numbers."""
     from sklearn.neighbors import NearestNeighbors
 
     return NearestNeighbors(radius=radius, algorithm="brute").fit(samples).radius_neighbors_graph(queries)
