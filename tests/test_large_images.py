@@ -16,8 +16,10 @@ from replication.data.large_images import (
     crop_padding,
     list_images,
     normalise,
-    test_transform as evaluation_transform,
     train_transform,
+)
+from replication.data.large_images import (
+    test_transform as evaluation_transform,
 )
 from replication.report import paper
 

@@ -1,0 +1,62 @@
+"""Claims S1, S2 and S3 judged from large-scale records of the paper's budget, by rules written before there were any."""
+
+import pandas as pd
+
+from replication.report.large_scale_tables import TITLES
+from replication.report.published_rules import CLOSED
+from replication.report.verdicts import Finding, by_interval, nothing, together
+
+BALANCED = "focal 0.5"
+SPLIT = 60  # epochs; claim S3
+MISSING = "large-scale runs of the paper's budget"
+
+
+def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
+    """Finished paper runs at 224 of softmax (beta 0) or of CB focal (0.999, 0.5), by data set, depth and seed."""
+    if records is None or not len(records):
+        return pd.DataFrame(columns=["dataset", "depth", "seed", "error", "curve"]).set_index(["dataset", "depth", "seed"])
+    beta = 0.999 if label == BALANCED else 0.0
+    keep = records["paper_run"] & (records["status"] == "finished") & (records["size"] == 224)
+    keep &= (records["label"] == label) & (records["beta"] == beta)
+    return records[keep].set_index(["dataset", "depth", "seed"]).sort_index()
+
+
+def pairs(records: pd.DataFrame | None) -> pd.DataFrame:
+    """CB focal minus softmax, top-1 in points, by data set, depth and seed; negative is better."""
+    balanced, plain = (paper_runs(records, label)["error"].astype(float) for label in (BALANCED, "softmax"))
+    return (balanced - plain).dropna().rename("difference").reset_index()
+
+
+def s1_runs(records: pd.DataFrame | None) -> Finding:
+    """CB focal below softmax: on each data set and depth, the interval over seeds."""
+    both = pairs(records)
+    if not len(both):
+        return nothing(MISSING)
+    return together({f"{TITLES[d]}, ResNet-{depth}": by_interval(g["difference"]) for (d, depth), g in both.groupby(["dataset", "depth"])})
+
+
+def s2_runs(records: pd.DataFrame | None) -> Finding:
+    """Share of the gap from ResNet-50 to the deeper softmax network that the loss closes, at least CLOSED: over seeds."""
+    plain, balanced = (paper_runs(records, label)["error"].astype(float).unstack("depth") for label in ("softmax", BALANCED))
+    parts = {}
+    for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
+        if {50, deeper} <= set(plain.columns) and 50 in balanced.columns and dataset in plain.index.get_level_values("dataset"):
+            rows = plain.loc[dataset].join(balanced.xs(dataset, level="dataset")[[50]].rename(columns={50: "balanced"}), how="inner")
+            share = ((rows[50] - rows["balanced"]) / (rows[50] - rows[deeper])).dropna()
+            parts[TITLES[dataset]] = by_interval(share - CLOSED, f"share of the gap closed, less {CLOSED:.0%},", "above")
+    return together(parts) if parts else nothing(MISSING)
+
+
+def s3_runs(records: pd.DataFrame | None) -> Finding:
+    """Its advantage shows after 60 epochs: mean difference in epochs 61 to 90 below 0, and below that of 31 to 60."""
+    balanced, plain = (paper_runs(records, label)["curve"] for label in (BALANCED, "softmax"))
+    after, before = {}, {}
+    for key in balanced.index.intersection(plain.index):
+        first, second = (pd.DataFrame(curves[key]).set_index("epoch")["error"] for curves in (balanced, plain))
+        gap = first - second
+        after[key], before[key] = gap[gap.index > SPLIT].mean(), gap[(gap.index > SPLIT / 2) & (gap.index <= SPLIT)].mean()
+    if not after:
+        return nothing(MISSING)
+    late, early = (pd.Series(v).groupby(level=2).mean() for v in (after, before))  # a value a seed
+    parts = {"epochs 61 to 90": by_interval(late), "against epochs 31 to 60": by_interval(late - early)}
+    return together(parts)

@@ -1,0 +1,190 @@
+"""Table 3 beside our records, what it costs, iNaturalist's counts, and claims S1 to S3 judged from records."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replication.report import large_scale_figures as figures
+from replication.report import large_scale_rules as rules
+from replication.report import large_scale_tables as tables
+from replication.report import paper
+from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
+from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord, table3_rows
+
+
+def _record(error, curve=None, counts=None, **fields):
+    """A record of the paper's budget on the whole data set (only the sum and number of its counts matter)."""
+    e = LargeScaleExperiment(**fields)
+    row = paper.table1().set_index("dataset").loc[tables.TITLES[e.dataset]]
+    if counts is None:
+        counts = [1] * (int(row["classes"]) - 1)
+        counts = [int(row["train_images"]) - len(counts), *counts]
+    return LargeScaleRecord(
+        e, "finished", error, error, 90, None, [], counts, curve or [dict(epoch=90, error=error, top5_error=error / 4)], 4000.0, 1.0,
+        "0", "0", "GPU (test)", 1, "bfloat16 autocast", False, "2", "0", None, None, "", top5_error=error / 4, processes=8,
+        global_batch=e.batch_size, micro_batch=128, test_images=1,
+    )  # fmt: skip
+
+
+FOCAL = dict(loss="focal", gamma=0.5, beta=0.999)
+
+
+def _frame(tmp_path, records):
+    for record in records:
+        record.write(tmp_path / "large-scale" / "runs")
+    return tables.large_scale_records(tmp_path)
+
+
+def _pairs(differences, dataset="inat2018", depth=50, curves=None):
+    """Softmax at 43 and CB focal at 43 + difference, a seed for each."""
+    plain, balanced = curves or (None, None)
+    records = []
+    for seed, difference in enumerate(differences):
+        records += [_record(43.0, plain, dataset=dataset, depth=depth, seed=seed),
+                    _record(43.0 + difference, balanced, dataset=dataset, depth=depth, seed=seed, **FOCAL)]  # fmt: skip
+    return records
+
+
+def test_without_records_table3_holds_the_54_published_numbers_and_nothing_measured(tmp_path):
+    data = tables.table3_cells(_frame(tmp_path, []))
+    printed = paper.table3().drop(columns=["net", "loss", "beta", "gamma", "input"])
+    assert len(data) == 54 and sorted(data["published"]) == sorted(printed.to_numpy().ravel())
+    assert data["mean"].isna().all() and (data["n"] == 0).all()
+    shown = tables.table3(_frame(tmp_path, [])).shown
+    assert (shown[shown["source"] == "measured"].iloc[:, 4:] == "not measured").all(axis=None)
+    row = data.query("dataset == 'inat2018' and depth == 101 and size == 320 and measure == 'top5'").iloc[0]
+    assert row["published"] == 14.27 and row["label"] == "focal 0.5"
+
+
+def test_measured_stands_beside_published_in_its_own_cell(tmp_path):
+    records = [_record(e, dataset="inat2017", depth=152, seed=s, **FOCAL) for s, e in enumerate((38.0, 39.0))]
+    data = tables.table3_cells(_frame(tmp_path, records))
+    (top1, top5) = data[data["n"] > 0].to_dict("records")
+    assert (top1["dataset"], top1["depth"], top1["size"], top1["measure"], top1["published"]) == ("inat2017", 152, 224, "top1", 38.06)
+    assert (top1["mean"], top1["n"], top1["seeds"]) == (38.5, 2, "0 1") and top5["mean"] == pytest.approx(38.5 / 4)
+
+
+@pytest.mark.parametrize(
+    "fields, changes",
+    [(dict(epochs=2), {}), (dict(batch_size=512), {}), (dict(weight_decay=0.0), {}), (dict(base_learning_rate=0.3), {}),
+     ({}, dict(class_counts=[5, 3])), ({}, dict(skipped_images=1)), ({}, dict(status="diverged", error=None, top5_error=None))],
+)  # fmt: skip
+def test_other_budgets_and_partial_data_are_in_no_cell(tmp_path, fields, changes):
+    records = _frame(tmp_path, [replace(_record(43.0, dataset="inat2018", **fields), **changes)])
+    assert len(records) == 1 and not len(tables.measured_cells(records))
+    assert len(tables.runs_table(records).shown) == 1
+
+
+def test_a_folder_is_no_data_set_of_the_papers(tmp_path):
+    e = LargeScaleExperiment("folder", 18)
+    record = replace(_record(43.0, dataset="inat2018"), experiment=e)
+    assert not _frame(tmp_path, [record])["paper_run"].any()
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_multiply_adds_are_those_torchvision_lists(depth):
+    from torchvision import models
+
+    weights = getattr(models, f"ResNet{depth}_Weights").IMAGENET1K_V1
+    assert tables.multiply_adds(depth, 224) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.001)
+
+
+def test_cost_is_epochs_times_images_over_the_rate(tmp_path):
+    table = tables.cost_table(_frame(tmp_path, []), rate=1000.0)
+    row = table.data.query("dataset == 'inat2018' and depth == 50 and size == 224").iloc[0]
+    assert row["gpu_hours"] == pytest.approx(90 * 437513 / 1000 / 3600)
+    by = table.data.set_index(["dataset", "depth", "size", "loss"])["gpu_hours"]
+    assert by["inat2018", 50, 320, "focal"] / by["inat2018", 50, 224, "focal"] == pytest.approx((320 / 224) ** 2, rel=1e-3)
+    assert "given" in table.caption and "An estimate" in table.caption and len(table.data) == len(table3_rows())
+    assert "assumed, not measured" in tables.cost_table(_frame(tmp_path, [])).caption
+    for rate in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="rate must be a finite number > 0"):
+            tables.cost_table(_frame(tmp_path, []), rate=rate)
+
+
+def test_measured_rate_is_that_of_one_gpu_scaled_to_resnet50(tmp_path):
+    records = _frame(tmp_path, [_record(43.0, dataset="inat2018", depth=101)])  # 4000 images/s on 8 GPUs
+    rate, device = tables.measured_rate(records)
+    assert rate == pytest.approx(500 * 7.801 / 4.089, rel=1e-3) and device == "GPU (test)"
+    assert "measured on GPU (test)" in tables.cost_table(records).caption
+    assert tables.measured_rate(records.assign(device="CPU (test)")) is None
+
+
+@pytest.mark.parametrize("dataset, title", [("inat2017", "iNaturalist 2017"), ("inat2018", "iNaturalist 2018")])
+def test_inaturalist_counts_are_table1s(dataset, title):
+    counts, row = tables.inaturalist_counts(dataset), paper.table1().set_index("dataset").loc[title]
+    assert (len(counts), counts.sum()) == (int(row["classes"]), int(row["train_images"]))
+    assert counts[0] / counts[-1] == pytest.approx(float(row["imbalance_factor"]), abs=0.005) and (np.diff(counts) <= 0).all()
+    with pytest.raises(ValueError, match="dataset must be inat2017 or inat2018, got 'cifar10'"):
+        tables.inaturalist_counts("cifar10")
+
+
+def test_weights_lie_between_equal_and_inverse_frequency():
+    data = tables.weights_table().data.set_index(["dataset", "beta"])
+    for dataset, imbalance in (("inat2017", 435.44), ("inat2018", 500.0)):
+        ratios = data.loc[dataset, "ratio"]
+        assert (np.diff(ratios) > 0).all() and 1 < ratios.iloc[0] and ratios.iloc[-1] < imbalance
+    assert data.loc[("inat2018", 0.9), "effective_smallest"] == pytest.approx(1.9)  # 1 + beta
+
+
+@pytest.mark.parametrize(
+    "differences, verdict",
+    [((-4.0, -4.1, -3.9), REPLICATED), ((4.0, 4.1, 3.9), CONTRADICTED), ((-4.0, 4.0, 0.0), INCONCLUSIVE), ((-4.0,), INCONCLUSIVE),
+     ((), NOT_MEASURED)],
+)  # fmt: skip
+def test_s1_follows_the_interval_over_seeds(tmp_path, differences, verdict):
+    assert rules.s1_runs(_frame(tmp_path, _pairs(differences))).verdict == verdict
+
+
+def test_s1_needs_every_measured_pair(tmp_path):
+    records = _pairs((-4.0, -4.1, -3.9)) + _pairs((1.0, 1.1, 0.9), dataset="ilsvrc2012", depth=152)
+    assert rules.s1_runs(_frame(tmp_path, records)).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize("balanced, verdict", [(39.0, REPLICATED), (42.5, CONTRADICTED)])
+def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, balanced, verdict):
+    records = []
+    for seed in range(3):
+        records += [_record(43.0, dataset="inat2018", depth=50, seed=seed), _record(38.6, dataset="inat2018", depth=152, seed=seed),
+                    _record(balanced + 0.05 * seed, dataset="inat2018", depth=50, seed=seed, **FOCAL)]  # fmt: skip
+    assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict
+    assert rules.s2_runs(None).verdict == NOT_MEASURED
+
+
+def _curve(before, after):
+    return [dict(epoch=k, error=before if k <= 60 else after, top5_error=1.0, learning_rate=0.1, training_loss=1.0) for k in range(1, 91)]
+
+
+@pytest.mark.parametrize(
+    "balanced, verdict",
+    [(_curve(60.0, 39.0), REPLICATED),  # behind until 60, then ahead
+     (_curve(50.0, 39.0), CONTRADICTED),  # further ahead before 60 than after
+     (_curve(60.0, 45.0), CONTRADICTED)],  # never ahead
+)  # fmt: skip
+def test_s3_compares_the_curves_after_and_before_epoch_60(tmp_path, balanced, verdict):
+    records = _frame(tmp_path, _pairs((-4.0, -4.1, -3.9), curves=(_curve(59.0, 43.0), balanced)))
+    assert rules.s3_runs(records).verdict == verdict
+    assert rules.s3_runs(records[records["loss"] == "softmax"]).verdict == NOT_MEASURED
+
+
+def test_figure7_draws_curves_where_there_are_runs(tmp_path):
+    empty = figures.figure7(_frame(tmp_path, []))
+    assert all("not measured" in axis.get_title() for axis in empty.axes)
+    records = _frame(tmp_path, _pairs((-4.0,), curves=(_curve(59.0, 43.0), _curve(60.0, 39.0))))
+    drawn = figures.figure7(records)
+    assert ["not measured" in axis.get_title() for axis in drawn.axes] == [True, False]
+    curves = [line for line in drawn.axes[1].lines if len(line.get_xdata()) == 90]
+    assert sorted(line.get_ydata()[-1] for line in curves) == [39.0, 43.0]
+    ends = [line.get_ydata()[0] for line in drawn.axes[1].lines if list(line.get_xdata()) == [90]]
+    assert sorted(ends) == [38.88, 42.86]  # Table 3
+
+
+def test_all_files_are_written(tmp_path):
+    _frame(tmp_path, _pairs((-4.0,)))
+    paths = figures.write_all(tmp_path)
+    assert {p.name for p in paths} >= {"table3.md", "large_scale_cost.csv", "inaturalist_weights.tex", "large_scale_runs.md", "figure7.png", "inaturalist_counts.pdf"}
+    assert all(p.exists() and p.is_relative_to(tmp_path / "large-scale") for p in paths)
+    assert pd.read_csv(tmp_path / "large-scale" / "tables" / "table3.csv").query("n > 0")["published"].tolist() == [42.86, 21.31, 38.88, 18.97]
