@@ -146,7 +146,7 @@ def check(frame: pd.DataFrame, level: float = LEVEL) -> Check:
     skewed for that, and the row is held to Bernstein's inequality instead (an occupancy count is a sum of independent
     indicators). Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's
     exact excess kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for
-    the torus sd at least 1, so that kurtosis can be neglected.
+    the torus sd at least 1 and 0 and N at least 3 sd away, so that kurtosis can be neglected.
 
     Raises:
         ValueError: a table without rows or without the columns of `verify`.
@@ -182,7 +182,11 @@ def _bounds(frame: pd.DataFrame, level: float, bound: float) -> np.ndarray:
 def _variance_p(frame: pd.DataFrame) -> np.ndarray:
     """Two-sided p of the observed variance, for the rows where the chi-square holds."""
     enough = frame["replicates"] * frame["exact_sd"] ** 2 >= FOR_VARIANCE
-    rows = frame[enough & ((frame["geometry"] == "prototypes") | (frame["exact_sd"] >= 1))]
+    to_edge = np.minimum(
+        frame["E_n"], frame["N"] - frame["E_n"]
+    )  # near 0 or N few probes decide, and kurtosis is large
+    smooth = (frame["exact_sd"] >= 1) & (to_edge >= 3 * frame["exact_sd"])
+    rows = frame[enough & ((frame["geometry"] == "prototypes") | smooth)]
     r, kurtosis = rows["replicates"].to_numpy(float), np.zeros(len(rows))
     prototypes = (rows["geometry"] == "prototypes").to_numpy()
     for volume, group in rows[prototypes].groupby("N"):
