@@ -11,7 +11,7 @@ from replication.training.experiment import Experiment
 from replication.training.sweep import Where, sweep
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["replication.training.run", "replication.training.workers", "sklearn.datasets"])
+CONTEXT.set_forkserver_preload(["replication.training.workers", "replication.training.run", "torch._dynamo", "sklearn.datasets"])
 SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
 TIMES = ("images_per_second", "wall_seconds", "finished_at", "git_commit", "git_clean")  # and a commit made meanwhile
 
