@@ -51,7 +51,11 @@ def test_no_heat_map_of_what_nobody_knows(records):
 def test_figure_5_draws_the_papers_lines_at_imbalance_50():
     axis = training_figures.figure5(None).axes[0]
     printed = paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'")
-    lines = {tuple(np.asarray(line.get_ydata(), float).round(2)) for line in axis.lines if line.get_color() == LOSS_COLOURS["softmax"]}
+    lines = {
+        tuple(np.asarray(line.get_ydata(), float).round(2))
+        for line in axis.lines
+        if line.get_color() == LOSS_COLOURS["softmax"]
+    }
     assert tuple(printed.query("beta > 0")["error"]) in lines and (25.19, 25.19) in lines
 
 
@@ -83,11 +87,16 @@ def test_gain_figure_has_ours_and_the_papers(records):
     axis = training_figures.gain_figure(records, "cpu").axes[0]
     heights = [line.get_ydata() for line in axis.lines]
     assert any(len(y) == 1 and y[0] == -4 for y in heights)  # ours, imbalance 100
-    assert any(len(y) == 5 and np.allclose(y, [-0.15, -2.13, -3.24, -2.01, -3.21]) for y in heights)  # softmax, Figure 8
+    assert any(
+        len(y) == 5 and np.allclose(y, [-0.15, -2.13, -3.24, -2.01, -3.21]) for y in heights
+    )  # softmax, Figure 8
 
 
 def test_empty_records_draw_nothing_of_their_own(tmp_path):
     empty = profile_records(tmp_path, "cpu")
     for draw in (training_figures.curves_figure, training_figures.drop_figure, training_figures.per_class_figure):
         assert draw(empty, "cpu") is None
-    assert len(training_figures.figure5(empty, "cpu").axes) == 2 and len(training_figures.gain_figure(empty, "cpu").axes) == 1
+    assert (
+        len(training_figures.figure5(empty, "cpu").axes) == 2
+        and len(training_figures.gain_figure(empty, "cpu").axes) == 1
+    )

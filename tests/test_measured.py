@@ -39,20 +39,28 @@ def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
 
 
 def test_controls_are_in_no_cell(records):
-    frame = records(record(30), record(50, reduction="weighted_mean"), record(50, weight_decay=1e-3), record(50, drop_factor=0.1))
+    frame = records(
+        record(30), record(50, reduction="weighted_mean"), record(50, weight_decay=1e-3), record(50, drop_factor=0.1)
+    )
     assert len(frame) == 4 and measured.cells(frame)[["mean", "n"]].values.tolist() == [[30, 1]]
 
 
 def test_pairs_match_seed_loss_imbalance_and_data_set(records):
-    frame = records(record(30, seed=0), record(31, seed=1), record(28, seed=1, beta=0.9999), record(25, seed=2, beta=0.9999),
-                    record(20, seed=0, beta=0.9999, loss="sigmoid"), record(10, seed=0, beta=0.9999, imbalance_factor=10))  # fmt: skip
+    frame = records(record(30, seed=0), record(31, seed=1), record(28, seed=1, beta=0.9999),
+                    record(25, seed=2, beta=0.9999),
+                    record(20, seed=0, beta=0.9999, loss="sigmoid"),
+                    record(10, seed=0, beta=0.9999, imbalance_factor=10))  # fmt: skip
     pairs = measured.pairs(frame)
     assert pairs[["seed", "plain", "class_balanced", "difference"]].values.tolist() == [[1, 31, 28, -3]]
 
 
 def test_seed_means_use_only_seeds_that_have_every_cell(records):
     runs = [record(30, seed=s, loss=x) for s in (0, 1) for x in ("softmax", "sigmoid")]
-    runs += [record(28, seed=0, beta=0.9999), record(26, seed=0, beta=0.9999, loss="sigmoid"), record(20, seed=1, beta=0.9999)]
+    runs += [
+        record(28, seed=0, beta=0.9999),
+        record(26, seed=0, beta=0.9999, loss="sigmoid"),
+        record(20, seed=1, beta=0.9999),
+    ]
     assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {0: -3.0}
 
 
@@ -64,7 +72,9 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
 
 
 def test_smoke_says_what_it_is(records):
-    assert measured.budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(measured.SMOKE_NOTE)
+    assert measured.budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(
+        measured.SMOKE_NOTE
+    )
 
 
 def test_no_records(tmp_path):
@@ -77,7 +87,9 @@ def test_no_records(tmp_path):
 def test_control_against_protocol_and_plain_by_seed(records):
     """Control 35, 37; protocol 30, 31; plain 40, 44, on seeds 0 and 1."""
     runs = [record(e, seed=s, beta=0.9999, reduction="weighted_mean") for s, e in enumerate((35, 37))]
-    runs += [record(e, seed=s, beta=0.9999) for s, e in enumerate((30, 31))] + [record(e, seed=s) for s, e in enumerate((40, 44))]
+    runs += [record(e, seed=s, beta=0.9999) for s, e in enumerate((30, 31))] + [
+        record(e, seed=s) for s, e in enumerate((40, 44))
+    ]
     table = controls.controls(records(*runs)).set_index("against")
     assert table["mean"].to_dict() == {"the paper's protocol": 5.5, "plain loss": -6.0}
     assert table.loc["plain loss", ["control", "other", "n"]].tolist() == [36, 42, 2]
@@ -85,10 +97,15 @@ def test_control_against_protocol_and_plain_by_seed(records):
 
 def test_parts_of_the_gain_add_up(records):
     rng = np.random.default_rng(0)
-    runs = [record(40 + rng.normal(), seed=s) for s in range(3)] + [record(34 + rng.normal(), seed=s, beta=0.9999) for s in range(3)]
+    runs = [record(40 + rng.normal(), seed=s) for s in range(3)] + [
+        record(34 + rng.normal(), seed=s, beta=0.9999) for s in range(3)
+    ]
     runs += [record(38 + rng.normal(), seed=s, beta=0.9999, weights="uniform_scaled") for s in range(3)]
     parts = controls.parts_of_the_gain(records(*runs)).set_index("part")["mean"]
-    assert parts["gain"] == pytest.approx(parts["step"] + parts["re-balancing"]) and parts["re-balancing"] > parts["step"] > 0
+    assert (
+        parts["gain"] == pytest.approx(parts["step"] + parts["re-balancing"])
+        and parts["re-balancing"] > parts["step"] > 0
+    )
 
 
 def test_a_run_with_two_switches_changed_is_no_control(records):

@@ -1,4 +1,4 @@
-"""The printed numbers as package data: sizes, agreement of the paper's tables with each other, counts of PROTOCOL.md."""
+"""The printed numbers as package data: sizes, agreement of the paper's tables with each other."""
 
 import pytest
 

@@ -24,7 +24,14 @@ def test_mean_difference_by_imbalance_by_hand():
 
 def test_rerun_sd_by_hand():
     """Pooled within the six cells that were run twice or more."""
-    cells = [[25.19, 24.02, 22.55, 22.50], [21.95, 20.82], [23.84, 22.83], [21.04, 20.78], [23.29, 24.70], [20.78, 20.58]]
+    cells = [
+        [25.19, 24.02, 22.55, 22.50],
+        [21.95, 20.82],
+        [23.84, 22.83],
+        [21.04, 20.78],
+        [23.29, 24.70],
+        [20.78, 20.58],
+    ]
     squares = sum(np.var(c) * len(c) for c in cells)
     assert selection.rerun_sd() == (pytest.approx(np.sqrt(squares / 8)), 8)
 

@@ -1,4 +1,4 @@
-"""The rebuilt results: what it writes, its front page, and that what is committed is what the committed records give."""
+"""What a rebuild writes, its front page, and that what is committed is what the committed records give."""
 
 import os
 import re
@@ -25,7 +25,13 @@ from replication.report.site import rebuild
 rebuild({str(results)!r}, figures=False)
 assert "torch" not in sys.modules and "torchvision" not in sys.modules
 """
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert answer.returncode == 0, answer.stderr[-2000:]
     return answer.stderr
 
@@ -52,7 +58,9 @@ def committed(tmp_path_factory):
 
 
 def texts(folder: Path) -> dict[str, str]:
-    return {p.relative_to(folder).as_posix(): p.read_text() for pattern in DERIVED for p in sorted(folder.glob(pattern))}
+    return {
+        p.relative_to(folder).as_posix(): p.read_text() for pattern in DERIVED for p in sorted(folder.glob(pattern))
+    }
 
 
 def test_committed_tables_and_front_page_are_what_the_committed_records_give(committed):
@@ -69,7 +77,9 @@ def test_committed_figures_are_all_there(committed):
     wanted = {f"published/figures/figure{n}" for n in (4, 5, 8, 9, 10)} | {"theory/figures/figure3_weights"}
     wanted |= {"theory/figures/figure6_effective_numbers"}
     for profile in profiles_with_records(old):
-        wanted |= {f"{profile}/figures/{name}" for name in ("figure5", "gain", "heat_map_cifar10", "curves", "per_class")}
+        wanted |= {
+            f"{profile}/figures/{name}" for name in ("figure5", "gain", "heat_map_cifar10", "curves", "per_class")
+        }
     assert {f"{name}.{ending}" for name in wanted for ending in ("png", "pdf")} <= names
 
 
@@ -135,7 +145,14 @@ def test_figures_that_the_records_do_not_allow_are_not_drawn(rebuilt):
     drawings = {d.name: d for d in site.profile_drawings(rebuilt[0], "cpu")}
     assert site.draw(drawings["drop"]) == []
     assert {"figure5", "curves", "per_class", "gain", "heat_map_cifar10"} <= set(drawings)
-    assert {d.name for d in site.published_drawings(rebuilt[0])} == {"figure4", "figure5", "figure8", "figure9", "figure10", "gain"}
+    assert {d.name for d in site.published_drawings(rebuilt[0])} == {
+        "figure4",
+        "figure5",
+        "figure8",
+        "figure9",
+        "figure10",
+        "gain",
+    }
 
 
 @pytest.mark.slow

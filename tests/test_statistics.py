@@ -42,7 +42,9 @@ def test_level_out_of_range(level):
         s.summary([1, 2], level)
 
 
-@pytest.mark.parametrize(("d", "p"), [([-1, -2, -3], 0.25), ([-1, -2, 3], 1.0), ([-1] * 10, 2 / 1024), ([], 1.0), ([0, 0], 1.0)])
+@pytest.mark.parametrize(
+    ("d", "p"), [([-1, -2, -3], 0.25), ([-1, -2, 3], 1.0), ([-1] * 10, 2 / 1024), ([], 1.0), ([0, 0], 1.0)]
+)
 def test_sign_test_by_counting(d, p):
     """Two-sided binomial tail: 2 / 2^n for n of one sign."""
     assert s.sign_test(d) == pytest.approx(p)
@@ -89,7 +91,9 @@ def test_luck_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
     assert s.luck_of_the_best([1.0, 2.0], 0.0) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("means", "sd", "word"), [([], 1, "means"), ([1], -1, "sd"), ([1], math.nan, "sd"), ([math.nan], 1, "means")])
+@pytest.mark.parametrize(
+    ("means", "sd", "word"), [([], 1, "means"), ([1], -1, "sd"), ([1], math.nan, "sd"), ([math.nan], 1, "means")]
+)
 def test_luck_bad_input(means, sd, word):
     with pytest.raises(ValueError, match=word):
         s.luck_of_the_best(means, sd)
@@ -106,7 +110,9 @@ def test_pooled_sd_is_the_root_mean_square_of_one_way_anova():
 def test_additive_fit_is_least_squares_with_dummies():
     table = RNG.normal(size=(5, 4))
     rows, columns = np.indices(table.shape)
-    design = np.column_stack([rows.ravel() == i for i in range(5)] + [columns.ravel() == j for j in range(4)]).astype(float)
+    design = np.column_stack([rows.ravel() == i for i in range(5)] + [columns.ravel() == j for j in range(4)]).astype(
+        float
+    )
     fit = design @ np.linalg.lstsq(design, table.ravel(), rcond=None)[0]
     assert s.additive_fit(table).ravel() == pytest.approx(fit)
     assert s.additive_residual_sd(table) == (pytest.approx(math.sqrt(((table.ravel() - fit) ** 2).sum() / 12)), 12)

@@ -34,7 +34,15 @@ def test_table_2_sets_published_and_measured_side_by_side(records):
     data = tables.table2(records(*three_seeds()), "cpu").data.set_index(["dataset", "row", "imbalance_factor"])
     plain = data.loc[("cifar10", "softmax", 50.0)]
     low, high = summary([40, 41, 42])[3:]
-    assert plain[["published", "mean", "sd", "n", "low", "high", "seeds"]].tolist() == [25.19, 41, 1, 3, low, high, "0 1 2"]
+    assert plain[["published", "mean", "sd", "n", "low", "high", "seeds"]].tolist() == [
+        25.19,
+        41,
+        1,
+        3,
+        low,
+        high,
+        "0 1 2",
+    ]
     fixed = data.loc[("cifar10", "CB softmax, beta 0.9999", 50.0)]
     assert (fixed["published"], fixed["mean"]) == (21.95, 37)
     best = data.loc[("cifar10", "class-balanced, lowest", 50.0)]
@@ -112,7 +120,9 @@ def test_latex_and_markdown_escape_what_they_must():
     assert r"50 % \| x & y" in table.markdown()
 
 
-@pytest.mark.parametrize(("value", "text"), [(1.005, "+1.00"), (-0.001, "0.00"), (0.0, "0.00"), (-2, "-2.00"), (math.nan, "not measured")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.005, "+1.00"), (-0.001, "0.00"), (0.0, "0.00"), (-2, "-2.00"), (math.nan, "not measured")]
+)
 def test_signed_numbers(value, text):
     assert writing.signed(value) == text
 

@@ -48,17 +48,22 @@ CLAIMS = (
         Rule("exact", "1 exactly at beta 0; within 1e-7 of n at N = 1e12, n <= 1e5", t.t3_exact),
         Rule("simulation", "mean 1 exactly at N = 1; within 1 % of n where N >= 1e4 and n <= N/100", t.t3_simulation))),
     Claim("T4", "Sec. 3.1", "With partial overlap the expected volume is hard and depends on shape and dimension.", (
-        Rule("simulation", "contradicted if the mean is E_n for every shape and dimension (check of T1, three shapes or "
-             "more); replicated if it departs", t.t4_simulation),)),
+        Rule("simulation", "contradicted if the mean is E_n for every shape and dimension (check of T1, three shapes "
+             "or more); replicated if it departs", t.t4_simulation),)),
     Claim("T5", "Sec. 3.1", "Stronger augmentation means a smaller N.", (
-        Rule("simulation", "N falls beyond both intervals in most of five or more classes; contradicted if it rises in most",
-             t.t5_near_duplicates),)),
+        Rule("simulation", "N falls beyond both intervals in most of five or more classes; contradicted if it rises "
+             "in most", t.t5_near_duplicates),)),
     Claim("T6", "Sec. 5.3", "A fine-grained data set has a smaller N a class than a coarse one.", (
-        Rule("simulation", "median N of CIFAR-100's classes below CIFAR-10's at every radius, Mann-Whitney over classes at 5 %", t.t6_near_duplicates),)),
-    Claim("L1", "Sec. 4", "beta = 0 is no re-weighting, beta -> 1 inverse class frequency, with a smooth way between.", (
-        Rule("exact", "weights exactly 1 at 0, inverse frequency within 1e-6 near 1, tail over head never falls", t.l1_exact),)),
+        Rule("simulation", "median N of CIFAR-100's classes below CIFAR-10's at every radius, "
+             "Mann-Whitney over classes at 5 %",
+             t.t6_near_duplicates),)),
+    Claim("L1", "Sec. 4",
+          "beta = 0 is no re-weighting, beta -> 1 inverse class frequency, with a smooth way between.", (
+        Rule("exact", "weights exactly 1 at 0, inverse frequency within 1e-6 near 1, tail over head never falls",
+             t.l1_exact),)),
     Claim("L2", "Sec. 4", "Weights that sum to C keep the loss at roughly the same scale.", (
-        Rule("exact", "average loss weight on long-tailed CIFAR-10 within a factor of 2 at every imbalance", t.l2_exact),)),
+        Rule("exact", "average loss weight on long-tailed CIFAR-10 within a factor of 2 at every imbalance",
+             t.l2_exact),)),
     Claim("L3", "Sec. 4.3", "CB focal is alpha-balanced focal with alpha_t = (1 - beta)/(1 - beta^n).", (
         Rule("exact", "their ratio is one constant, to 1e-12", t.l3_exact),)),
     Claim("L4", "Table 2", "At imbalance 1 the term is 1 and the loss is the plain one.", (
@@ -67,15 +72,17 @@ CLAIMS = (
         Rule("runs", "every pair ends with the same error", r.l4_runs))),
     Claim("P1", "Sec. 5.2", "With a drop of 0.1 the test error rises after the drop; 0.01 cures it.", (
         Rule("runs", "rise after the drop at 0.1, and its excess over 0.01: " + INTERVAL, r.p1_runs),)),
-    Claim("P2", "Sec. 5.2", "A last bias of 0 makes sigmoid and focal training unstable at the start; -log(C - 1) does not.", (
-        Rule("runs", "unstable = diverged, or training loss rising in the first quarter; Fisher's test one-sided at 5 %; "
-             "contradicted if none of six or more is unstable with bias 0", r.p2_runs),)),
+    Claim("P2", "Sec. 5.2",
+          "A last bias of 0 makes sigmoid and focal training unstable at the start; -log(C - 1) does not.", (
+        Rule("runs", "unstable = diverged, or training loss rising in the first quarter; Fisher's test one-sided "
+             "at 5 %; contradicted if none of six or more is unstable with bias 0", r.p2_runs),)),
     Claim("R1", "Table 2", "With well-chosen hyperparameters the class-balanced loss improves each long-tailed set.", (
-        Rule("published", "best of 20 below best of 5 plain in every column after the luck of the larger choice is taken "
-             "off; contradicted if in half of them or fewer", p.r1_published),
+        Rule("published", "best of 20 below best of 5 plain in every column after the luck of the larger choice is "
+             "taken off; contradicted if in half of them or fewer", p.r1_published),
         Rule("runs", "at the beta fixed beforehand, at every imbalance measured: " + INTERVAL, r.r1_runs))),
     Claim("R2", "Sec. 5.3", "Sigmoid and focal beat softmax in most cases.", (
-        Rule("published", "sign test over data sets, betas and imbalances, their average against softmax", p.r2_published),
+        Rule("published", "sign test over data sets, betas and imbalances, their average against softmax",
+             p.r2_published),
         Rule("runs", "mean over what is measured: " + INTERVAL, r.r2_runs))),
     Claim("R3", "Sec. 5.3", "On CIFAR-10 the best beta is 0.9999 at every imbalance.", (
         Rule("published", "literally, at each imbalance", p.r3_published),
@@ -87,19 +94,24 @@ CLAIMS = (
         Rule("published", "literally, all nine cells of Figure 5 at these betas", p.r5_published),
         Rule("runs", "at 0.99 and 0.999 better, at 0.9999 worse: " + INTERVAL, r.r5_runs))),
     Claim("R6", "App. A", "In general larger beta is better on CIFAR-10; CIFAR-20 and -100 need smaller.", (
-        Rule("published", "0.9999 against 0.9, sign test over 25 cells of each, the way the claim says in all three", p.r6_published),
+        Rule("published", "0.9999 against 0.9, sign test over 25 cells of each, the way the claim says in all three",
+             p.r6_published),
         Rule("runs", "0.9999 against 0.9 on each data set: " + INTERVAL, r.r6_runs))),
     Claim("R7", "Table 2", "The gain grows with imbalance.", (
-        Rule("published", "Kendall's tau over five losses at the fixed beta, exact permutation test at 5 %, both CIFARs", p.r7_published),
+        Rule("published", "Kendall's tau over five losses at the fixed beta, exact permutation test at 5 %, both sets",
+             p.r7_published),
         Rule("runs", "slope over log imbalance, three factors or more, a slope a seed: " + INTERVAL, r.r7_runs))),
     Claim("R8", "Fig. 6", "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike.", (
-        Rule("exact", f"E_n/n at least {t.NEAR} for every class at 0.9999; largest over smallest at most {t.ALIKE} at 0.9", t.r8_exact),)),
+        Rule("exact", f"E_n/n at least {t.NEAR} of every class at 0.9999; largest over smallest up to {t.ALIKE} at 0.9",
+             t.r8_exact),)),
     Claim("S1", "Table 3", "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth.", (
         Rule("published", "literally, top-1 and top-5 at 224", p.s1_published),
         Rule("runs", "needs large-scale runs", r.large_scale_runs))),
-    Claim("S2", "Sec. 5.4", "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.", (
+    Claim("S2", "Sec. 5.4",
+          "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.", (
         Rule("published", f"it closes {p.CLOSED:.0%} or more of the gap in top-1 on each", p.s2_published),)),
-    Claim("S3", "Fig. 7", "Its advantage shows after 60 epochs.", (Rule("runs", "needs large-scale runs", r.large_scale_runs),)),
+    Claim("S3", "Fig. 7",
+          "Its advantage shows after 60 epochs.", (Rule("runs", "needs large-scale runs", r.large_scale_runs),)),
 )  # fmt: skip
 
 
@@ -119,7 +131,14 @@ def claims_table(verdicts: pd.DataFrame, profile: str, text: str) -> Table:
         evidence=verdicts["evidence"].replace("runs", f"runs ({profile})"), verdict="**" + verdicts["verdict"] + "**"
     )
     title = "What the paper claims, and what the evidence says"
-    return Table("claims", title, text + " Each verdict follows from the rule beside it, written before the number.", shown, verdicts, profile)
+    return Table(
+        "claims",
+        title,
+        text + " Each verdict follows from the rule beside it, written before the number.",
+        shown,
+        verdicts,
+        profile,
+    )
 
 
 def wide(by_profile: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -127,10 +146,14 @@ def wide(by_profile: dict[str, pd.DataFrame]) -> pd.DataFrame:
     first = next(iter(by_profile.values()))
     rows = []
     for claim in CLAIMS:
-        verdict = {k: v for k, v in first[first["id"] == claim.id].set_index("evidence")["verdict"].items() if k != "runs"}
+        verdict = {
+            k: v for k, v in first[first["id"] == claim.id].set_index("evidence")["verdict"].items() if k != "runs"
+        }
         for profile, verdicts in by_profile.items():
             runs = verdicts.query("id == @claim.id and evidence == 'runs'")["verdict"]
             verdict[f"runs ({profile})"] = runs.iloc[0] if len(runs) else "-"
         columns = [*KINDS[:-1], *(f"runs ({profile})" for profile in by_profile)]
-        rows.append({"id": claim.id, "place": claim.place, "claim": claim.statement} | {c: verdict.get(c, "-") for c in columns})
+        rows.append(
+            {"id": claim.id, "place": claim.place, "claim": claim.statement} | {c: verdict.get(c, "-") for c in columns}
+        )
     return pd.DataFrame(rows)

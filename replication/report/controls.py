@@ -42,7 +42,10 @@ def controls(records: pd.DataFrame) -> pd.DataFrame:
     done, base = finished(changed(records)), finished(reference(records))
     if not len(done) or not len(base):
         return pd.DataFrame(columns=[*COLUMNS, "control", "other", *STATISTICS])
-    partners = {"the paper's protocol": (PAIR, base), "plain loss": ([k for k in PAIR if k != "beta"], base[base["beta"] == 0])}
+    partners = {
+        "the paper's protocol": (PAIR, base),
+        "plain loss": ([k for k in PAIR if k != "beta"], base[base["beta"] == 0]),
+    }
     rows = []
     for key, group in done.groupby(["dataset", "label", "imbalance_factor", "beta", "switch", "value"]):
         for against, (on, other) in partners.items():

@@ -20,24 +20,30 @@ def paired_table(records: pd.DataFrame, profile: str) -> Table:
     """Class-balanced minus plain for every cell that has both, with interval and exact p-values."""
     data = paired_cells(records)
     shown = [
-        {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "loss": r["label"], "beta": f"{r['beta']:g}",
-         "class-balanced minus plain": spread(r, sign=True), "p, sign test": p_value(r["p_sign"]),
+        {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "loss": r["label"],
+         "beta": f"{r['beta']:g}", "class-balanced minus plain": spread(r, sign=True),
+         "p, sign test": p_value(r["p_sign"]),
          "p, sign flips": p_value(r["p_permutation"])}
         for r in data.to_dict("records")
     ]  # fmt: skip
     text = caption(records, profile, NEGATIVE, "Mean ± sd (n pairs) [95 % t-interval]; exact two-sided p-values: "
                    "n pairs cannot give less than 2^(1-n), 0.25 for three.")  # fmt: skip
     columns = ["data set", "imbalance", "loss", "beta", "class-balanced minus plain", "p, sign test", "p, sign flips"]
-    return Table("paired", "Class-balanced against plain, paired", text, pd.DataFrame(shown, columns=columns), data, profile)
+    return Table(
+        "paired", "Class-balanced against plain, paired", text, pd.DataFrame(shown, columns=columns), data, profile
+    )
 
 
 def improvements_table() -> Table:
     """From the printed heat maps: at each beta, how many of 25 cells improve, and the mean difference by imbalance."""
     data = selection.improvements()
-    by_factor = selection.difference_by_imbalance().set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
+    by_factor = selection.difference_by_imbalance().set_index(["dataset", "beta", "imbalance_factor"])[
+        "mean_difference"
+    ]
     factors = sorted(by_factor.index.unique("imbalance_factor"), reverse=True)
     shown = [
-        {"data set": _title(r["dataset"]), "beta": f"{r['beta']:g}", "cells that improve": f"{r['improved']} of {r['of']}",
+        {"data set": _title(r["dataset"]), "beta": f"{r['beta']:g}", 
+         "cells that improve": f"{r['improved']} of {r['of']}",
          "mean difference": signed(r["mean_difference"])}
         | {f"at {f:g}": signed(by_factor[r["dataset"], r["beta"], f]) for f in factors}
         for r in data.to_dict("records")
@@ -62,13 +68,22 @@ def published_luck_table() -> Table:
         for r in data.to_dict("records")
     ]  # fmt: skip
     text = (
-        "From printed numbers alone, points of error; positive gains are improvements. Noise sd: residual after the effects "
-        "of loss and beta (12 degrees of freedom; holds their interaction too, so rather high). Luck: parametric bootstrap of "
-        "the winner's curse around the additive fit, mean [central 95 %]; with equal means it is sd x 1.87. Gain at the fixed "
+        "From printed numbers alone, points of error; positive gains are improvements. Noise sd: residual after "
+        "the effects "
+        "of loss and beta (12 degrees of freedom; holds their interaction too, so rather high). Luck: parametric "
+        "bootstrap of "
+        "the winner's curse around the additive fit, mean [central 95 %]; with equal means it is sd x 1.87. Gain "
+        "at the fixed "
         f"beta: mean over five losses, nothing picked. Reruns of the authors' code put the sd at {number(sd)} points "
         f"({freedom} degrees of freedom, CIFAR-10 at imbalance 50)."
     )
-    return Table("published_luck", "How much the best of 20 gains by luck, from the paper's numbers", text, pd.DataFrame(shown), data)
+    return Table(
+        "published_luck",
+        "How much the best of 20 gains by luck, from the paper's numbers",
+        text,
+        pd.DataFrame(shown),
+        data,
+    )
 
 
 def luck_table(records: pd.DataFrame, profile: str) -> Table:
@@ -76,7 +91,11 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
     data = selection.measured_luck(records)
     again = selection.selected_seeds(records).groupby(["dataset", "imbalance_factor"])["shrinkage"]
     shrink = again.mean().rename("shrinkage")
-    data = data.join(shrink, on=["dataset", "imbalance_factor"]) if len(data) else data.assign(shrinkage=pd.Series(dtype=float))
+    data = (
+        data.join(shrink, on=["dataset", "imbalance_factor"])
+        if len(data)
+        else data.assign(shrinkage=pd.Series(dtype=float))
+    )
     shown = [
         {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "cells": r["k"],
          "sd, seed to seed": number(r["sd"]), "luck if all were equal": number(r["luck_equal"]),
@@ -87,15 +106,31 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
     columns = ["data set", "imbalance", "cells", "sd, seed to seed", "luck if all were equal", "luck of the best",
                "best of one seed, on the others", "gain at the fixed beta"]  # fmt: skip
     text = caption(
-        records, profile, "Points of error; positive gains are improvements. Luck of the best: bootstrap of picking the lowest "
-        "of the measured class-balanced cells on single runs. Best of one seed, on the others: how much worse the pick of a seed "
-        "is on the other seeds. Gain at the fixed beta: mean over the losses measured, a value a seed, mean ± sd (n seeds) [95 %].",
+        records, profile,
+        "Points of error; positive gains are improvements. Luck of the best: bootstrap of picking the lowest "
+        "of the measured class-balanced cells on single runs. Best of one seed, on the others: how much worse the "
+        "pick of a seed "
+        "is on the other seeds. Gain at the fixed beta: mean over the losses measured, a value a seed, mean ± sd "
+        "(n seeds) [95 %].",
     )  # fmt: skip
-    return Table("luck", "How much the best of k gains by luck, from our seeds", text, pd.DataFrame(shown, columns=columns), data, profile)
+    return Table(
+        "luck",
+        "How much the best of k gains by luck, from our seeds",
+        text,
+        pd.DataFrame(shown, columns=columns),
+        data,
+        profile,
+    )
 
 
 def _fixed(r: dict) -> str:
-    row = {"mean": r["fixed_gain"], "n": r["fixed_n"], "low": r["fixed_low"], "high": r["fixed_high"], "sd": r["fixed_sd"]}
+    row = {
+        "mean": r["fixed_gain"],
+        "n": r["fixed_n"],
+        "low": r["fixed_low"],
+        "high": r["fixed_high"],
+        "sd": r["fixed_sd"],
+    }
     return f"beta {r['fixed_beta']:g}: {spread(row, sign=True)}"
 
 
@@ -104,12 +139,17 @@ def controls_table(records: pd.DataFrame, profile: str) -> Table:
     data = controls(records)
     shown = [
         {"control": r["words"], "loss": _loss(r), "against": r["against"], "control's error": number(r["control"]),
-         "the other's": number(r["other"]), "difference": spread(r, sign=True), "p, sign flips": p_value(r["p_permutation"])}
+         "the other's": number(r["other"]), "difference": spread(r, sign=True),
+         "p, sign flips": p_value(r["p_permutation"])}
         for r in data.to_dict("records")
     ]  # fmt: skip
     columns = ["control", "loss", "against", "control's error", "the other's", "difference", "p, sign flips"]
-    text = caption(records, profile, "Control minus the other, points; positive: the control is worse. Mean ± sd (n pairs) [95 %].")
-    return Table("controls", "Controls: one switch at a time", text, pd.DataFrame(shown, columns=columns), data, profile)
+    text = caption(
+        records, profile, "Control minus the other, points; positive: the control is worse. Mean ± sd (n pairs) [95 %]."
+    )
+    return Table(
+        "controls", "Controls: one switch at a time", text, pd.DataFrame(shown, columns=columns), data, profile
+    )
 
 
 def parts_table(records: pd.DataFrame, profile: str) -> Table:
@@ -118,10 +158,17 @@ def parts_table(records: pd.DataFrame, profile: str) -> Table:
     words = {"gain": "whole gain: plain minus class-balanced", "step": "smaller step: plain minus uniformly scaled",
              "re-balancing": "re-balancing: uniformly scaled minus class-balanced"}  # fmt: skip
     shown = [
-        {"loss": _loss(r), "part": words[r["part"]], "points": spread(r, sign=True), "p, sign flips": p_value(r["p_permutation"])}
+        {
+            "loss": _loss(r),
+            "part": words[r["part"]],
+            "points": spread(r, sign=True),
+            "p, sign flips": p_value(r["p_permutation"]),
+        }
         for r in data.to_dict("records")
     ]
-    text = caption(records, profile, "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %].")
+    text = caption(
+        records, profile, "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %]."
+    )
     shown = pd.DataFrame(shown, columns=["loss", "part", "points", "p, sign flips"])
     return Table("parts", "What part of the gain is re-balancing", text, shown, data, profile)
 
@@ -137,7 +184,11 @@ def per_class(records: pd.DataFrame) -> pd.DataFrame:
     for (dataset, label, factor, beta), group in done.groupby(["dataset", "label", "imbalance_factor", "beta"]):
         if beta not in (0.0, fixed_beta(dataset)):
             continue
-        errors, counts, names = group["error_per_class"].tolist(), group["class_counts"].iloc[0], group["class_names"].iloc[0]
+        errors, counts, names = (
+            group["error_per_class"].tolist(),
+            group["class_counts"].iloc[0],
+            group["class_names"].iloc[0],
+        )
         for c, values in enumerate(zip(*errors, strict=True)):
             head = {"dataset": dataset, "label": label, "imbalance_factor": factor, "beta": beta, "class_index": c}
             rows.append(head | {"class_name": names[c], "images": counts[c]} | summary(values)._asdict())
@@ -159,5 +210,11 @@ def per_class_table(records: pd.DataFrame, profile: str) -> Table:
         )  # fmt: skip
     columns = ["data set", "loss", "imbalance", "class", "images", "plain", "class-balanced"]
     betas = ", ".join(f"{_title(d)} {fixed_beta(d):g}" for d in sorted(set(data["dataset"])))
-    text = caption(records, profile, f"Error of each class in percent, mean ± sd (n) [95 %]; beta fixed beforehand: {betas or 'none'}.")
-    return Table("per_class", "Error per class, head to tail", text, pd.DataFrame(lines, columns=columns), data, profile)
+    text = caption(
+        records,
+        profile,
+        f"Error of each class in percent, mean ± sd (n) [95 %]; beta fixed beforehand: {betas or 'none'}.",
+    )
+    return Table(
+        "per_class", "Error per class, head to tail", text, pd.DataFrame(lines, columns=columns), data, profile
+    )

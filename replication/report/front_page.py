@@ -21,8 +21,10 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
     tally = ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS)
     core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
     return (
-        f"Of {verdicts['id'].nunique()} claims of the paper, judged on {len(verdicts)} pieces of evidence by rules written "
-        f"before the numbers: {tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
+        f"Of {verdicts['id'].nunique()} claims of the paper, judged on {len(verdicts)} pieces of evidence by rules "
+        f"written "
+        f"before the numbers: {tally}; its formula for the effective number against the simulated covering: "
+        f"{core['verdict']}."
     )
 
 
@@ -45,19 +47,24 @@ def gain_sentence(records: Records) -> str:
     beta = f"{fixed_beta('cifar10'):g}"
     if not words:
         return f"Our own class-balanced minus plain runs on CIFAR-10 at beta {beta}: not measured."
-    return f"Class-balanced minus plain on real CIFAR-10, at beta {beta} fixed beforehand and paired by seed: {'; '.join(words)}."
+    said = "; ".join(words)
+    return f"Class-balanced minus plain on real CIFAR-10, at beta {beta} fixed beforehand and paired by seed: {said}."
 
 
 def protocol_sentence(records: Records) -> str:
     """The cells that the authors re-ran themselves: paper, their rerun, a user's, ours."""
     later, ours = paper.reruns(), _by_cell(records.get("paper"))
-    printed = paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'").set_index("beta")["error"]
+    printed = (
+        paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'").set_index("beta")["error"]
+    )
     words = []
     for beta in (0.0, 0.9999):
         again = later.query("label == 'softmax' and beta == @beta").groupby("source", sort=False)["error"].mean()
         others = ", ".join(f"{source} {number(error)}" for source, error in again.items())
         mine = spread(ours.get(("cifar10", "softmax", beta, 50.0)))
-        words.append(f"{'plain' if not beta else 'class-balanced'}: paper {number(printed[beta])}, {others}, ours {mine}")
+        words.append(
+            f"{'plain' if not beta else 'class-balanced'}: paper {number(printed[beta])}, {others}, ours {mine}"
+        )
     return f"Full protocol (ResNet-32, 200 epochs), softmax at imbalance 50, error in percent: {'; '.join(words)}."
 
 
@@ -75,8 +82,10 @@ def selection_sentence() -> str:
     tally = ", ".join(f"{r.improved} of {r.of} at {r.beta:g}" for r in counts.itertuples())
     sd, _ = rerun_sd()
     return (
-        f"The paper's class-balanced row is the best of 20 on the test set: luck alone gives {number(luck['luck'].min())} to "
-        f"{number(luck['luck'].max())} points by its own CIFAR-10 heat map (at most {number(-sd * expected_minimum(20))} by the "
+        f"The paper's class-balanced row is the best of 20 on the test set: luck alone gives "
+        f"{number(luck['luck'].min())} to "
+        f"{number(luck['luck'].max())} points by its own CIFAR-10 heat map (at most "
+        f"{number(-sd * expected_minimum(20))} by the "
         f"spread of reruns, sd {number(sd)}), while beta 0.9999 fixed beforehand still changes the mean error by "
         f"{signed(fixed.min())} to {signed(fixed.max())} points; cells that improve: {tally}."
     )
@@ -85,19 +94,26 @@ def selection_sentence() -> str:
 def controls_sentence(records: Records) -> str:
     """What part of the gain is re-balancing, and the costliest slip: the first profile that has controls."""
     for profile, frame in records.items():
-        parts, slips = parts_of_the_gain(frame), controls(frame).query("against == \"the paper's protocol\" and beta > 0")
+        parts, slips = (
+            parts_of_the_gain(frame),
+            controls(frame).query('against == "the paper\'s protocol" and beta > 0'),
+        )
         words = []
         if len(parts):
             one = {r["part"]: r for r in parts.iloc[:3].to_dict("records")}
             words.append(
                 f"of the gain of {spread(one['gain'], True)} points ({one['gain']['label']}, imbalance "
-                f"{one['gain']['imbalance_factor']:g}) re-balancing gives {spread(one['re-balancing'], True)} and the smaller "
+                f"{one['gain']['imbalance_factor']:g}) re-balancing gives {spread(one['re-balancing'], True)} and "
+                f"the smaller "
                 f"average step {spread(one['step'], True)}"
             )
         slips = slips[slips["switch"] != "weights"]
         if len(slips):
             worst = slips.loc[slips["mean"].idxmax()].to_dict()
-            words.append(f"the costliest porting slip measured: {worst['words']}, {spread(worst, True)} points ({worst['label']})")
+            words.append(
+                f"the costliest porting slip measured: {worst['words']}, {spread(worst, True)} points "
+                f"({worst['label']})"
+            )
         if words:
             return f"Controls (profile {profile}): {'; '.join(words)}."
     return "Controls, what part of the gain is re-balancing and what each porting slip costs: not measured."
@@ -112,7 +128,7 @@ def sentences(records: Records, verdicts: pd.DataFrame) -> list[str]:
 
 
 def picture(records: Records) -> str:
-    """The gain figure of the profile with most records on CIFAR-10, else of the printed numbers; a path below results/."""
+    """The gain figure of the profile with most records on CIFAR-10, else of the printed numbers."""
     counts = {profile: int((frame["dataset"] == "cifar10").sum()) for profile, frame in records.items()}
     best = max(counts, key=counts.get) if counts else None
     return f"{best}/figures/gain.png" if best and counts[best] else "published/figures/gain.png"
@@ -146,17 +162,27 @@ def _budgets(records: Records) -> list[str]:
     if not records:
         return ["No profile has records yet: nothing of our own is measured.", ""]
     rows = [
-        {"profile": p, "records": len(f), "diverged": int((f["status"] != "finished").sum()), "wall hours": f"{wall_hours(f):.1f}",
-         "network": f"ResNet-{'/'.join(map(str, sorted(set(f['depth']))))}", "epochs": "/".join(map(str, sorted(set(f["epochs"])))),
-         "seeds": " ".join(map(str, sorted(set(f["seed"])))), "hardware": "; ".join(sorted(set(f["device"])))}
+        {"profile": p, "records": len(f), "diverged": int((f["status"] != "finished").sum()),
+         "wall hours": f"{wall_hours(f):.1f}",
+         "network": f"ResNet-{_each(f['depth'])}", "epochs": _each(f["epochs"]),
+         "seeds": _each(f["seed"], " "), "hardware": _each(f["device"], "; ")}
         for p, f in records.items()
     ]  # fmt: skip
-    return [markdown_rows(pd.DataFrame(rows)), "", "Wall hours are summed over runs; runs that shared a machine count in full.", ""]
+    return [
+        markdown_rows(pd.DataFrame(rows)),
+        "",
+        "Wall hours are summed over runs; runs that shared a machine count in full.",
+        "",
+    ]
+
+
+def _each(values, between: str = "/") -> str:
+    return between.join(str(v) for v in sorted(set(values)))
 
 
 def _profile(results: Path, profile: str, frame: pd.DataFrame, written: list[Path]) -> list[str]:
-    shown = [tables.table2(frame, profile), evidence_tables.parts_table(frame, profile), evidence_tables.controls_table(frame, profile),
-             evidence_tables.luck_table(frame, profile)]  # fmt: skip
+    kinds = (tables.table2, evidence_tables.parts_table, evidence_tables.controls_table, evidence_tables.luck_table)
+    shown = [table(frame, profile) for table in kinds]
     lines = [f"## Profile {profile}", ""]
     lines += [table.markdown() for table in shown if len(table.shown)]
     lines += _images(results, [path for path in written if path.stem != "gain"], profile)

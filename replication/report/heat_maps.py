@@ -1,4 +1,4 @@
-"""Figures 8, 9 and 10: error for each loss, beta and imbalance factor, the difference to the plain loss in each cell."""
+"""Figures 8, 9 and 10: error for each loss, beta and imbalance factor, the difference to plain in each cell."""
 
 import math
 
@@ -68,6 +68,10 @@ def heat_map_figure(records, dataset: str, profile: str | None = None) -> Figure
         factors = [f for f in sorted(set(cells["imbalance_factor"]), reverse=True) if f > 1]
         grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n")]
         image = _draw(axes[-1], *grids, factors, f"measured, profile {profile}: {paper.TITLES[dataset]}")
-    axes[0].set_yticks(range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8)
-    figure.colorbar(image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30, extend="both")
+    axes[0].set_yticks(
+        range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8
+    )
+    figure.colorbar(
+        image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30, extend="both"
+    )
     return figure

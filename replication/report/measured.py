@@ -13,7 +13,16 @@ from replication.training.experiment import PROFILES, Experiment
 from replication.training.records import read_records
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
-SWITCHES = ("base_learning_rate", "weight_decay", "weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")
+SWITCHES = (
+    "base_learning_rate",
+    "weight_decay",
+    "weights",
+    "reduction",
+    "drop_factor",
+    "shortcut",
+    "shuffle",
+    "last_bias",
+)
 DEFAULTS = {f.name: f.default for f in fields(Experiment)}
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice

@@ -68,7 +68,7 @@ def table3() -> pd.DataFrame:
 
 
 def reruns() -> pd.DataFrame:
-    """Later single runs of the authors' code, CIFAR-10 at imbalance 50: by the authors and by a user (their issue 5)."""
+    """Later single runs of the authors' code, CIFAR-10 at imbalance 50: by the authors and a user (their issue 5)."""
     return _cells(_csv("reruns"))
 
 

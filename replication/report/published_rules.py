@@ -40,8 +40,10 @@ def r1_published(evidence: Evidence) -> Finding:
     left = luck["gain"] - luck["fair_luck"]
     fixed = (luck["fixed_gain"] > 0).sum()
     words = (
-        f"best of 20 below the best of 5 plain in {(luck['gain'] > 0).sum()} of {len(luck)} columns; after the luck of the larger "
-        f"choice is taken off, in {(left > 0).sum()} (by {left.min():+.2f} to {left.max():+.2f} points); at the beta fixed "
+        f"best of 20 below the best of 5 plain in {(luck['gain'] > 0).sum()} of {len(luck)} columns; after the luck "
+        f"of the larger "
+        f"choice is taken off, in {(left > 0).sum()} (by {left.min():+.2f} to {left.max():+.2f} points); at the "
+        f"beta fixed "
         f"beforehand the mean improves in {fixed}"
     )
     verdict = REPLICATED if (left > 0).all() else CONTRADICTED if (left > 0).sum() * 2 <= len(left) else INCONCLUSIVE
@@ -49,7 +51,9 @@ def r1_published(evidence: Evidence) -> Finding:
 
 
 def r2_published(evidence: Evidence) -> Finding:
-    wide = evidence.heat_maps.pivot_table(index=["dataset", "beta", "imbalance_factor"], columns="label", values="error")
+    wide = evidence.heat_maps.pivot_table(
+        index=["dataset", "beta", "imbalance_factor"], columns="label", values="error"
+    )
     d = wide.drop(columns="softmax").mean(axis=1) - wide["softmax"]
     return by_signs(d, "settings where sigmoid and focal, averaged, are below softmax")
 
@@ -57,7 +61,9 @@ def r2_published(evidence: Evidence) -> Finding:
 def r3_published(evidence: Evidence) -> Finding:
     best = paper.lowest(evidence.heat_maps[evidence.heat_maps["dataset"] == "cifar10"])
     at = (best["beta"] == 0.9999).sum()
-    return judged(at == len(best), f"the lowest class-balanced error is at 0.9999 at {at} of {len(best)} imbalance factors")
+    return judged(
+        at == len(best), f"the lowest class-balanced error is at 0.9999 at {at} of {len(best)} imbalance factors"
+    )
 
 
 def r4_published(evidence: Evidence) -> Finding:
@@ -77,7 +83,8 @@ def r5_published(evidence: Evidence) -> Finding:
     middle, large = d.query("beta in (0.99, 0.999)"), d.query("beta == 0.9999")
     against = middle[middle["difference"] >= 0]
     named = "; ".join(f"{r.label} at {r.beta:g}: {r.plain:.2f} -> {r.error:.2f}" for r in against.itertuples())
-    words = f"at 0.99 and 0.999 {len(middle) - len(against)} of {len(middle)} improve, at 0.9999 {(large['difference'] > 0).sum()} "
+    worse = int((large["difference"] > 0).sum())
+    words = f"at 0.99 and 0.999 {len(middle) - len(against)} of {len(middle)} improve, at 0.9999 {worse} "
     words += f"of {len(large)} are worse" + (f"; against it {named}" if named else "")
     return judged(not len(against) and bool((large["difference"] > 0).all()), words)
 
@@ -88,7 +95,11 @@ def r6_published(evidence: Evidence) -> Finding:
         d = differences(evidence, dataset).pivot(index=["label", "imbalance_factor"], columns="beta", values="error")
         word = "cells lower at 0.9999 than at 0.9" if sign > 0 else "cells lower at 0.9 than at 0.9999"
         parts[paper.TITLES[dataset]] = by_signs(sign * (d[0.9999] - d[0.9]), word)
-    counts = improvements(evidence.heat_maps).groupby("dataset", sort=False)["improved"].apply(lambda s: "/".join(map(str, s)))
+    counts = (
+        improvements(evidence.heat_maps)
+        .groupby("dataset", sort=False)["improved"]
+        .apply(lambda s: "/".join(map(str, s)))
+    )
     whole = together(parts)
     tally = ", ".join(f"{paper.TITLES[k]} {v}" for k, v in counts.items())
     return Finding(whole.verdict, f"{whole.words}; cells that improve at 0.9/0.99/0.999/0.9999: {tally}")
@@ -118,7 +129,10 @@ def s1_published(evidence: Evidence) -> Finding:
     d = table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]
     better = int((d < 0).to_numpy().sum())
     least, most = -d.to_numpy().max(), -d.to_numpy().min()
-    return judged(better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or -5), by {least:.2f} to {most:.2f} points")
+    return judged(
+        better == d.size,
+        f"lower in {better} of {d.size} (net, data set, top-1 or -5), by {least:.2f} to {most:.2f} points",
+    )
 
 
 def s2_published(evidence: Evidence) -> Finding:
@@ -130,4 +144,6 @@ def s2_published(evidence: Evidence) -> Finding:
     words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
     if not all(math.isfinite(s) for s in shares.values()):
         return nothing("gap between the networks")
-    return judged(min(shares.values()) >= CLOSED, f"share of the gap to the deeper network that the loss closes, top-1: {words}")
+    return judged(
+        min(shares.values()) >= CLOSED, f"share of the gap to the deeper network that the loss closes, top-1: {words}"
+    )

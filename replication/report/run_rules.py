@@ -3,6 +3,8 @@
 The unit is the seed: losses and imbalance factors of one seed share their images, so they are averaged first.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -87,7 +89,7 @@ def r4_runs(evidence: Evidence) -> Finding:
     means = _by_beta(evidence, "cifar10", BETAS[1:])
     whole = together({f"beta {b:g}": by_interval(v) for b, v in means.items()})
     order = [float(v.mean()) for _, v in sorted(means.items())]
-    falls = len(order) == len(BETAS) - 1 and all(a > b for a, b in zip(order, order[1:], strict=False))
+    falls = len(order) == len(BETAS) - 1 and all(a > b for a, b in pairwise(order))
     if whole.verdict == REPLICATED and not falls:
         return Finding(INCONCLUSIVE, f"{whole.words}; {len(order)} betas measured, not each better than the last")
     return whole
@@ -103,7 +105,9 @@ def r5_runs(evidence: Evidence) -> Finding:
 def r6_runs(evidence: Evidence) -> Finding:
     runs, parts = _runs(evidence).query("imbalance_factor > 1"), {}
     for dataset, side in (("cifar10", "below"), ("cifar20", "above"), ("cifar100", "above")):
-        here = runs[runs["dataset"] == dataset].pivot_table(index=["label", "imbalance_factor", "seed"], columns="beta", values="error")
+        here = runs[runs["dataset"] == dataset].pivot_table(
+            index=["label", "imbalance_factor", "seed"], columns="beta", values="error"
+        )
         if {0.9, 0.9999} <= set(here):
             d = (here[0.9999] - here[0.9]).dropna().unstack("seed").dropna().mean()
             parts[TITLES[dataset]] = by_interval(d, "0.9999 minus 0.9:", side)
@@ -120,7 +124,9 @@ def r7_runs(evidence: Evidence) -> Finding:
         if table.shape[1] >= 3 and len(table):
             x = np.log10(table.columns.to_numpy(float))
             slopes = [float(stats.linregress(x, row).slope) for row in table.to_numpy(float)]
-            parts[TITLES[dataset]] = by_interval(slopes, "change of class-balanced minus plain for ten times the imbalance")
+            parts[TITLES[dataset]] = by_interval(
+                slopes, "change of class-balanced minus plain for ten times the imbalance"
+            )
     return together(parts) if parts else nothing("three imbalance factors with pairs")
 
 
@@ -134,7 +140,7 @@ def l4_runs(evidence: Evidence) -> Finding:
 
 
 def rise_after_drop(curve: list[dict], epochs: int) -> float:
-    """Test error at the end of the first drop's stretch (160 to 180 of 200 epochs) minus at its first evaluation, points.
+    """Test error at the end of the first drop's stretch (160 to 180 of 200 epochs) minus at its start, points.
 
     With fewer than two evaluations before the second drop, the last epoch stands for the end.  NaN without either.
     """
@@ -148,7 +154,11 @@ def p1_runs(evidence: Evidence) -> Finding:
     if evidence.records is None or not len(evidence.records):
         return nothing("runs with a drop of 0.1")
     slow = finished(changed(evidence.records)).query("switch == 'drop_factor' and value == '0.1' and dataset in @SETS")
-    both = _with_rise(slow).join(_with_rise(_runs(evidence))["rise"].rename("usual"), how="inner").dropna(subset=["rise", "usual"])
+    both = (
+        _with_rise(slow)
+        .join(_with_rise(_runs(evidence))["rise"].rename("usual"), how="inner")
+        .dropna(subset=["rise", "usual"])
+    )
     if not len(both):
         return nothing("runs with a drop of 0.1 and their partners at 0.01")
     rise, usual = (both.groupby("seed")[c].mean() for c in ("rise", "usual"))
@@ -167,7 +177,7 @@ def _with_rise(runs: pd.DataFrame) -> pd.DataFrame:
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
     """Diverged, or the training loss rose from one evaluation to the next within the first quarter of the epochs."""
     losses = [row["training_loss"] for row in curve if row["epoch"] <= 0.25 * epochs]
-    return status != "finished" or any(b > a for a, b in zip(losses, losses[1:], strict=False))
+    return status != "finished" or any(b > a for a, b in pairwise(losses))
 
 
 def p2_runs(evidence: Evidence) -> Finding:
@@ -181,11 +191,17 @@ def p2_runs(evidence: Evidence) -> Finding:
         return nothing("runs with last bias 0 and their partners")
     counts = [sum(unstable(r.status, r.curve, r.epochs) for r in f.loc[both].itertuples()) for f in (zero, prior)]
     n = len(both)
-    p = float(stats.fisher_exact([[counts[0], n - counts[0]], [counts[1], n - counts[1]]], alternative="greater").pvalue)
-    words = f"unstable at the start: {counts[0]} of {n} with bias 0, {counts[1]} of {n} with -log(C - 1) (Fisher p = {p:.2g})"
+    p = float(
+        stats.fisher_exact([[counts[0], n - counts[0]], [counts[1], n - counts[1]]], alternative="greater").pvalue
+    )
+    words = (
+        f"unstable at the start: {counts[0]} of {n} with 0, {counts[1]} of {n} with -log(C - 1) (Fisher p = {p:.2g})"
+    )
     if n < SEEDS:
         return Finding(INCONCLUSIVE, f"{words}; a verdict needs {SEEDS} pairs")
-    return Finding(REPLICATED if p < LEVEL else CONTRADICTED if n >= 2 * SEEDS and counts[0] == 0 else INCONCLUSIVE, words)
+    return Finding(
+        REPLICATED if p < LEVEL else CONTRADICTED if n >= 2 * SEEDS and counts[0] == 0 else INCONCLUSIVE, words
+    )
 
 
 def large_scale_runs(evidence: Evidence) -> Finding:

@@ -9,8 +9,14 @@ import pandas as pd
 
 from replication.report import paper
 from replication.report.measured import CELL, cells, finished, fixed_beta, pairs, reference, seed_means
-from replication.report.statistics import additive_fit, additive_residual_sd, expected_minimum, luck_of_the_best, pooled_sd
-from replication.report.statistics import summary
+from replication.report.statistics import (
+    additive_fit,
+    additive_residual_sd,
+    expected_minimum,
+    luck_of_the_best,
+    pooled_sd,
+    summary,
+)
 
 
 def improvements(maps: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -83,7 +89,7 @@ def measured_luck(records: pd.DataFrame) -> pd.DataFrame:
     """The same for our runs: best of the k measured class-balanced cells, luck from our seed-to-seed spread.
 
     Columns: k (cells), sd (of one run, seed to seed), luck_equal, luck, luck_low, luck_high (a pick among single runs
-    around our cell means), and the gain at the fixed beta with its interval over seeds.  NaN where no cell has two seeds.
+    around our cell means), and the gain at the fixed beta with its interval over seeds; NaN without two seeds.
     """
     table, spread, differences = cells(records), seed_sd(records), pairs(records)
     rows = []
@@ -94,7 +100,9 @@ def measured_luck(records: pd.DataFrame) -> pd.DataFrame:
         known = math.isfinite(sd)
         luck = luck_of_the_best(here["mean"], sd) if known else (math.nan,) * 3
         beta = fixed_beta(dataset)
-        fixed = summary(-seed_means(differences.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta")))
+        fixed = summary(
+            -seed_means(differences.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta"))
+        )
         equal = -sd * expected_minimum(len(here)) if known else math.nan
         rows.append(
             {"dataset": dataset, "imbalance_factor": factor, "k": len(here), "sd": sd, "luck_equal": equal,

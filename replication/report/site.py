@@ -5,6 +5,7 @@ Records are the source of truth; this imports no torch and takes seconds.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,16 @@ from joblib import Parallel, delayed
 from matplotlib import rcParams
 from tqdm import tqdm
 
-from replication.report import claims, evidence_tables, heat_maps, loss_figures, paper, tables, theory_figures, training_figures
+from replication.report import (
+    claims,
+    evidence_tables,
+    heat_maps,
+    loss_figures,
+    paper,
+    tables,
+    theory_figures,
+    training_figures,
+)
 from replication.report.data_figures import class_counts_figure
 from replication.report.front_page import front_page
 from replication.report.measured import budget, profile_records, profiles_with_records
@@ -34,7 +44,7 @@ FIGURES = {
 
 
 def evidence(results: Path | str, profile: str) -> Evidence:
-    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common ones)."""
+    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common)."""
     results = Path(results)
     found = {}
     for name in ("verify", "near_duplicates"):
@@ -106,17 +116,18 @@ def draw(drawing: Drawing) -> list[Path]:
     return save_figure(figure, drawing.folder, drawing.name)
 
 
-def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
-    """All of them, with a progress bar; several processes where there are many."""
-    done = Parallel(processes, return_as="generator")(delayed(draw)(drawing) for drawing in drawings)
-    return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]
+def draw_all(drawings: list[Drawing], processes: int = 1, others: tuple = ()) -> list[Path]:
+    """All of them, and what `others` (functions of no argument that return paths) draw, with a progress bar."""
+    jobs = [delayed(draw)(drawing) for drawing in drawings] + [delayed(other)() for other in others]
+    done = Parallel(processes, return_as="generator")(jobs)
+    return [path for paths in tqdm(done, total=len(jobs), desc="figures", leave=False, delay=1) for path in paths]
 
 
 def rebuild(results: Path | str = "results", profile: str | None = None, figures: bool = True) -> list[Path]:
     """Write what is derived from RESULTS/<profile>/runs; returns the paths of what is there in the end.
 
-    With a profile ("smoke", "cpu", "paper", "custom"): its tables, verdicts and figures only.  Without one: those of every
-    profile that has records, the tables and figures of the printed numbers, those of theory and losses, and
+    With a profile ("smoke", "cpu", "paper", "custom"): its tables, verdicts and figures only.  Without one: those of
+    every profile that has records, the tables and figures of the printed numbers, those of theory and losses, and
     RESULTS/README.md.  The smoke profile never appears in README.md.
 
     figures: False leaves the figures as they are and links those that are there.
@@ -144,10 +155,15 @@ def rebuild(results: Path | str = "results", profile: str | None = None, figures
         paths += profile_tables(results, name)
         drawings += profile_drawings(results, name)
     if figures:
-        draw_all(drawings, min(4, os.cpu_count() or 1))
-        theory_figures.save_all(results / "theory" / "figures")
-        loss_figures.save_all(results / "theory" / "figures")
-    paths += _there(drawings) + sorted((results / "theory").glob("figures/*.p*")) + sorted((results / "covering").glob("*.*"))
+        rest = tuple(
+            partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
+        )
+        draw_all(drawings, min(4, os.cpu_count() or 1), rest)
+    paths += (
+        _there(drawings)
+        + sorted((results / "theory").glob("figures/*.p*"))
+        + sorted((results / "covering").glob("*.*"))
+    )
     linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}
     page = front_page(results, {name: profile_records(results, name) for name in shown}, by_profile, linked)

@@ -118,7 +118,11 @@ def expected_minimum(k: int) -> float:
     if not (k == int(k) and k >= 1):
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
     value, _ = integrate.quad(
-        lambda x: x * k * math.exp(-x * x / 2 + (k - 1) * log_ndtr(x)) / math.sqrt(2 * math.pi), -40, 40, points=(0,), limit=200
+        lambda x: x * k * math.exp(-x * x / 2 + (k - 1) * log_ndtr(x)) / math.sqrt(2 * math.pi),
+        -40,
+        40,
+        points=(0,),
+        limit=200,
     )
     return -value
 

@@ -9,7 +9,9 @@ from replication.report.measured import budget, cells, fixed_beta, paired_cells
 from replication.report.writing import NOT_MEASURED, Table, number, signed, spread
 from replication.training.experiment import IMBALANCE_FACTORS, PROFILES
 
-PAPER_BUDGET = f"The paper's numbers: ResNet-{PROFILES['paper']['depth']}, {PROFILES['paper']['epochs']} epochs, single runs."
+PAPER_BUDGET = (
+    f"The paper's numbers: ResNet-{PROFILES['paper']['depth']}, {PROFILES['paper']['epochs']} epochs, single runs."
+)
 SPREAD = "Measured: mean ± sample standard deviation (n seeds) [95 % t-interval of the mean]."
 FACTORS = (*IMBALANCE_FACTORS, 1.0)
 
@@ -31,12 +33,16 @@ def _lookup(frame: pd.DataFrame) -> dict:
 
 def table1(records: pd.DataFrame, profile: str) -> Table:
     """Table 1: the data sets, and those that our runs used (counted from the records)."""
-    rows = [r | {"source": "paper", "imbalance_factor": str(r["imbalance_factor"])} for r in paper.table1().to_dict("records")]
+    rows = [
+        r | {"source": "paper", "imbalance_factor": str(r["imbalance_factor"])}
+        for r in paper.table1().to_dict("records")
+    ]
     for dataset, group in records.groupby("dataset"):
         images, factors = group["class_counts"].map(sum), group["imbalance_factor"]
         rows.append(
             {"dataset": f"long-tailed {paper.TITLES[dataset]}", "classes": len(group["class_counts"].iloc[0]),
-             "imbalance_factor": _range(factors), "train_images": _range(images), "test_images": "", "source": "measured"}
+             "imbalance_factor": _range(factors), "train_images": _range(images), "test_images": "",
+             "source": "measured"}
         )  # fmt: skip
     frame = pd.DataFrame(rows)[["source", "dataset", "classes", "imbalance_factor", "train_images", "test_images"]]
     shown = frame.rename(columns=lambda c: c.replace("_", " "))
@@ -58,7 +64,9 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     measured, printed = _lookup(ours), _lookup(pd.concat([paper.heat_maps(), _balanced_column()]))
     best_ours = _lookup_best(paper.lowest(ours, "mean"))
     table2 = paper.table2()
-    best_paper = {(r["dataset"], r["imbalance_factor"]): r for r in table2[table2["row"] == "class_balanced"].to_dict("records")}
+    best_paper = {
+        (r["dataset"], r["imbalance_factor"]): r for r in table2[table2["row"] == "class_balanced"].to_dict("records")
+    }
     rows = []
     for dataset in datasets(records):
         for factor in FACTORS:
@@ -107,7 +115,7 @@ def table2(records: pd.DataFrame, profile: str) -> Table:
         measured = {f"{f:g}": spread(by_factor[f]) + _pick(by_factor[f]) for f in FACTORS}
         if any(v != "-" for v in published.values()):
             lines.append(head | {"source": "paper"} | published)
-        if lines and lines[-1]["loss"] == row or any(v != NOT_MEASURED for v in measured.values()):
+        if (lines and lines[-1]["loss"] == row) or any(v != NOT_MEASURED for v in measured.values()):
             lines.append(head | {"source": "measured"} | measured)
     text = caption(
         records, profile, PAPER_BUDGET, SPREAD, "Error in percent on the test set; columns: imbalance factor.",
@@ -150,7 +158,9 @@ def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
         against = paper.difference_to_plain(printed).set_index(cell)["difference"].rename("published_difference")
         frame = printed.set_index(cell)[["error"]].rename(columns={"error": "published"}).join(against)
     else:
-        frame = pd.DataFrame(index=pd.MultiIndex.from_frame(here[cell]), columns=["published", "published_difference"], dtype=float)
+        frame = pd.DataFrame(
+            index=pd.MultiIndex.from_frame(here[cell]), columns=["published", "published_difference"], dtype=float
+        )
     extra = here.set_index(cell)[["mean", "sd", "n", "low", "high", "diverged", "seeds"]]
     frame = frame.join(extra, how="left").join(renamed, how="left").reset_index()
     for count in ("n", "diverged", "difference_n"):
@@ -169,10 +179,12 @@ def heat_map(records: pd.DataFrame, profile: str, dataset: str) -> Table:
     ]  # fmt: skip
     figure = f"Figure {paper.FIGURES[dataset]}" if dataset in paper.FIGURES else "Heat map"
     text = caption(records[records["dataset"] == dataset], profile, PAPER_BUDGET, SPREAD,
-                   "To plain: class-balanced minus plain in points, ours paired by seed; negative is better.")  # fmt: skip
+                   "To plain: class-balanced minus plain, points, ours by seed; negative is better.")  # fmt: skip
     columns = ["imbalance", "loss", "beta", "paper", "paper, to plain", "measured", "measured, to plain"]
     title = f"{figure}. Error on long-tailed {paper.TITLES[dataset]} for each loss, beta and imbalance factor"
-    return Table(f"heat_map_{dataset}", title, text, pd.DataFrame(lines, columns=columns), data.assign(dataset=dataset), profile)
+    return Table(
+        f"heat_map_{dataset}", title, text, pd.DataFrame(lines, columns=columns), data.assign(dataset=dataset), profile
+    )
 
 
 def _signed(value: float) -> str:
@@ -184,5 +196,7 @@ def _paired(row: dict) -> str:
         return "-"
     if not row["difference_n"]:
         return NOT_MEASURED
-    interval = f" [{signed(row['difference_low'])}, {signed(row['difference_high'])}]" if row["difference_n"] > 1 else ""
+    interval = (
+        f" [{signed(row['difference_low'])}, {signed(row['difference_high'])}]" if row["difference_n"] > 1 else ""
+    )
     return f"{signed(row['difference_mean'])}{interval} (n = {row['difference_n']})"

@@ -7,7 +7,16 @@ import pandas as pd
 from scipy import stats
 
 from replication.data.long_tail import long_tailed_counts
-from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, LEVEL, REPLICATED, Evidence, Finding, judged, nothing
+from replication.report.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LEVEL,
+    REPLICATED,
+    Evidence,
+    Finding,
+    judged,
+    nothing,
+)
 from replication.theory.covering import check
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
 
@@ -64,7 +73,9 @@ def t2_exact(evidence: Evidence) -> Finding:
         steps = np.diff(np.concatenate([[0.0], [evidence.effective_number(k, beta) for k in n]]))
         total = float(evidence.effective_number(1e9, beta))
         worst = max(worst, float(np.max(np.abs(steps - beta ** (n - 1.0)))), abs(total * (1 - beta) - 1))
-    return judged(worst < 1e-10, f"increments against beta^(j-1) and total against 1/(1-beta): largest difference {worst:.1e}")
+    return judged(
+        worst < 1e-10, f"increments against beta^(j-1) and total against 1/(1-beta): largest difference {worst:.1e}"
+    )
 
 
 def t2_simulation(evidence: Evidence) -> Finding:
@@ -78,7 +89,9 @@ def t3_exact(evidence: Evidence) -> Finding:
     many = [float(evidence.effective_number(n, 1 - 1e-12)) / n - 1 for n in (1, 10, 1000, 10**5)]
     worst = max(abs(v) for v in many)
     holds = all(v == 1 for v in one) and worst <= 1e-7
-    return judged(holds, f"beta 0: E_n = {max(one):g} for every n; N = 1e12: E_n / n - 1 at most {worst:.1e} up to n = 1e5")
+    return judged(
+        holds, f"beta 0: E_n = {max(one):g} for every n; N = 1e12: E_n / n - 1 at most {worst:.1e} up to n = 1e5"
+    )
 
 
 def t3_simulation(evidence: Evidence) -> Finding:
@@ -90,7 +103,9 @@ def t3_simulation(evidence: Evidence) -> Finding:
         return nothing("rows with N = 1 and with N >= 1e4, n <= N / 100")
     gap = float((large["mean"] / large["n"] - 1).abs().max())
     holds = bool((one["mean"] == 1).all()) and gap <= 0.01
-    return judged(holds, f"N = 1: every mean is {one['mean'].max():g}; N >= 1e4, n <= N / 100: mean within {100 * gap:.2f} % of n")
+    return judged(
+        holds, f"N = 1: every mean is {one['mean'].max():g}; N >= 1e4, n <= N / 100: mean within {100 * gap:.2f} % of n"
+    )
 
 
 def t4_simulation(evidence: Evidence) -> Finding:
@@ -102,13 +117,16 @@ def t4_simulation(evidence: Evidence) -> Finding:
     middle = rows[(rows["n"] >= rows["N"] / 2) & (rows["n"] <= 2 * rows["N"])]
     spread = middle.groupby(["geometry", "d"])["exact_sd"].mean()
     words = (
-        f"on the torus, {len(shapes)} shapes and dimensions: the mean is E_n in all (largest |z| {result.largest_z:.2f}, bound "
+        f"on the torus, {len(shapes)} shapes and dimensions: the mean is E_n in all (largest |z| "
+        f"{result.largest_z:.2f}, bound "
         f"{result.bound:.2f}); the standard deviation is not alike, {spread.min():.2f} to {spread.max():.2f} near n = N"
     )
     if len(rows) < FEWEST_ROWS or len(shapes) < 3:
         return Finding(INCONCLUSIVE, f"too few rows or shapes; {words}")
     if not result.passed:
-        return Finding(REPLICATED, f"the mean departs from E_n: largest |z| {result.largest_z:.2f}, bound {result.bound:.2f}")
+        return Finding(
+            REPLICATED, f"the mean departs from E_n: largest |z| {result.largest_z:.2f}, bound {result.bound:.2f}"
+        )
     return Finding(CONTRADICTED, words)
 
 
@@ -118,17 +136,19 @@ def t5_near_duplicates(evidence: Evidence) -> Finding:
         return nothing("near-duplicate counts with and without crop and flip")
     keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
     without, with_all, single = (
-        frame[frame["augmentation"] == a].set_index(keys)[columns] for a in ("none", "crop and flip", "one random crop and flip")
+        frame[frame["augmentation"] == a].set_index(keys)[columns]
+        for a in ("none", "crop and flip", "one random crop and flip")
     )
     both = without.join(with_all, rsuffix="_with", how="inner")
     both = both[np.isfinite(both["N_with"])]
     if not len(both):
         return nothing("class with a finite estimate under augmentation")
     apart, rise = int((both["N_high_with"] < both["N_low"]).sum()), int((both["N_with"] > both["N"]).sum())
-    words = f"counting all copies, N falls beyond both intervals in {apart} of {len(both)} classes and radii, rises in {rise}"
+    words = f"counting all copies, N falls beyond both intervals in {apart} of {len(both)} cases, rises in {rise}"
     alone = without.join(single, rsuffix="_single", how="inner")
     if len(alone):
-        words += f"; with one random copy an image in place of the image it is lower in {(alone['N_single'] < alone['N']).sum()} of {len(alone)}"
+        lower = int((alone["N_single"] < alone["N"]).sum())
+        words += f"; with one random copy in place of each image it is lower in {lower} of {len(alone)}"
     words += "; all copies can only add coincidences, so it is the size of the fall that is evidence"
     if 2 * rise > len(both):
         return Finding(CONTRADICTED, words)
@@ -146,9 +166,15 @@ def t6_near_duplicates(evidence: Evidence) -> Finding:
             p = float(stats.mannwhitneyu(fine, coarse).pvalue)
             lower = bool(fine.median() < coarse.median())
             sides.add(None if p >= LEVEL else lower)
-            words.append(f"radius {radius:.3g}: median N {fine.median():.3g} against {coarse.median():.3g} (p = {p:.2g})")
+            words.append(
+                f"radius {radius:.3g}: median N {fine.median():.3g} against {coarse.median():.3g} (p = {p:.2g})"
+            )
     verdict = {frozenset([True]): REPLICATED, frozenset([False]): CONTRADICTED}.get(frozenset(sides), INCONCLUSIVE)
-    return Finding(verdict, "CIFAR-100 against CIFAR-10, classes by Mann-Whitney: " + "; ".join(words)) if words else nothing("common radius")
+    return (
+        Finding(verdict, "CIFAR-100 against CIFAR-10, classes by Mann-Whitney: " + "; ".join(words))
+        if words
+        else nothing("common radius")
+    )
 
 
 def l1_exact(evidence: Evidence) -> Finding:
@@ -186,7 +212,9 @@ def l3_exact(evidence: Evidence) -> Finding:
     focal = ((1 / (1 + np.exp(signed))) ** gamma * np.log1p(np.exp(-signed))).sum(1)  # (400,)
     ratio = evidence.class_balanced_weights(counts, beta)[target] * focal / (alpha[target] * focal)
     spread = float(ratio.max() / ratio.min() - 1)
-    return judged(spread < EXACT, f"CB focal over alpha-balanced focal is one constant on 400 samples (spread {spread:.0e})")
+    return judged(
+        spread < EXACT, f"CB focal over alpha-balanced focal is one constant on 400 samples (spread {spread:.0e})"
+    )
 
 
 def l4_exact(evidence: Evidence) -> Finding:
@@ -199,7 +227,9 @@ def l4_published(evidence: Evidence) -> Finding:
     last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
     lowest = singles.groupby("dataset")["error"].min()
     holds = bool((last.set_index("dataset")["error"] == lowest).all())
-    return judged(holds, f"the class-balanced entries at imbalance 1 are those of the best plain loss: {lowest.to_dict()}")
+    return judged(
+        holds, f"the class-balanced entries at imbalance 1 are those of the best plain loss: {lowest.to_dict()}"
+    )
 
 
 def r8_exact(evidence: Evidence) -> Finding:
@@ -207,5 +237,5 @@ def r8_exact(evidence: Evidence) -> Finding:
     near = float((evidence.effective_number(counts, 0.9999) / counts).min())
     small = evidence.effective_number(counts, 0.9)
     alike = float(small.max() / small.min())
-    words = f"imbalance 50: E_n / n is {near:.2f} or more at beta 0.9999; largest over smallest E_n is {alike:.3f} at beta 0.9"
+    words = f"imbalance 50: E_n / n is {near:.2f} or more at beta 0.9999; largest over smallest {alike:.3f} at beta 0.9"
     return judged(near >= NEAR and alike <= ALIKE, words)

@@ -24,7 +24,11 @@ def _panels(count: int, width: float = 4.2, height: float = 3.7, rows: int = 1, 
 
 def busiest(records: pd.DataFrame, dataset: str, wish: float) -> float:
     """The imbalance factor above 1 with most measured cells, `wish` if it has as many."""
-    counts = cells(records).query("dataset == @dataset and imbalance_factor > 1 and n > 0")["imbalance_factor"].value_counts()
+    counts = (
+        cells(records)
+        .query("dataset == @dataset and imbalance_factor > 1 and n > 0")["imbalance_factor"]
+        .value_counts()
+    )
     if not len(counts):
         return wish
     return wish if counts.get(wish, 0) == counts.max() else float(counts[counts == counts.max()].index.max())
@@ -108,7 +112,10 @@ def curves_figure(records: pd.DataFrame, profile: str | None = None) -> Figure |
     panels = []
     for label in ("softmax", "sigmoid", "focal 1.0"):
         runs = here[here["label"] == label]
-        lines = [(runs[runs["beta"] == b], c, t, "-") for b, c, t in ((0.0, PLAIN, "plain"), (beta, BALANCED, f"beta {beta:g}"))]
+        lines = [
+            (runs[runs["beta"] == b], c, t, "-")
+            for b, c, t in ((0.0, PLAIN, "plain"), (beta, BALANCED, f"beta {beta:g}"))
+        ]
         if any(len(line[0]) for line in lines):
             panels.append((f"{paper.TITLES[dataset]}, imbalance {factor:g}\n{label}", lines))
     return _rows_of_curves(panels, profile) if panels else None
@@ -119,10 +126,14 @@ def drop_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | N
     slow = changed(records).query("switch == 'drop_factor' and value == '0.1'")
     base = finished(reference(records))
     panels = []
-    for (dataset, label, factor, beta), runs in finished(slow).groupby(["dataset", "label", "imbalance_factor", "beta"]):
+    for (dataset, label, factor, beta), runs in finished(slow).groupby(
+        ["dataset", "label", "imbalance_factor", "beta"]
+    ):
         same = base.query("dataset == @dataset and label == @label and imbalance_factor == @factor and beta == @beta")
         title = f"{paper.TITLES[dataset]}, imbalance {factor:g}\n{label}, " + (f"beta {beta:g}" if beta else "plain")
-        panels.append((title, [(same, BALANCED, "drop 0.01", "-"), (runs, LOSS_COLOURS["focal 2.0"], "drop 0.1", "--")]))
+        panels.append(
+            (title, [(same, BALANCED, "drop 0.01", "-"), (runs, LOSS_COLOURS["focal 2.0"], "drop 0.1", "--")])
+        )
     return _rows_of_curves(panels, profile) if panels else None
 
 
@@ -146,10 +157,22 @@ def per_class_figure(records: pd.DataFrame, profile: str | None = None) -> Figur
 
 def draw_per_class(axis, rows: pd.DataFrame, beta: float) -> None:
     """Points with 95 % intervals on `axis`, classes named with their number of training images."""
-    for b, colour, text, shift in ((0.0, PLAIN, "plain", -0.12), (beta, BALANCED, f"class-balanced, beta {beta:g}", 0.12)):
+    for b, colour, text, shift in (
+        (0.0, PLAIN, "plain", -0.12),
+        (beta, BALANCED, f"class-balanced, beta {beta:g}", 0.12),
+    ):
         one = rows[rows["beta"] == b]
         half = np.nan_to_num((one["high"] - one["mean"]).to_numpy(float))
-        axis.errorbar(one["class_index"] + shift, one["mean"], yerr=half, color=colour, marker="o", markersize=4, capsize=2, label=text)
+        axis.errorbar(
+            one["class_index"] + shift,
+            one["mean"],
+            yerr=half,
+            color=colour,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=text,
+        )
     names = rows.drop_duplicates("class_index").sort_values("class_index")
     ticks = [f"{n} ({c})" for n, c in zip(names["class_name"], names["images"], strict=True)]
     axis.set_xticks(names["class_index"], ticks, rotation=60, ha="right", fontsize=8)
@@ -167,7 +190,9 @@ def draw_gain(axis, records: pd.DataFrame | None, profile: str | None, dataset: 
             one = printed[printed["label"] == label].sort_values("imbalance_factor")
             style = dict(marker=".", color=LOSS_COLOURS[label], alpha=0.6, linewidth=1)
             axis.plot(one["imbalance_factor"], one["difference"], ":", **style)
-    ours = paired_cells(records).query("dataset == @dataset and beta == @beta") if records is not None else pd.DataFrame()
+    ours = (
+        paired_cells(records).query("dataset == @dataset and beta == @beta") if records is not None else pd.DataFrame()
+    )
     for step, label in enumerate(paper.LABELS):
         axis.plot([], [], marker="o", markersize=5, color=LOSS_COLOURS[label], label=label)
         one = ours[ours["label"] == label].sort_values("imbalance_factor") if len(ours) else ours
@@ -198,7 +223,9 @@ def gain_figure(records: pd.DataFrame | None, profile: str | None = None, datase
         here = here[here["imbalance_factor"] == factor]
         label = next(label for label in paper.LABELS if label in set(here["label"]))
         draw_per_class(axes[0][1], here[here["label"] == label], fixed_beta(dataset))
-        axes[0][1].set(title=f"error per class: {label}, imbalance {factor:g}\n(class, training images)", ylabel="error (percent)")
+        axes[0][1].set(
+            title=f"error per class: {label}, imbalance {factor:g}\n(class, training images)", ylabel="error (percent)"
+        )
         axes[0][1].legend(fontsize=8)
     if len(here):
         figure.suptitle(f"measured: profile {profile}, mean over seeds and 95 % interval", fontsize=9)

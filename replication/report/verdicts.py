@@ -53,7 +53,7 @@ def judged(holds: bool, words: str, otherwise: str = CONTRADICTED) -> Finding:
 
 
 def by_interval(differences: Iterable[float], what: str = "difference", claimed: str = "below") -> Finding:
-    """One value a seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), with three seeds or more.
+    """One value a seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), n >= 3.
 
     Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.
     """
@@ -79,7 +79,7 @@ def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:
 
 
 def together(parts: dict[str, Finding]) -> Finding:
-    """Several parts of one claim: contradicted if one is, replicated if all are, not measured if none is, else inconclusive."""
+    """Parts of one claim: contradicted if one is, replicated if all are, not measured if none is, else inconclusive."""
     words = "; ".join(f"{name}: {finding.words}" for name, finding in parts.items()) or "nothing measured"
     verdicts = {finding.verdict for finding in parts.values()} or {NOT_MEASURED}
     if CONTRADICTED in verdicts:

@@ -11,7 +11,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Table:
-    """`shown` holds text ready to read; `data` holds numbers, a row a fact.  `profile` goes into the CSV's last column."""
+    """`shown` holds text ready to read; `data` holds numbers, a row a fact.  `profile` ends each CSV row."""
 
     name: str
     title: str
