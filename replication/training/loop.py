@@ -36,7 +36,7 @@ def drive(run: Run, checkpoint_path: Path | None, checkpoint_every: int, progres
 
     Ends early, as "diverged", where the mean training loss or a test error is not finite.
     """
-    _git()  # before training: a later commit is not the code that runs
+    git_state()  # before training: a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)
     done = run.step
@@ -70,7 +70,7 @@ def outcome(status: str, curve: list[dict]) -> dict:
 
 def environment(device: torch.device) -> dict:
     """The fields of a record that say on what and with which code it ran."""
-    commit, clean = _git()
+    commit, clean = git_state()
     return dict(
         device=_device_name(device),
         threads=torch.get_num_threads(),
@@ -111,7 +111,7 @@ def _cpu_model() -> str:
 
 
 @functools.cache
-def _git() -> tuple[str | None, bool | None]:
+def git_state() -> tuple[str | None, bool | None]:
     """The commit that this package runs from, and whether its code was clean; (None, None) if git does not track it.
 
     Asked once a process; files that git does not track do not count as changes.
