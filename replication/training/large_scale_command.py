@@ -130,7 +130,7 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
     if args.threads:
         torch.set_num_threads(args.threads)
     if bar is not None:
-        bar.set_description(f"listing the images in {args.data_root}")
+        bar.set_description("listing the images")
     files = processes.by_leader(functools.partial(list_images, experiment.dataset, args.data_root))
     if bar is not None:
         bar.set_description(experiment.name)
