@@ -41,8 +41,8 @@ def gain_sentence(records: Records) -> str:
         if s.n:
             interval = f" [{signed(s.low)}, {signed(s.high)}]" if s.n > 1 else ""
             words.append(
-                f"{signed(s.mean)}{interval} points of error at imbalance {factor:g} (profile {profile}, mean of "
-                f"{here['label'].nunique()} losses, n = {s.n} seeds)"
+                f"{signed(s.mean)}{interval} points of error at imbalance {factor:g} (profile {profile}; "
+                f"losses averaged: {here['label'].nunique()}, seeds: {s.n})"
             )
     beta = f"{fixed_beta('cifar10'):g}"
     if not words:
