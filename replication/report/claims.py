@@ -1,8 +1,8 @@
 """Every claim of the paper: where it stands, what decides it, the rule in words and as code, and the verdict.
 
 One claim may rest on several kinds of evidence, each with a verdict of its own: `exact` (arithmetic), `simulation`
-(the covering, near-duplicates), `published` (the paper's printed numbers) and `runs` (records of one profile).  It may
-stand on the one and fall on the other.
+(the covering, near-duplicates), `published` (the paper's printed numbers), `large-scale runs` and `runs` (records of one
+profile).  It may stand on the one and fall on the other.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from replication.report import large_scale_rules as s
 from replication.report import published_rules as p
 from replication.report import run_rules as r
 from replication.report import theory_rules as t
 from replication.report.verdicts import Evidence, Finding
 from replication.report.writing import Table
 
-KINDS = ("exact", "simulation", "published", "runs")
+KINDS = ("exact", "simulation", "published", "large-scale runs", "runs")
 INTERVAL = "the 95 % t-interval over seeds, three or more, lies on the claimed side of 0; contradicted if on the other"
 
 
@@ -106,12 +107,16 @@ CLAIMS = (
              t.r8_exact),)),
     Claim("S1", "Table 3", "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth.", (
         Rule("published", "literally, top-1 and top-5 at 224", p.s1_published),
-        Rule("runs", "needs large-scale runs", r.large_scale_runs))),
+        Rule("large-scale runs", "on each data set and depth: " + INTERVAL, lambda e: s.s1_runs(e.large_scale)))),
     Claim("S2", "Sec. 5.4",
           "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.", (
-        Rule("published", f"it closes {p.CLOSED:.0%} or more of the gap in top-1 on each", p.s2_published),)),
+        Rule("published", f"it closes {p.CLOSED:.0%} or more of the gap in top-1 on each", p.s2_published),
+        Rule("large-scale runs", f"the share less {p.CLOSED:.0%}: " + INTERVAL,
+             lambda e: s.s2_runs(e.large_scale)))),
     Claim("S3", "Fig. 7",
-          "Its advantage shows after 60 epochs.", (Rule("runs", "needs large-scale runs", r.large_scale_runs),)),
+          "Its advantage shows after 60 epochs.", (
+        Rule("large-scale runs", "mean difference of epochs 61 to 90, alone and less that of 31 to 60: " + INTERVAL,
+             lambda e: s.s3_runs(e.large_scale)),)),
 )  # fmt: skip
 
 

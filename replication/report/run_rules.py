@@ -16,7 +16,6 @@ from replication.report.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
     LEVEL,
-    NOT_MEASURED,
     REPLICATED,
     SEEDS,
     Evidence,
@@ -202,8 +201,3 @@ def p2_runs(evidence: Evidence) -> Finding:
     return Finding(
         REPLICATED if p < LEVEL else CONTRADICTED if n >= 2 * SEEDS and counts[0] == 0 else INCONCLUSIVE, words
     )
-
-
-def large_scale_runs(evidence: Evidence) -> Finding:
-    """No record of this package's CIFAR protocol bears on Table 3 or Figure 7."""
-    return Finding(NOT_MEASURED, "needs runs on iNaturalist or ILSVRC")

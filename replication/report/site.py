@@ -26,6 +26,7 @@ from replication.report import (
 )
 from replication.report.data_figures import class_counts_figure
 from replication.report.front_page import front_page
+from replication.report.large_scale_tables import large_scale_records
 from replication.report.measured import budget, profile_records, profiles_with_records
 from replication.report.style import save_figure
 from replication.report.verdicts import Evidence
@@ -51,7 +52,7 @@ def evidence(results: Path | str, profile: str) -> Evidence:
         paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
         path = next((path for path in paths if path.exists()), None)
         found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
-    return Evidence(records=profile_records(results, profile), **found)
+    return Evidence(records=profile_records(results, profile), large_scale=large_scale_records(results), **found)
 
 
 def verdicts(results: Path | str, profile: str) -> tuple[pd.DataFrame, list[Path]]:

@@ -36,6 +36,7 @@ class Evidence:
     table2: pd.DataFrame = field(default_factory=paper.table2)
     table3: pd.DataFrame = field(default_factory=paper.table3)
     records: pd.DataFrame | None = None  # of one profile, with labels
+    large_scale: pd.DataFrame | None = None  # of large_scale_tables.large_scale_records
     verify: pd.DataFrame | None = None  # results/covering/verify.csv
     near_duplicates: pd.DataFrame | None = None  # results/covering/near_duplicates.csv
     effective_number: Callable = effective_number
