@@ -1,7 +1,7 @@
 """Every claim of the paper: where it stands, what decides it, the rule in words and as code, and the verdict.
 
 One claim may rest on several kinds of evidence, each with a verdict of its own: `exact` (arithmetic), `simulation`
-(the covering, near-duplicates), `published` (the paper's printed numbers), `large-scale runs` and `runs` (records of one
+(covering, near-duplicates), `published` (the paper's printed numbers), `large-scale runs` and `runs` (records of one
 profile).  It may stand on the one and fall on the other.
 """
 
