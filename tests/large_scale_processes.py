@@ -1,6 +1,5 @@
 """What tests/test_large_scale.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
 
-import argparse
 import json
 import os
 import shutil
@@ -11,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from replication.__main__ import main
 from replication.data.large_images import list_images
 from replication.training import large_scale, processes
-from replication.training.large_scale_command import add_arguments, main
 from replication.training.large_scale_experiment import LargeScaleExperiment
 
 SMALL = dict(dataset="folder", depth=18, loss="focal", gamma=0.5, beta=0.9, size=32, epochs=2, batch_size=8)
@@ -25,19 +24,15 @@ def options(tree, results, *more):
 
 
 def command(arguments) -> int:
-    """The verb with its errors as the command line prints them."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    try:
-        return main(parser.parse_args(arguments))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """The verb, with its errors as the command line prints them."""
+    return main(["large-scale", *arguments])
 
 
 def frozen_gradients(tree, micro_batch=None):
     """Mean loss and gradients of the first global batch, batch norm with the statistics it starts with."""
-    run = large_scale._LargeRun(LargeScaleExperiment(**SMALL), list_images("folder", tree), torch.device("cpu"), micro_batch, 0, False)
+    run = large_scale._LargeRun(
+        LargeScaleExperiment(**SMALL), list_images("folder", tree), torch.device("cpu"), micro_batch, 0, False
+    )
     for norm in (m for m in run.model.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.ones_(norm.weight)  # so that gradients reach every layer
         norm.eval()
@@ -66,7 +61,11 @@ def agree(folder: Path) -> dict:
         (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
     processes.share(None)  # wait for the copies
     return dict(
-        loss=loss, counts=counts.tolist(), errors=errors, whole=whole, again=again,
+        loss=loss,
+        counts=counts.tolist(),
+        errors=errors,
+        whole=whole,
+        again=again,
         unreadable=command(options(broken, folder / "r")),
         skipped=command(options(broken, folder / "skipped", "--skip-unreadable", "--epochs=1")),
         classes=command(options(folder / "classes", folder / "r")),
@@ -76,7 +75,7 @@ def agree(folder: Path) -> dict:
         size=command(options(tree, folder / "r", "--size=33")),
         nowhere=command(options(folder / "nowhere", folder / "r")),
         unwritable=command(options(tree, tree / "train" / "c0" / "0.jpg")),
-    )  # fmt: skip
+    )
 
 
 def die_at_step_4(gradients):

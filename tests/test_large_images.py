@@ -46,8 +46,12 @@ def _competition(root, year, split, counts, folder=None, names=None):
             number = len(images)
             images.append(dict(id=number, file_name=f"{folder or f'train_val{year}'}/Aves/{k}/{split}{i}.jpg"))
             annotations.append(dict(id=number, image_id=number, category_id=k))
-    categories = [dict(id=k, name=(names or {}).get(k, f"bird {k}"), supercategory="Aves") for k in reversed(range(len(counts)))]
-    (root / f"{split}{year}.json").write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    categories = [
+        dict(id=k, name=(names or {}).get(k, f"bird {k}"), supercategory="Aves") for k in reversed(range(len(counts)))
+    ]
+    (root / f"{split}{year}.json").write_text(
+        json.dumps(dict(images=images, annotations=annotations, categories=categories))
+    )
 
 
 # Table 1 prints the imbalance factor; the largest and smallest class are in the authors' lists of counts.
@@ -149,7 +153,9 @@ def test_broken_json_is_named(tmp_path):
 def test_evaluation_crop_is_the_papers():
     assert (crop_padding(224), crop_padding(320)) == (32, 46)
     gradient = np.add.outer(np.arange(300), np.arange(400)).astype(np.uint8)
-    image = Image.fromarray(np.stack([gradient] * 3, -1))  # 400 wide, 300 high: the crop's side is 300 * 224 / 256 = 262
+    image = Image.fromarray(
+        np.stack([gradient] * 3, -1)
+    )  # 400 wide, 300 high: the crop's side is 300 * 224 / 256 = 262
     box = (400 - 262 + 1) // 2, (300 - 262 + 1) // 2
     expected = image.crop((*box, box[0] + 262, box[1] + 262)).resize((224, 224), Image.Resampling.BICUBIC)
     assert np.array_equal(np.asarray(central_crop(image, 224)), np.asarray(expected))
@@ -207,7 +213,10 @@ def test_unreadable_and_missing_images_are_marked(tree):
 @pytest.mark.parametrize("processes, micro", [(1, 4), (2, 2), (4, 3), (3, None)])
 def test_any_number_of_processes_sees_the_same_batches(processes, micro):
     alone = list(batch_keys(50, 12, range(3, 11), seed=1))
-    parts = [list(batch_keys(50, 12, range(3, 11), 1, rank=r, processes=processes, micro_batch=micro)) for r in range(processes)]
+    parts = [
+        list(batch_keys(50, 12, range(3, 11), 1, rank=r, processes=processes, micro_batch=micro))
+        for r in range(processes)
+    ]
     size = 12 // processes
     flat = [[key for batch in part for key in batch] for part in parts]
     merged = [[key for part in flat for key in part[k * size : (k + 1) * size]] for k in range(8)]

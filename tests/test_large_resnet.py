@@ -23,7 +23,12 @@ def model():
 def test_parameters_of_resnet50_are_the_known_25_557_032():
     with torch.device("meta"):
         counts = {d: sum(p.numel() for p in resnet(d, 1000).parameters()) for d in (18, 50, 101, 152)}
-    assert counts == {18: 11_689_512, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}  # He et al., torchvision's pages
+    assert counts == {
+        18: 11_689_512,
+        50: 25_557_032,
+        101: 44_549_160,
+        152: 60_192_808,
+    }  # He et al., torchvision's pages
 
 
 def test_dense_layer_starts_at_the_prior(model):
@@ -74,7 +79,9 @@ def test_no_decay_on_batch_norm_and_biases(model):
     decayed, free = decay_groups(model, 1e-4)
     names = {id(p): n for n, p in model.named_parameters()}
     assert decayed["weight_decay"] == 1e-4 and free["weight_decay"] == 0
-    assert all(("conv" in n or "downsample.0" in n or n == "fc.weight") for n in (names[id(p)] for p in decayed["params"]))
+    assert all(
+        ("conv" in n or "downsample.0" in n or n == "fc.weight") for n in (names[id(p)] for p in decayed["params"])
+    )
     assert all(("bn" in n or "downsample.1" in n or n == "fc.bias") for n in (names[id(p)] for p in free["params"]))
     assert len(decayed["params"]) + len(free["params"]) == len(names)
 

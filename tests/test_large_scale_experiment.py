@@ -8,7 +8,9 @@ from replication.training.records import RunRecord, read_record, read_records
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
 
-@pytest.mark.parametrize("dataset, published", [("iNaturalist 2017", 50905), ("iNaturalist 2018", 38454), ("ILSVRC 2012", 112603)])
+@pytest.mark.parametrize(
+    "dataset, published", [("iNaturalist 2017", 50905), ("iNaturalist 2018", 38454), ("ILSVRC 2012", 112603)]
+)
 def test_steps_are_those_of_the_authors_scripts(dataset, published):
     images = paper.table1().set_index("dataset").loc[dataset, "train_images"]
     assert LargeScaleExperiment().steps(int(images)) == published
@@ -28,13 +30,21 @@ def test_schedule_of_90_epochs():
         return learning_rate(epoch, epochs=90, base=1.6, drop_factor=0.1, points=LARGE_SCALE)
 
     assert [rate(e) for e in (0, 2.5, 5, 29.99)] == pytest.approx([0, 0.8, 1.6, 1.6])
-    assert [rate(e) for e in (30, 59.99, 60, 79.99, 80, 90)] == pytest.approx([0.16, 0.16, 0.016, 0.016, 0.0016, 0.0016])
+    assert [rate(e) for e in (30, 59.99, 60, 79.99, 80, 90)] == pytest.approx(
+        [0.16, 0.16, 0.016, 0.016, 0.0016, 0.0016]
+    )
 
 
 def test_table3_rows_are_those_of_the_published_table():
     ours = {(e.depth, e.loss, e.beta, e.size, e.dataset) for e in table3_rows()}
     printed = {
-        (int(r.net[7:]), "focal" if r.loss == "CB Focal" else "softmax", r.beta if r.beta == r.beta else 0.0, r.input, dataset)
+        (
+            int(r.net[7:]),
+            "focal" if r.loss == "CB Focal" else "softmax",
+            r.beta if r.beta == r.beta else 0.0,
+            r.input,
+            dataset,
+        )
         for r in paper.table3().itertuples()
         for dataset in ("inat2017", "inat2018", "ilsvrc2012")
     }
@@ -45,17 +55,41 @@ def test_table3_rows_are_those_of_the_published_table():
 def test_equal_experiments_have_one_name_and_every_field_counts():
     base = LargeScaleExperiment()
     assert LargeScaleExperiment(beta=0).name == base.name
-    changed = [dict(depth=18), dict(size=320), dict(seed=1), dict(epochs=9), dict(batch_size=512), dict(weight_decay=0.0),
-               dict(base_learning_rate=0.2), dict(beta=0.9), dict(loss="sigmoid"), dict(dataset="inat2017")]  # fmt: skip
+    changed = [
+        dict(depth=18),
+        dict(size=320),
+        dict(seed=1),
+        dict(epochs=9),
+        dict(batch_size=512),
+        dict(weight_decay=0.0),
+        dict(base_learning_rate=0.2),
+        dict(beta=0.9),
+        dict(loss="sigmoid"),
+        dict(dataset="inat2017"),
+    ]
     assert len({LargeScaleExperiment(**c).digest for c in changed} | {base.digest}) == len(changed) + 1
 
 
 @pytest.mark.parametrize(
     "name, value",
-    [("dataset", "cifar10"), ("depth", 20), ("loss", "hinge"), ("beta", 1.5), ("beta", float("nan")), ("size", 100), ("size", 0),
-     ("seed", -1), ("epochs", 0), ("epochs", True), ("batch_size", 0), ("batch_size", "8"), ("base_learning_rate", 0.0),
-     ("weight_decay", -1.0), ("gamma", 0.5)],
-)  # fmt: skip
+    [
+        ("dataset", "cifar10"),
+        ("depth", 20),
+        ("loss", "hinge"),
+        ("beta", 1.5),
+        ("beta", float("nan")),
+        ("size", 100),
+        ("size", 0),
+        ("seed", -1),
+        ("epochs", 0),
+        ("epochs", True),
+        ("batch_size", 0),
+        ("batch_size", "8"),
+        ("base_learning_rate", 0.0),
+        ("weight_decay", -1.0),
+        ("gamma", 0.5),
+    ],
+)
 def test_guards_name_field_and_value(name, value):
     with pytest.raises(ValueError, match=f"{name} must be.*{value}"):
         LargeScaleExperiment(**{name: value})
@@ -69,12 +103,35 @@ def test_focal_needs_a_gamma_in_range(gamma):
 
 def _record(**changes):
     fields = dict(
-        experiment=LargeScaleExperiment(), status="finished", error=25.0, best_error=24.0, best_epoch=80, error_per_class=None,
-        class_names=["a", "b"], class_counts=[3, 1], curve=[dict(epoch=90, error=25.0, top5_error=8.0)], images_per_second=1.0,
-        wall_seconds=2.0, dataset_fingerprint="0", subset_fingerprint="0", device="cpu", threads=1, precision="float32",
-        compiled=False, torch_version="2", package_version="0", git_commit=None, git_clean=None, finished_at="", top5_error=8.0,
-        processes=8, global_batch=1024, micro_batch=128, test_images=7, skipped_images=2,
-    )  # fmt: skip
+        experiment=LargeScaleExperiment(),
+        status="finished",
+        error=25.0,
+        best_error=24.0,
+        best_epoch=80,
+        error_per_class=None,
+        class_names=["a", "b"],
+        class_counts=[3, 1],
+        curve=[dict(epoch=90, error=25.0, top5_error=8.0)],
+        images_per_second=1.0,
+        wall_seconds=2.0,
+        dataset_fingerprint="0",
+        subset_fingerprint="0",
+        device="cpu",
+        threads=1,
+        precision="float32",
+        compiled=False,
+        torch_version="2",
+        package_version="0",
+        git_commit=None,
+        git_clean=None,
+        finished_at="",
+        top5_error=8.0,
+        processes=8,
+        global_batch=1024,
+        micro_batch=128,
+        test_images=7,
+        skipped_images=2,
+    )
     return LargeScaleRecord(**fields | changes)
 
 

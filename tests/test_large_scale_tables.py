@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from replication.report import inaturalist, paper
 from replication.report import large_scale_figures as figures
 from replication.report import large_scale_rules as rules
 from replication.report import large_scale_tables as tables
-from replication.report import paper
 from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord, table3_rows
 
@@ -23,10 +23,34 @@ def _record(error, curve=None, counts=None, **fields):
         counts = [1] * (int(row["classes"]) - 1)
         counts = [int(row["train_images"]) - len(counts), *counts]
     return LargeScaleRecord(
-        e, "finished", error, error, 90, None, [], counts, curve or [dict(epoch=90, error=error, top5_error=error / 4)], 4000.0, 1.0,
-        "0", "0", "GPU (test)", 1, "bfloat16 autocast", False, "2", "0", None, None, "", top5_error=error / 4, processes=8,
-        global_batch=e.batch_size, micro_batch=128, test_images=1,
-    )  # fmt: skip
+        e,
+        "finished",
+        error,
+        error,
+        90,
+        None,
+        [],
+        counts,
+        curve or [dict(epoch=90, error=error, top5_error=error / 4)],
+        4000.0,
+        1.0,
+        "0",
+        "0",
+        "GPU (test)",
+        1,
+        "bfloat16 autocast",
+        False,
+        "2",
+        "0",
+        None,
+        None,
+        "",
+        top5_error=error / 4,
+        processes=8,
+        global_batch=e.batch_size,
+        micro_batch=128,
+        test_images=1,
+    )
 
 
 FOCAL = dict(loss="focal", gamma=0.5, beta=0.999)
@@ -43,8 +67,10 @@ def _pairs(differences, dataset="inat2018", depth=50, curves=None):
     plain, balanced = curves or (None, None)
     records = []
     for seed, difference in enumerate(differences):
-        records += [_record(43.0, plain, dataset=dataset, depth=depth, seed=seed),
-                    _record(43.0 + difference, balanced, dataset=dataset, depth=depth, seed=seed, **FOCAL)]  # fmt: skip
+        records += [
+            _record(43.0, plain, dataset=dataset, depth=depth, seed=seed),
+            _record(43.0 + difference, balanced, dataset=dataset, depth=depth, seed=seed, **FOCAL),
+        ]
     return records
 
 
@@ -63,15 +89,28 @@ def test_measured_stands_beside_published_in_its_own_cell(tmp_path):
     records = [_record(e, dataset="inat2017", depth=152, seed=s, **FOCAL) for s, e in enumerate((38.0, 39.0))]
     data = tables.table3_cells(_frame(tmp_path, records))
     (top1, top5) = data[data["n"] > 0].to_dict("records")
-    assert (top1["dataset"], top1["depth"], top1["size"], top1["measure"], top1["published"]) == ("inat2017", 152, 224, "top1", 38.06)
+    assert (top1["dataset"], top1["depth"], top1["size"], top1["measure"], top1["published"]) == (
+        "inat2017",
+        152,
+        224,
+        "top1",
+        38.06,
+    )
     assert (top1["mean"], top1["n"], top1["seeds"]) == (38.5, 2, "0 1") and top5["mean"] == pytest.approx(38.5 / 4)
 
 
 @pytest.mark.parametrize(
     "fields, changes",
-    [(dict(epochs=2), {}), (dict(batch_size=512), {}), (dict(weight_decay=0.0), {}), (dict(base_learning_rate=0.3), {}),
-     ({}, dict(class_counts=[5, 3])), ({}, dict(skipped_images=1)), ({}, dict(status="diverged", error=None, top5_error=None))],
-)  # fmt: skip
+    [
+        (dict(epochs=2), {}),
+        (dict(batch_size=512), {}),
+        (dict(weight_decay=0.0), {}),
+        (dict(base_learning_rate=0.3), {}),
+        ({}, dict(class_counts=[5, 3])),
+        ({}, dict(skipped_images=1)),
+        ({}, dict(status="diverged", error=None, top5_error=None)),
+    ],
+)
 def test_other_budgets_and_partial_data_are_in_no_cell(tmp_path, fields, changes):
     records = _frame(tmp_path, [replace(_record(43.0, dataset="inat2018", **fields), **changes)])
     assert len(records) == 1 and not len(tables.measured_cells(records))
@@ -97,7 +136,9 @@ def test_cost_is_epochs_times_images_over_the_rate(tmp_path):
     row = table.data.query("dataset == 'inat2018' and depth == 50 and size == 224").iloc[0]
     assert row["gpu_hours"] == pytest.approx(90 * 437513 / 1000 / 3600)
     by = table.data.set_index(["dataset", "depth", "size", "loss"])["gpu_hours"]
-    assert by["inat2018", 50, 320, "focal"] / by["inat2018", 50, 224, "focal"] == pytest.approx((320 / 224) ** 2, rel=1e-3)
+    assert by["inat2018", 50, 320, "focal"] / by["inat2018", 50, 224, "focal"] == pytest.approx(
+        (320 / 224) ** 2, rel=1e-3
+    )
     assert "given" in table.caption and "An estimate" in table.caption and len(table.data) == len(table3_rows())
     assert "assumed, not measured" in tables.cost_table(_frame(tmp_path, [])).caption
     for rate in (0.0, -1.0, math.nan):
@@ -115,26 +156,34 @@ def test_measured_rate_is_that_of_one_gpu_scaled_to_resnet50(tmp_path):
 
 @pytest.mark.parametrize("dataset, title", [("inat2017", "iNaturalist 2017"), ("inat2018", "iNaturalist 2018")])
 def test_inaturalist_counts_are_table1s(dataset, title):
-    counts, row = tables.inaturalist_counts(dataset), paper.table1().set_index("dataset").loc[title]
+    counts, row = inaturalist.class_counts(dataset), paper.table1().set_index("dataset").loc[title]
     assert (len(counts), counts.sum()) == (int(row["classes"]), int(row["train_images"]))
-    assert counts[0] / counts[-1] == pytest.approx(float(row["imbalance_factor"]), abs=0.005) and (np.diff(counts) <= 0).all()
+    assert (
+        counts[0] / counts[-1] == pytest.approx(float(row["imbalance_factor"]), abs=0.005)
+        and (np.diff(counts) <= 0).all()
+    )
     with pytest.raises(ValueError, match="dataset must be inat2017 or inat2018, got 'cifar10'"):
-        tables.inaturalist_counts("cifar10")
+        inaturalist.class_counts("cifar10")
 
 
 def test_weights_lie_between_equal_and_inverse_frequency():
-    data = tables.weights_table().data.set_index(["dataset", "beta"])
+    data = inaturalist.weights_table().data.set_index(["dataset", "beta"])
     for dataset, imbalance in (("inat2017", 435.44), ("inat2018", 500.0)):
         ratios = data.loc[dataset, "ratio"]
-        assert (np.diff(ratios) > 0).all() and 1 < ratios.iloc[0] and ratios.iloc[-1] < imbalance
+        assert (np.diff(ratios) > 0).all() and ratios.iloc[0] > 1 and ratios.iloc[-1] < imbalance
     assert data.loc[("inat2018", 0.9), "effective_smallest"] == pytest.approx(1.9)  # 1 + beta
 
 
 @pytest.mark.parametrize(
     "differences, verdict",
-    [((-4.0, -4.1, -3.9), REPLICATED), ((4.0, 4.1, 3.9), CONTRADICTED), ((-4.0, 4.0, 0.0), INCONCLUSIVE), ((-4.0,), INCONCLUSIVE),
-     ((), NOT_MEASURED)],
-)  # fmt: skip
+    [
+        ((-4.0, -4.1, -3.9), REPLICATED),
+        ((4.0, 4.1, 3.9), CONTRADICTED),
+        ((-4.0, 4.0, 0.0), INCONCLUSIVE),
+        ((-4.0,), INCONCLUSIVE),
+        ((), NOT_MEASURED),
+    ],
+)
 def test_s1_follows_the_interval_over_seeds(tmp_path, differences, verdict):
     assert rules.s1_runs(_frame(tmp_path, _pairs(differences))).verdict == verdict
 
@@ -148,22 +197,30 @@ def test_s1_needs_every_measured_pair(tmp_path):
 def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, balanced, verdict):
     records = []
     for seed in range(3):
-        records += [_record(43.0, dataset="inat2018", depth=50, seed=seed), _record(38.6, dataset="inat2018", depth=152, seed=seed),
-                    _record(balanced + 0.05 * seed, dataset="inat2018", depth=50, seed=seed, **FOCAL)]  # fmt: skip
+        records += [
+            _record(43.0, dataset="inat2018", depth=50, seed=seed),
+            _record(38.6, dataset="inat2018", depth=152, seed=seed),
+            _record(balanced + 0.05 * seed, dataset="inat2018", depth=50, seed=seed, **FOCAL),
+        ]
     assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict
     assert rules.s2_runs(None).verdict == NOT_MEASURED
 
 
 def _curve(before, after):
-    return [dict(epoch=k, error=before if k <= 60 else after, top5_error=1.0, learning_rate=0.1, training_loss=1.0) for k in range(1, 91)]
+    return [
+        dict(epoch=k, error=before if k <= 60 else after, top5_error=1.0, learning_rate=0.1, training_loss=1.0)
+        for k in range(1, 91)
+    ]
 
 
 @pytest.mark.parametrize(
     "balanced, verdict",
-    [(_curve(60.0, 39.0), REPLICATED),  # behind until 60, then ahead
-     (_curve(50.0, 39.0), CONTRADICTED),  # further ahead before 60 than after
-     (_curve(60.0, 45.0), CONTRADICTED)],  # never ahead
-)  # fmt: skip
+    [
+        (_curve(60.0, 39.0), REPLICATED),  # behind until 60, then ahead
+        (_curve(50.0, 39.0), CONTRADICTED),  # further ahead before 60 than after
+        (_curve(60.0, 45.0), CONTRADICTED),
+    ],  # never ahead
+)
 def test_s3_compares_the_curves_after_and_before_epoch_60(tmp_path, balanced, verdict):
     records = _frame(tmp_path, _pairs((-4.0, -4.1, -3.9), curves=(_curve(59.0, 43.0), balanced)))
     assert rules.s3_runs(records).verdict == verdict
@@ -185,6 +242,18 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
 def test_all_files_are_written(tmp_path):
     _frame(tmp_path, _pairs((-4.0,)))
     paths = figures.write_all(tmp_path)
-    assert {p.name for p in paths} >= {"table3.md", "large_scale_cost.csv", "inaturalist_weights.tex", "large_scale_runs.md", "figure7.png", "inaturalist_counts.pdf"}
+    assert {p.name for p in paths} >= {
+        "table3.md",
+        "large_scale_cost.csv",
+        "inaturalist_weights.tex",
+        "large_scale_runs.md",
+        "figure7.png",
+        "inaturalist_counts.pdf",
+    }
     assert all(p.exists() and p.is_relative_to(tmp_path / "large-scale") for p in paths)
-    assert pd.read_csv(tmp_path / "large-scale" / "tables" / "table3.csv").query("n > 0")["published"].tolist() == [42.86, 21.31, 38.88, 18.97]
+    assert pd.read_csv(tmp_path / "large-scale" / "tables" / "table3.csv").query("n > 0")["published"].tolist() == [
+        42.86,
+        21.31,
+        38.88,
+        18.97,
+    ]

@@ -1,4 +1,4 @@
-"""Large image sets as lists of files, through torchvision: iNaturalist 2017 and 2018, ILSVRC 2012, folders (Section 5.4).
+"""Large image sets as lists of files, through torchvision: iNaturalist 2017 and 2018, ILSVRC 2012, folders (Sec. 5.4).
 
 `list_images` says which files there are; `KeyedImages` decodes them one by one in a DataLoader's workers; `batch_keys`
 says which image is taken when.  Crop and flip depend on (seed, epoch, image) alone, not on processes or workers.
@@ -130,8 +130,8 @@ def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
         return tuple(_competition(root, year, split) for split in ("train", "val"))
     if not (root / "train" / year).is_dir():
         raise ValueError(
-            f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ and "
-            f"val/{year}/ in torchvision's layout; {root} holds neither"
+            f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ "
+            f"and val/{year}/ in torchvision's layout; {root} holds neither"
         )
     sets = []
     for split in ("train", "val"):
@@ -144,7 +144,7 @@ def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
 
 
 def _competition(root: Path, year: str, split: str) -> ImageFiles:
-    """One split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
+    """A split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
     path = root / f"{split}{year}.json"
     try:
         data = json.loads(path.read_text())
@@ -172,13 +172,13 @@ def crop_padding(size: int) -> int:
 
 
 def train_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: random resized crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip."""
+    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip."""
     crop = v2.RandomResizedCrop(size, (0.08, 1.0), (3 / 4, 4 / 3), InterpolationMode.BICUBIC)
     return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
 
 
 def test_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: the central square of size / (size + padding) of the shorter side, bicubic."""
+    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic."""
     return v2.Compose([v2.Lambda(functools.partial(central_crop, size=size)), v2.PILToTensor()])
 
 
@@ -190,7 +190,7 @@ def central_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def normalise(dataset: str) -> v2.Transform:
-    """(B, 3, H, W) uint8 -> float32, on the device that holds it: pixel / 255, minus the data set's mean, by its std."""
+    """(B, 3, H, W) uint8 -> float32, on the device that holds it: (pixel / 255 - mean) / std of the data set."""
     return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(*MEAN_AND_STD[dataset])])
 
 

@@ -1,4 +1,4 @@
-"""Figure 7, and iNaturalist's images and effective numbers as in Figure 6; all large-scale tables and figures as files."""
+"""Figure 7, and iNaturalist's images and effective numbers as in Figure 6, and all large-scale files."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from replication.report import large_scale_tables as tables
 from replication.report import paper
+from replication.report.inaturalist import class_counts, weights_table
 from replication.report.large_scale_rules import BALANCED, SPLIT, paper_runs
-from replication.report.large_scale_tables import COLUMNS, PROFILE, TITLES, inaturalist_counts
+from replication.report.large_scale_tables import COLUMNS, PROFILE, TITLES
 from replication.report.style import BETA_COLOURS, LOSS_COLOURS, save_figure
 from replication.theory.effective_number import effective_number
 
@@ -16,20 +17,28 @@ from replication.theory.effective_number import effective_number
 def figure7(records: pd.DataFrame, depth: int = 50) -> Figure:
     """Validation error over the epochs, softmax and CB focal, ResNet-50 at 224; dots: Table 3, where the paper ends."""
     figure = Figure(figsize=(8.4, 3.6))
-    printed = paper.table3().query("net == @name and input == 224", local_dict=dict(name=f"ResNet-{depth}")).set_index("loss")
+    printed = (
+        paper.table3().query("net == @name and input == 224", local_dict=dict(name=f"ResNet-{depth}")).set_index("loss")
+    )
     for axis, dataset in zip(figure.subplots(1, 2), ("ilsvrc2012", "inat2018"), strict=True):
         drawn = 0
         for label, row in (("softmax", "Softmax"), (BALANCED, "CB Focal")):
             colour, name = LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
             axis.plot([90], [printed.loc[row, f"{COLUMNS[dataset]}_top1"]], "o", color=colour, label=f"{name}, paper")
             runs = paper_runs(records, label)
-            runs = runs[(runs.index.get_level_values("dataset") == dataset) & (runs.index.get_level_values("depth") == depth)]
+            runs = runs[
+                (runs.index.get_level_values("dataset") == dataset) & (runs.index.get_level_values("depth") == depth)
+            ]
             for curve in runs["curve"]:
                 axis.plot(*zip(*((p["epoch"], p["error"]) for p in curve), strict=True), color=colour, linewidth=1)
                 drawn += 1
         for epoch in (30, SPLIT, 80):
             axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
-        axis.set(title=f"{TITLES[dataset]}, ResNet-{depth}" + ("" if drawn else "\n(curves: not measured)"), xlabel="epoch", xlim=(0, 93))
+        axis.set(
+            title=f"{TITLES[dataset]}, ResNet-{depth}" + ("" if drawn else "\n(curves: not measured)"),
+            xlabel="epoch",
+            xlim=(0, 93),
+        )
         axis.set_ylim(15, 75)
     figure.axes[0].set_ylabel("top-1 error (percent)")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncol=2)
@@ -40,12 +49,16 @@ def counts_figure() -> Figure:
     """As Figure 6, on iNaturalist: images of each class, largest first, and their effective numbers at four betas."""
     figure = Figure(figsize=(8.4, 3.6))
     for axis, dataset in zip(figure.subplots(1, 2, sharey=True), ("inat2017", "inat2018"), strict=True):
-        counts = inaturalist_counts(dataset)
+        counts = class_counts(dataset)
         rank = range(1, len(counts) + 1)
         axis.plot(rank, counts, color=BETA_COLOURS[0.0], linewidth=2, label="images")
         for beta in (0.9999, 0.999, 0.99, 0.9):
             axis.plot(rank, effective_number(counts, beta), color=BETA_COLOURS[beta], label=f"effective, beta {beta:g}")
-        axis.set(title=f"{TITLES[dataset]}: {counts.sum()} images, {len(counts)} classes", xlabel="class, largest first", yscale="log")
+        axis.set(
+            title=f"{TITLES[dataset]}: {counts.sum()} images, {len(counts)} classes",
+            xlabel="class, largest first",
+            yscale="log",
+        )
     figure.axes[0].set_ylabel("number of images")
     axis.legend(loc="upper right", fontsize=8)
     return figure
@@ -55,7 +68,7 @@ def write_all(results: Path | str) -> list[Path]:
     """Write RESULTS/large-scale/tables/* and figures/* from RESULTS/large-scale/runs; the paths."""
     folder = Path(results) / PROFILE
     records = tables.large_scale_records(results)
-    made = [tables.table3(records), tables.cost_table(records), tables.weights_table()]
+    made = [tables.table3(records), tables.cost_table(records), weights_table()]
     made += [tables.runs_table(records)] if len(records) else []
     paths = [path for table in made for path in table.write(folder / "tables")]
     for name, figure in (("figure7", figure7(records)), ("inaturalist_counts", counts_figure())):

@@ -1,4 +1,4 @@
-"""Claims S1, S2 and S3 judged from large-scale records of the paper's budget, by rules written before there were any."""
+"""Claims S1, S2 and S3 judged from large-scale records, by rules written before there were any."""
 
 import pandas as pd
 
@@ -14,7 +14,9 @@ MISSING = "large-scale runs of the paper's budget"
 def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
     """Finished paper runs at 224 of softmax (beta 0) or of CB focal (0.999, 0.5), by data set, depth and seed."""
     if records is None or not len(records):
-        return pd.DataFrame(columns=["dataset", "depth", "seed", "error", "curve"]).set_index(["dataset", "depth", "seed"])
+        return pd.DataFrame(columns=["dataset", "depth", "seed", "error", "curve"]).set_index(
+            ["dataset", "depth", "seed"]
+        )
     beta = 0.999 if label == BALANCED else 0.0
     keep = records["paper_run"] & (records["status"] == "finished") & (records["size"] == 224)
     keep &= (records["label"] == label) & (records["beta"] == beta)
@@ -32,18 +34,33 @@ def s1_runs(records: pd.DataFrame | None) -> Finding:
     both = pairs(records)
     if not len(both):
         return nothing(MISSING)
-    return together({f"{TITLES[d]}, ResNet-{depth}": by_interval(g["difference"]) for (d, depth), g in both.groupby(["dataset", "depth"])})
+    return together(
+        {
+            f"{TITLES[d]}, ResNet-{depth}": by_interval(g["difference"])
+            for (d, depth), g in both.groupby(["dataset", "depth"])
+        }
+    )
 
 
 def s2_runs(records: pd.DataFrame | None) -> Finding:
-    """Share of the gap from ResNet-50 to the deeper softmax network that the loss closes, at least CLOSED: over seeds."""
-    plain, balanced = (paper_runs(records, label)["error"].astype(float).unstack("depth") for label in ("softmax", BALANCED))
+    """Share of the gap from ResNet-50 to the deeper softmax network that the loss closes, against CLOSED."""
+    plain, balanced = (
+        paper_runs(records, label)["error"].astype(float).unstack("depth") for label in ("softmax", BALANCED)
+    )
     parts = {}
     for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
-        if {50, deeper} <= set(plain.columns) and 50 in balanced.columns and dataset in plain.index.get_level_values("dataset"):
-            rows = plain.loc[dataset].join(balanced.xs(dataset, level="dataset")[[50]].rename(columns={50: "balanced"}), how="inner")
+        if (
+            {50, deeper} <= set(plain.columns)
+            and 50 in balanced.columns
+            and dataset in plain.index.get_level_values("dataset")
+        ):
+            rows = plain.loc[dataset].join(
+                balanced.xs(dataset, level="dataset")[[50]].rename(columns={50: "balanced"}), how="inner"
+            )
             share = ((rows[50] - rows["balanced"]) / (rows[50] - rows[deeper])).dropna()
-            parts[TITLES[dataset]] = by_interval(share - CLOSED, f"share of the gap closed, less {CLOSED:.0%},", "above")
+            parts[TITLES[dataset]] = by_interval(
+                share - CLOSED, f"share of the gap closed, less {CLOSED:.0%},", "above"
+            )
     return together(parts) if parts else nothing(MISSING)
 
 
@@ -54,7 +71,10 @@ def s3_runs(records: pd.DataFrame | None) -> Finding:
     for key in balanced.index.intersection(plain.index):
         first, second = (pd.DataFrame(curves[key]).set_index("epoch")["error"] for curves in (balanced, plain))
         gap = first - second
-        after[key], before[key] = gap[gap.index > SPLIT].mean(), gap[(gap.index > SPLIT / 2) & (gap.index <= SPLIT)].mean()
+        after[key], before[key] = (
+            gap[gap.index > SPLIT].mean(),
+            gap[(gap.index > SPLIT / 2) & (gap.index <= SPLIT)].mean(),
+        )
     if not after:
         return nothing(MISSING)
     late, early = (pd.Series(v).groupby(level=2).mean() for v in (after, before))  # a value a seed

@@ -4,8 +4,6 @@ Only runs of the paper's own budget on the whole data set stand beside the paper
 """
 
 import math
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +13,24 @@ from replication.report import paper
 from replication.report.measured import with_labels
 from replication.report.statistics import summary
 from replication.report.writing import Table, number, spread
-from replication.theory.effective_number import class_balanced_weights, effective_number
 from replication.training.large_scale_experiment import PROFILE, LargeScaleExperiment, LargeScaleRecord, table3_rows
 from replication.training.records import read_records
 
-TITLES = {"inat2017": "iNaturalist 2017", "inat2018": "iNaturalist 2018", "ilsvrc2012": "ILSVRC 2012", "folder": "folder of images"}
+TITLES = {
+    "inat2017": "iNaturalist 2017",
+    "inat2018": "iNaturalist 2018",
+    "ilsvrc2012": "ILSVRC 2012",
+    "folder": "folder of images",
+}
 COLUMNS = {"inat2017": "inat17", "inat2018": "inat18", "ilsvrc2012": "ilsvrc"}  # of published/table3.csv
 CELL = ["dataset", "depth", "size", "label", "beta"]
-BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # what a run of the paper's protocol shares with it
-# Training images a second of ResNet-50 at 224 that one current data-centre GPU sustains: an assumption, nothing measured.
+BUDGET = (
+    "epochs",
+    "batch_size",
+    "base_learning_rate",
+    "weight_decay",
+)  # what a run of the paper's protocol shares with it
+# Training images a second of ResNet-50 at 224 on one current data-centre GPU: an assumption, nothing measured.
 ASSUMED_RATE = 2500.0
 
 
@@ -58,18 +65,28 @@ def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """The 54 numbers of Table 3 as facts: published, and mean, sd, n, low, high of ours (NaN and 0 where not measured)."""
+    """The 54 numbers of Table 3 as facts: published, and mean, sd, n, low, high of ours (NaN, 0 where not measured)."""
     printed = paper.table3().assign(depth=lambda t: t["net"].str.removeprefix("ResNet-").astype(int))
     measured = measured_cells(records).set_index([*CELL, "measure"])
     rows = []
     for e in table3_rows():
         label = "softmax" if e.loss == "softmax" else f"focal {e.gamma:.1f}"
-        line = printed[(printed["depth"] == e.depth) & (printed["input"] == e.size) & ((printed["beta"] == e.beta) | (e.beta == 0))]
+        line = printed[
+            (printed["depth"] == e.depth) & (printed["input"] == e.size) & ((printed["beta"] == e.beta) | (e.beta == 0))
+        ]
         line = line[line["loss"].eq("Softmax") == (e.loss == "softmax")].iloc[0]
         for measure in ("top1", "top5"):
             key = (e.dataset, e.depth, e.size, label, e.beta, measure)
-            ours = measured.loc[key].to_dict() if key in measured.index else dict(n=0, seeds="") | dict.fromkeys(["mean", "sd", "low", "high"], math.nan)
-            rows.append(dict(zip([*CELL, "measure"], key, strict=True)) | dict(published=line[f"{COLUMNS[e.dataset]}_{measure}"]) | ours)
+            ours = (
+                measured.loc[key].to_dict()
+                if key in measured.index
+                else dict(n=0, seeds="") | dict.fromkeys(["mean", "sd", "low", "high"], math.nan)
+            )
+            rows.append(
+                dict(zip([*CELL, "measure"], key, strict=True))
+                | dict(published=line[f"{COLUMNS[e.dataset]}_{measure}"])
+                | ours
+            )
     return pd.DataFrame(rows)
 
 
@@ -87,7 +104,9 @@ def table3(records: pd.DataFrame) -> Table:
         f"Error in percent on the validation set, last of 90 epochs, batch 1024. {_what_there_is(records)} "
         "Measured: mean ± sample standard deviation (n seeds) [95 % t-interval of the mean]."
     )
-    return Table("table3", "Table 3. Large-scale data sets, published and measured", text, pd.DataFrame(lines), data, PROFILE)
+    return Table(
+        "table3", "Table 3. Large-scale data sets, published and measured", text, pd.DataFrame(lines), data, PROFILE
+    )
 
 
 def _what_there_is(records: pd.DataFrame) -> str:
@@ -97,13 +116,39 @@ def _what_there_is(records: pd.DataFrame) -> str:
 
 def runs_table(records: pd.DataFrame) -> Table:
     """Every large-scale record there is, whatever its budget, with its processes and speed."""
-    columns = ["data set", "network", "loss", "beta", "size", "epochs", "batch", "processes", "images", "top-1", "top-5", "images/s", "device"]
+    columns = [
+        "data set",
+        "network",
+        "loss",
+        "beta",
+        "size",
+        "epochs",
+        "batch",
+        "processes",
+        "images",
+        "top-1",
+        "top-5",
+        "images/s",
+        "device",
+    ]
     rows = [
-        (TITLES[r["dataset"]], f"ResNet-{r['depth']}", r["label"], f"{r['beta']:g}", r["size"], r["epochs"], r["global_batch"],
-         r["processes"], sum(r["class_counts"]), number(r["error"]), number(r["top5_error"]),
-         number(r["images_per_second"], 1), r["device"])
+        (
+            TITLES[r["dataset"]],
+            f"ResNet-{r['depth']}",
+            r["label"],
+            f"{r['beta']:g}",
+            r["size"],
+            r["epochs"],
+            r["global_batch"],
+            r["processes"],
+            sum(r["class_counts"]),
+            number(r["error"]),
+            number(r["top5_error"]),
+            number(r["images_per_second"], 1),
+            r["device"],
+        )
         for r in records.to_dict("records")
-    ]  # fmt: skip
+    ]
     shown = pd.DataFrame(rows, columns=columns)
     text = "Error in percent of the last epoch. Runs of less than the paper's budget or data say nothing about Table 3."
     return Table("large_scale_runs", "Large-scale runs on record", text, shown, shown, PROFILE)
@@ -134,12 +179,16 @@ def multiply_adds(depth: int, size: int, num_classes: int = 1000) -> int:
 
 
 def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
-    """The best images a second of one GPU in our records, as of ResNet-50 at 224, and the GPU; None without GPU runs."""
+    """The best images a second of one GPU on record, as of ResNet-50 at 224, and the GPU; None without GPU runs."""
     gpu = records[~records["device"].astype(str).str.startswith("CPU") & records["images_per_second"].notna()]
     if not len(gpu):
         return None
     work = [multiply_adds(d, s) for d, s in zip(gpu["depth"], gpu["size"], strict=True)]
-    rate = (gpu["images_per_second"].astype(float) / gpu["processes"].astype(float)) * np.array(work) / multiply_adds(50, 224)
+    rate = (
+        (gpu["images_per_second"].astype(float) / gpu["processes"].astype(float))
+        * np.array(work)
+        / multiply_adds(50, 224)
+    )
     return float(rate.max()), str(gpu.loc[rate.idxmax(), "device"])
 
 
@@ -162,8 +211,18 @@ def cost_table(records: pd.DataFrame, rate: float | None = None) -> Table:
     for e in table3_rows():
         work = multiply_adds(e.depth, e.size) / multiply_adds(50, 224)
         n = int(images[TITLES[e.dataset]])
-        rows.append(dict(dataset=e.dataset, depth=e.depth, size=e.size, loss=e.loss, beta=e.beta, images=e.epochs * n,
-                         images_per_second=rate / work, gpu_hours=e.epochs * n * work / rate / 3600))  # fmt: skip
+        rows.append(
+            dict(
+                dataset=e.dataset,
+                depth=e.depth,
+                size=e.size,
+                loss=e.loss,
+                beta=e.beta,
+                images=e.epochs * n,
+                images_per_second=rate / work,
+                gpu_hours=e.epochs * n * work / rate / 3600,
+            )
+        )
     data = pd.DataFrame(rows)
     hours = data.pivot_table(index=["depth", "size", "loss"], columns="dataset", values="gpu_hours", sort=False)
     shown = hours[list(COLUMNS)].map(lambda h: f"{h:.0f}").rename(columns=TITLES).reset_index()
@@ -173,31 +232,3 @@ def cost_table(records: pd.DataFrame, rate: float | None = None) -> Table:
         f"it holds where decoding images keeps up. All 27 runs: {data['gpu_hours'].sum():.0f} GPU hours."
     )
     return Table("large_scale_cost", "What Table 3 costs", text, shown, data, PROFILE)
-
-
-@cache
-def inaturalist_counts(dataset: str) -> np.ndarray:
-    """Training images of each class of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
-    with (files("replication.report") / "published" / "inaturalist_counts.csv").open() as file:
-        frame = pd.read_csv(file).query("dataset == @dataset")
-    if not len(frame):
-        raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
-    return np.repeat(frame["images_per_class"], frame["classes"]).to_numpy()[::-1]
-
-
-def weights_table(betas=(0.9, 0.99, 0.999, 0.9999)) -> Table:
-    """What each beta does to iNaturalist: effective numbers and weights of the largest and smallest class."""
-    rows = []
-    for dataset in ("inat2017", "inat2018"):
-        counts = inaturalist_counts(dataset)
-        for beta in betas:
-            effective, weights = effective_number(counts, beta), class_balanced_weights(counts, beta)
-            rows.append(dict(dataset=dataset, beta=beta, largest=int(counts[0]), smallest=int(counts[-1]),
-                             effective_largest=effective[0], effective_smallest=effective[-1], weight_largest=weights[0],
-                             weight_smallest=weights[-1], ratio=weights[-1] / weights[0],
-                             average_weight=float(np.average(weights, weights=counts))))  # fmt: skip
-    data = pd.DataFrame(rows)
-    shown = data.assign(dataset=data["dataset"].map(TITLES), **{c: data[c].map(lambda v: f"{v:.2f}") for c in data.columns[4:]})
-    text = "Largest and smallest class: images, effective number, weight (scaled to sum to C); average weight over the images."
-    shown.columns = [c.replace("_", " ") for c in shown.columns]
-    return Table("inaturalist_weights", "Class-balanced weights on iNaturalist", text, shown.astype(str), data)

@@ -1,6 +1,6 @@
 """Table 3's protocol: ResNet-18 to -152 on large image sets, alone or under torchrun (Section 5.4).
 
-    python -m replication large-scale --dataset inat2018 --data-root DIR --depth 50 --loss focal --gamma 0.5 --beta 0.999
+    python -m replication large-scale --dataset inat2018 --data-root DIR --loss focal --gamma 0.5 --beta 0.999
     torchrun --nproc-per-node 8 -m replication large-scale ...
 
 The global batch, the order of the images, their crops and the initial weights are the same for any number of processes.
@@ -128,7 +128,9 @@ class _LargeRun:
     def learning_rate(self, step: int) -> float:
         e = self.experiment
         epoch = step * e.batch_size / self.n
-        return learning_rate(epoch, epochs=e.epochs, base=e.peak_learning_rate, drop_factor=DROP_FACTOR, points=LARGE_SCALE)
+        return learning_rate(
+            epoch, epochs=e.epochs, base=e.peak_learning_rate, drop_factor=DROP_FACTOR, points=LARGE_SCALE
+        )
 
     def loader(self, files: ImageFiles, transform, keys) -> DataLoader:
         images = KeyedImages(files, transform, self.experiment.size, self.experiment.seed)
@@ -179,7 +181,9 @@ class _LargeRun:
             return
         paths = sorted({files.paths[i].decode(errors="replace") for found in processes.together(bad) for i in found})
         if not self.skip:
-            raise ValueError(f"{paths[0]} cannot be read as an image: replace it, or leave such out with --skip-unreadable")
+            raise ValueError(
+                f"{paths[0]} cannot be read as an image: replace it, or leave such out with --skip-unreadable"
+            )
         for path in set(paths) - self.unreadable:
             if processes.leads():
                 tqdm.write(f"skipped: {path} cannot be read as an image")

@@ -25,7 +25,10 @@ FIELDS = {
     "seed": ("decides initial weights, batch order and augmentation (default: 0)", dict(type=int)),
     "epochs": ("length of the run; the schedule scales with it (default: 90)", dict(type=int)),
     "batch_size": ("images a step, all processes together (default: 1024)", dict(type=int)),
-    "base_learning_rate": ("learning rate for 256 images (default: the paper's for this data set and loss)", dict(type=float)),
+    "base_learning_rate": (
+        "learning rate for 256 images (default: the paper's for this data set and loss)",
+        dict(type=float),
+    ),
     "weight_decay": ("weight decay on convolutions and dense weights (default: 1e-4)", dict(type=float)),
 }
 
@@ -37,14 +40,32 @@ def add_arguments(parser) -> None:
         metavar = {} if "choices" in keywords else dict(metavar=keywords["type"].__name__.upper())
         needed = dict(required=True) if name == "dataset" else dict(default=None)
         parser.add_argument(option, dest=name, help=text, **keywords, **metavar, **needed)
-    parser.add_argument("--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)")
-    parser.add_argument("--micro-batch", type=int, metavar="N", help="images a forward pass; gradients add up (default: up to 128)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode images, for each GPU (default: up to 8)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)")
-    parser.add_argument("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read, named and counted")
+    parser.add_argument(
+        "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)",
+    )
+    parser.add_argument(
+        "--micro-batch", type=int, metavar="N", help="images a forward pass; gradients add up (default: up to 128)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that decode images, for each GPU (default: up to 8)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)"
+    )
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out images that cannot be read, named and counted"
+    )
 
 
 def main(args) -> int:

@@ -51,12 +51,16 @@ class LargeScaleExperiment:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}")
         self._require("beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        self._require("size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)")
+        self._require(
+            "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
+        )
         self._require("seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
         for name in ("epochs", "batch_size"):
             self._require(name, lambda v: v >= 1 and v == int(v), "a whole number >= 1")
         if (self.loss == "focal") != (self.gamma is not None):
-            raise ValueError(f"gamma must be given for loss focal (the paper: 0.5) and no other, got {self.gamma!r} for {self.loss}")
+            raise ValueError(
+                f"gamma must be given for loss focal (the paper: 0.5) and no other, got {self.gamma!r} for {self.loss}"
+            )
         if self.gamma is not None:
             self._require("gamma", lambda v: v >= 0, "a finite number >= 0")
             object.__setattr__(self, "gamma", float(self.gamma))
@@ -111,7 +115,7 @@ class LargeScaleExperiment:
 class LargeScaleRecord(RunRecord):
     """A RunRecord with what is particular to large runs; `curve` has top5_error beside error (top-1), both percent."""
 
-    top5_error: float | None = None  # of the last epoch; as top-1 where there are fewer than 5 classes
+    top5_error: float | None = None  # of the last epoch; 0 where there are 5 classes or fewer
     processes: int = 1
     global_batch: int = 0  # images a step, all processes together
     micro_batch: int = 0  # images a forward pass, which batch norm sees
