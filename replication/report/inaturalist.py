@@ -46,6 +46,6 @@ def weights_table(betas=(0.9, 0.99, 0.999, 0.9999)) -> Table:
     shown = data.assign(
         dataset=data["dataset"].map(TITLES), **{c: data[c].map(lambda v: f"{v:.2f}") for c in data.columns[4:]}
     )
-    text = "Largest and smallest class: images, effective number, weight (scaled to sum to C); weight averaged over images."
+    text = "Largest and smallest class: images, effective number, weight (scaled to sum to C); average over images."
     shown.columns = [c.replace("_", " ") for c in shown.columns]
     return Table("inaturalist_weights", "Class-balanced weights on iNaturalist", text, shown.astype(str), data)
