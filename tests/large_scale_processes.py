@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -60,6 +61,8 @@ def agree(folder: Path) -> dict:
         shutil.copytree(tree, folder / "classes")
         (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
     processes.share(None)  # wait for the copies
+    with mock.patch.object(large_scale.checkpoint, "save", side_effect=OSError("no space left on device")):
+        full_disk = command(options(tree, folder / "full"))
     return dict(
         loss=loss,
         counts=counts.tolist(),
@@ -74,6 +77,7 @@ def agree(folder: Path) -> dict:
         micro=command(options(tree, folder / "r", "--micro-batch=3")),
         size=command(options(tree, folder / "r", "--size=33")),
         nowhere=command(options(folder / "nowhere", folder / "r")),
+        full_disk=full_disk,
         unwritable=command(options(tree, tree / "train" / "c0" / "0.jpg")),
     )
 

@@ -136,7 +136,17 @@ def test_what_has_a_record_is_not_trained_again(two):
 
 
 def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
-    for case in ("unreadable", "classes", "odd_batch", "large_batch", "micro", "size", "nowhere", "unwritable"):
+    for case in (
+        "unreadable",
+        "classes",
+        "odd_batch",
+        "large_batch",
+        "micro",
+        "size",
+        "nowhere",
+        "unwritable",
+        "full_disk",
+    ):
         assert [found[case] for found in two[0]] == [2, 2], case
     said = [line for line in two[1].stderr.splitlines() if line.startswith("error: ")]
     for words in (
@@ -147,9 +157,10 @@ def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
         "micro_batch must divide a process's 4 images of a batch, got 3",
         "size must be a multiple of 32",
         "data_root must be a folder that exists",
+        "no space left on device",
     ):
         assert sum(words in line for line in said) == 1, words
-    assert len(said) == 8
+    assert len(said) == 9
 
 
 def test_unreadable_images_are_skipped_on_demand_and_counted(folder, two):

@@ -102,6 +102,7 @@ class _LargeRun:
         if self.n < experiment.batch_size:
             raise ValueError(f"batch_size must be at most the {self.n} training images, got {experiment.batch_size}")
         self.steps = experiment.steps(self.n)
+        torch.backends.cudnn.benchmark = True
         prior = 0.0 if experiment.loss == "softmax" else prior_bias(self.classes)
         with torch.device("meta"):  # no weights before ours
             self.model = resnet(experiment.depth, self.classes)
