@@ -92,7 +92,7 @@ def write_index(folder: Path, profile: str) -> Path:
     figures = (
         f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'
         f"<figcaption>{html.escape(p.stem.replace('_', ' '))}</figcaption></figure>"
-        for p in sorted(folder.glob("**/figures/*.png"))
+        for p in sorted(folder.glob("*/*.png"))
     )
     page = PAGE.format(
         title=f"Class-balanced loss, replicated: {profile} profile",

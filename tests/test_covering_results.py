@@ -68,18 +68,20 @@ def test_all_figures_are_the_same_twice(tmp_path):
 
 
 def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
-    """Smoke uses any tables; the other profiles want the committed sizes and run anew if these are smaller."""
+    """Smoke works on a copy of any tables; the other profiles want the committed sizes and run anew if smaller."""
     calls = []
-    monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append(full))
-    monkeypatch.setattr(covering_figures, "save_all", lambda folder: calls.append("figures"))
-    covering_results.prepare(tmp_path)
+    monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append((results, full)))
+    monkeypatch.setattr(covering_figures, "save_all", lambda folder: calls.append(folder))
+    own, common = tmp_path / "smoke" / "covering", tmp_path / "covering"
+    assert covering_results.prepare(tmp_path) == own
     for name in TABLES:
-        covering_results.write_csv(covering.battery(TINY), tmp_path / "covering" / name)
+        covering_results.write_csv(covering.battery(TINY), common / name)
     covering_results.prepare(tmp_path)
-    covering_results.prepare(tmp_path, "cpu")
+    assert all((own / name).read_bytes() == (common / name).read_bytes() for name in TABLES)
+    assert covering_results.prepare(tmp_path, "cpu") == common
     monkeypatch.setattr(covering, "COMMITTED", TINY)
     covering_results.prepare(tmp_path, "cpu")
-    assert calls == [False, "figures", True, "figures"]
+    assert calls == [(tmp_path / "smoke", False), own, (tmp_path, True), common]
 
 
 def test_verify_table_survives_the_file(tmp_path):

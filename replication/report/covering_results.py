@@ -1,6 +1,7 @@
 """The covering run of notebook 02: its tables (CSV) and figures, under results/covering."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from replication.theory import covering
 from replication.theory.departures import LAWS, departures
 from replication.theory.near_duplicates import near_duplicates, radii_from_shares, take
 
+TABLES = ("verify", "departures", "near_duplicates", "random_crops")
 PER_CLASS = 300
 PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are only compared as they are
 FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
@@ -96,17 +98,28 @@ def run(
 def prepare(results: Path | str = "results", profile: str = "smoke", data_root: Path | str | None = None) -> Path:
     """The folder of the covering tables: those there if they will do, else run anew; the figures are drawn in any case.
 
-    "smoke" takes what is there, or runs the reduced battery.  Other profiles want the committed sizes.
+    "smoke" works in RESULTS/smoke/covering, on a copy of the tables in RESULTS/covering or, without them, on a reduced
+    battery of its own.  Other profiles want the committed sizes, in RESULTS/covering.
     """
-    folder, full = Path(results) / "covering", profile != "smoke"
-    names = ("verify", "departures", "near_duplicates", "random_crops")
-    there = all((folder / f"{name}.csv").is_file() for name in names)
-    if there and full:
-        rows = pd.read_csv(folder / "verify.csv")
-        wanted = {(case.geometry, case.d, case.volume, case.replicates) for case in covering.COMMITTED}
-        there = wanted <= set(zip(rows["geometry"], rows["d"], rows["N"], rows["replicates"], strict=True))
-    if there:
+    common, full = Path(results) / "covering", profile != "smoke"
+    home = Path(results) if full else Path(results) / profile
+    folder = home / "covering"
+    if not full and _there(common) and not _there(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TABLES:
+            shutil.copyfile(common / f"{name}.csv", folder / f"{name}.csv")
+    if _there(folder) and (not full or _committed_size(folder)):
         covering_figures.save_all(folder)
     else:
-        run(results, full, data_root)
+        run(home, full, data_root)
     return folder
+
+
+def _there(folder: Path) -> bool:
+    return all((folder / f"{name}.csv").is_file() for name in TABLES)
+
+
+def _committed_size(folder: Path) -> bool:
+    rows = pd.read_csv(folder / "verify.csv")
+    wanted = {(case.geometry, case.d, case.volume, case.replicates) for case in covering.COMMITTED}
+    return wanted <= set(zip(rows["geometry"], rows["d"], rows["N"], rows["replicates"], strict=True))
