@@ -11,7 +11,7 @@ from replication.report import evidence_tables, tables, writing
 from replication.report.measured import SMOKE_NOTE, profile_records
 from replication.report.statistics import summary
 
-ALL = (tables.table1, tables.table2, tables.table3, evidence_tables.paired_table, evidence_tables.luck_table,
+ALL = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
        evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table,
        lambda r, p: tables.heat_map(r, p, "cifar10"))  # fmt: skip
 

@@ -152,7 +152,7 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines += ["## What the paper's own numbers say", ""]
     lines += [evidence_tables.improvements_table().markdown(), evidence_tables.published_luck_table().markdown()]
     lines += [_files(results, written, "published"), ""]
-    for folder, title in (("theory", "Theory"), ("covering", "Random covering")):
+    for folder, title in (("large-scale", "Large scale"), ("theory", "Theory"), ("covering", "Random covering")):
         if any(path.is_relative_to(results / folder) for path in written):
             lines += [f"## {title}", "", *_images(results, written, folder), _files(results, written, folder), ""]
     return "\n".join(lines).rstrip() + "\n"

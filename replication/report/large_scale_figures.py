@@ -64,13 +64,15 @@ def counts_figure() -> Figure:
     return figure
 
 
-def write_all(results: Path | str) -> list[Path]:
-    """Write RESULTS/large-scale/tables/* and figures/* from RESULTS/large-scale/runs; the paths."""
+def write_all(results: Path | str, figures: bool = True) -> list[Path]:
+    """Write RESULTS/large-scale/tables/* and, unless told not to draw, figures/* from its records; the paths."""
     folder = Path(results) / PROFILE
     records = tables.large_scale_records(results)
     made = [tables.table3(records), tables.cost_table(records), weights_table()]
     made += [tables.runs_table(records)] if len(records) else []
     paths = [path for table in made for path in table.write(folder / "tables")]
+    if not figures:
+        return paths + sorted((folder / "figures").glob("*.p*"))
     for name, figure in (("figure7", figure7(records)), ("inaturalist_counts", counts_figure())):
         paths += save_figure(figure, folder / "figures", name)
     return paths

@@ -18,6 +18,7 @@ from replication.report import (
     claims,
     evidence_tables,
     heat_maps,
+    large_scale_figures,
     loss_figures,
     paper,
     tables,
@@ -34,7 +35,7 @@ from replication.report.writing import write_text
 from replication.training.experiment import PROFILES
 
 FOLDERS = (*PROFILES, "custom")
-TABLES = (tables.table1, tables.table2, tables.table3, evidence_tables.paired_table, evidence_tables.luck_table,
+TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
           evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
 FIGURES = {
     "figure5": training_figures.figure5,
@@ -160,6 +161,7 @@ def rebuild(results: Path | str = "results", profile: str | None = None, figures
             partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
         )
         draw_all(drawings, min(4, os.cpu_count() or 1), rest)
+    paths += large_scale_figures.write_all(results, figures)
     paths += (
         _there(drawings)
         + sorted((results / "theory").glob("figures/*.p*"))

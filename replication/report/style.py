@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg", force=False)
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 # One colour a loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
 LOSS_COLOURS = {

@@ -134,19 +134,6 @@ def _pick(row: dict) -> str:
     return f"<br>{row['pick']}" if row["pick"] else ""
 
 
-def table3(records: pd.DataFrame, profile: str) -> Table:
-    """Table 3: large-scale sets.  Runs of this kind keep records of their own; here each says "not measured"."""
-    data = paper.table3()
-    errors = [c for c in data if c.endswith(("top1", "top5"))]
-    lines = []
-    for row in data.to_dict("records"):
-        loss = row["loss"] if row["loss"] == "Softmax" else f"{row['loss']} ({row['beta']:g}, {row['gamma']:g})"
-        head = {"network": row["net"], "loss": loss, "input": row["input"]}
-        lines.append(head | {"source": "paper"} | {c.replace("_", " "): number(row[c]) for c in errors})
-        lines.append(head | {"source": "measured"} | {c.replace("_", " "): NOT_MEASURED for c in errors})
-    text = caption(records, profile, "Error in percent, top-1 and top-5; measured with the large-scale protocol only.")
-    return Table("table3", "Table 3. Large-scale data sets", text, pd.DataFrame(lines), data, profile)
-
 
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The 125 cells of a heat map: published and measured, each with its difference to plain (ours paired by seed)."""
