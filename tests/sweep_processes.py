@@ -11,7 +11,9 @@ from replication.training.experiment import Experiment
 from replication.training.sweep import Where, sweep
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["replication.training.workers", "replication.training.run", "torch._dynamo", "sklearn.datasets"])
+CONTEXT.set_forkserver_preload(
+    ["replication.training.workers", "replication.training.run", "torch._dynamo", "sklearn.datasets"]
+)
 SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
 TIMES = ("images_per_second", "wall_seconds", "finished_at", "git_commit", "git_clean")  # and a commit made meanwhile
 
@@ -39,7 +41,7 @@ def _quietly(ready, target, arguments) -> None:
     from replication.training import workers
 
     workers.CONTEXT = CONTEXT  # workers start in milliseconds, not seconds
-    sys.stdout = open(os.devnull, "w")
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     ready.set()
     sys.exit(target(*arguments))
 
@@ -52,7 +54,7 @@ def command(arguments: list[str], errors: Path) -> int:
     """The command line, its standard error in a file."""
     from replication.__main__ import main
 
-    sys.stderr = open(errors, "w", buffering=1)
+    sys.stderr = open(errors, "w", buffering=1)  # noqa: SIM115
     return main(arguments)
 
 

@@ -37,9 +37,9 @@ def test_a_negative_share_of_a_gpu_is_refused(tmp_path):
 
 
 class _FakeRay:
-    """What the driver uses of Ray, in this process: each task runs when it is waited for; `deaths` of them die first."""
+    """What the driver uses of Ray, in this process: tasks run when waited for; `deaths` die first."""
 
-    class exceptions:  # noqa: N801
+    class exceptions:
         class WorkerCrashedError(Exception): ...
 
         class NodeDiedError(Exception): ...
@@ -64,7 +64,7 @@ class _FakeRay:
 
     def remote(self, **options):
         self.options = options
-        return lambda function: type("Task", (), {"remote": staticmethod(lambda *a: (lambda: function(*a)))})
+        return lambda function: type("Task", (), {"remote": staticmethod(lambda *a: lambda: function(*a))})
 
     def put(self, value):
         return value
@@ -149,7 +149,9 @@ def test_a_sweep_on_ray_outlives_a_killed_worker(local, tmp_path, monkeypatch):
     assert sweep(runs, here(tmp_path / "ray"), workers=2, engine="ray") == Counter(finished=3, kept=0)
     assert killed and not ray.is_initialized()
     sweep(runs, here(tmp_path / "local"))
-    assert [content(record_of(e, tmp_path / "ray")) for e in runs] == [content(record_of(e, tmp_path / "local")) for e in runs]
+    assert [content(record_of(e, tmp_path / "ray")) for e in runs] == [
+        content(record_of(e, tmp_path / "local")) for e in runs
+    ]
 
 
 def _ray_workers() -> list[tuple[int, str]]:

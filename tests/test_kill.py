@@ -14,7 +14,12 @@ from sweep_processes import SMALL, content, here, start, sweep_all
 from replication.training.records import read_record, record_path
 
 RUN = replace(SMALL, epochs=20, batch_size=64)
-GRID = [replace(SMALL, loss=loss, beta=beta, seed=seed) for loss in ("softmax", "sigmoid") for beta in (0.0, 0.99) for seed in range(5)]
+GRID = [
+    replace(SMALL, loss=loss, beta=beta, seed=seed)
+    for loss in ("softmax", "sigmoid")
+    for beta in (0.0, 0.99)
+    for seed in range(5)
+]
 
 
 def uninterrupted(results, experiments, workers=1) -> float:

@@ -203,7 +203,8 @@ def test_ctrl_c_ends_sweep_and_workers_and_the_same_command_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keywords", "words"), [(dict(workers=0), "workers must be .* >= 1, got 0"), (dict(engine="dask"), "engine must be .*dask")]
+    ("keywords", "words"),
+    [(dict(workers=0), "workers must be .* >= 1, got 0"), (dict(engine="dask"), "engine must be .*dask")],
 )
 def test_bad_arguments_are_named(tmp_path, keywords, words):
     with pytest.raises(ValueError, match=words):

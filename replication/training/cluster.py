@@ -49,7 +49,9 @@ def run_on_ray(
         needed = dict(CPU=where.threads, GPU=gpus_per_run)
         short = [f"{n:g} {kind}" for kind, n in needed.items() if n > ray.cluster_resources().get(kind, 0)]
         if short:
-            raise ValueError(f"threads and gpus_per_run must fit the cluster, which lacks {', '.join(short)} for one run")
+            raise ValueError(
+                f"threads and gpus_per_run must fit the cluster, which lacks {', '.join(short)} for one run"
+            )
         options = dict(num_cpus=where.threads, num_gpus=gpus_per_run, max_retries=0)
         _Driver(ray, where, options, progress, report).run(deque(todo), workers)
     finally:

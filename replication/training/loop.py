@@ -1,4 +1,4 @@
-"""What every kind of run shares: the loop of resume, train, evaluate, checkpoint and record, and the machine it ran on."""
+"""What every kind of run shares: the loop of resume, train, evaluate, checkpoint, record; the machine it ran on."""
 
 import functools
 import math
@@ -31,7 +31,9 @@ class Run(Protocol):
     def record(self, status: str, curve: list[dict], last, seconds: float, rate: float | None) -> RunRecord: ...
 
 
-def drive(run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None) -> RunRecord:
+def drive(
+    run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None
+) -> RunRecord:
     """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
 
     Ends early, as "diverged", where the mean training loss or a test error is not finite.
@@ -65,7 +67,9 @@ def outcome(status: str, curve: list[dict]) -> dict:
     """The fields of a record that follow from the curve: status, error (last epoch), best error and its epoch."""
     best = min(curve, key=lambda point: point["error"]) if curve else None
     error = curve[-1]["error"] if status == "finished" else None
-    return dict(status=status, error=error, best_error=best and best["error"], best_epoch=best and best["epoch"], curve=curve)
+    return dict(
+        status=status, error=error, best_error=best and best["error"], best_epoch=best and best["epoch"], curve=curve
+    )
 
 
 def environment(device: torch.device) -> dict:

@@ -37,7 +37,9 @@ class Progress:
         self.bar.update(max(images - self.furthest[experiment], 0))
         self.furthest[experiment] = max(images, self.furthest[experiment])
 
-    def report(self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None) -> None:
+    def report(
+        self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None
+    ) -> None:
         """A run has ended: one line, and the images that it will not see leave the bar's total."""
         if outcome == "finished":
             self(experiment, self.images[experiment])
@@ -46,10 +48,14 @@ class Progress:
         report_run(self.bar, self.outcomes, len(self.images), experiment, outcome, record, error)
 
 
-def report_run(bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None) -> None:
+def report_run(
+    bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None
+) -> None:
     """Count how a run ended, say so, and put the number of runs done beside the progress bar."""
     outcomes[outcome] += 1
-    detail = f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
+    detail = (
+        f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
+    )
     tqdm.write(f"{outcome}: {experiment.name}" + (f" ({detail})" if detail else ""))
     done = sum(outcomes[k] for k in ("finished", "diverged", "elsewhere", "failed"))
     bar.set_description(f"{done}/{total} runs")

@@ -40,7 +40,9 @@ class Where:
         return self.results / experiment.profile / "runs"
 
 
-def existing_record(experiment: Experiment, where: Where, record_class: type[RunRecord] = RunRecord) -> RunRecord | None:
+def existing_record(
+    experiment: Experiment, where: Where, record_class: type[RunRecord] = RunRecord
+) -> RunRecord | None:
     """The record of an experiment if it is there; a file in its place that cannot be used is set aside."""
     path = record_path(experiment, where.runs(experiment))
     if not path.exists():
@@ -157,7 +159,9 @@ def sweep(
             run_on_ray(todo, where, workers, progress, progress.report, **cluster)
         elif workers == 1:
             for experiment in todo:
-                progress.report(experiment, *attempt(experiment, where, totals(functools.partial(progress, experiment))))
+                progress.report(
+                    experiment, *attempt(experiment, where, totals(functools.partial(progress, experiment)))
+                )
         else:
             from replication.training.workers import run_in_workers
 

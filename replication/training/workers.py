@@ -1,5 +1,6 @@
 """Runs in worker processes of this machine; one that dies is replaced, and its run goes on from the checkpoint."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -86,10 +87,8 @@ class _Worker:
         """Send the next experiment, if there is one."""
         if left:
             self.experiment = left.popleft()
-            try:
+            with contextlib.suppress(OSError):  # it is dead already: the next recv says so
                 self.connection.send(self.experiment)
-            except OSError:
-                pass  # it is dead already: the next recv says so
             return True
         return False
 

@@ -1,8 +1,9 @@
 """Training speed of the paper's ResNet-32 at batch 128 against a straightforward loop; ratios are taken in one run.
 
-The straightforward loop is how most public long-tail code trains: torchvision transforms over PIL images in a DataLoader
-with 2 workers, eager, NCHW, float32.  `make benchmark-training` measures and writes results/benchmarks_training.md; in a
-plain test run everything is done once, with the smallest network.  Images are random: speed does not depend on them.
+The straightforward loop is how most public long-tail code trains: torchvision transforms over PIL images in a
+DataLoader with 2 workers, eager, NCHW, float32.  `make benchmark-training` measures and writes
+results/benchmarks_training.md; in a plain test run everything is done once, with the smallest network.  Images are
+random: speed does not depend on them.
 """
 
 import multiprocessing
@@ -34,7 +35,9 @@ def steps_a_round() -> int:
 
 
 def experiment(enabled: bool) -> Experiment:
-    return Experiment(imbalance_factor=100 if enabled else 10, depth=32 if enabled else 8, batch_size=128 if enabled else 16)
+    return Experiment(
+        imbalance_factor=100 if enabled else 10, depth=32 if enabled else 8, batch_size=128 if enabled else 16
+    )
 
 
 def random_images(enabled: bool) -> ImageSet:
@@ -164,6 +167,7 @@ def test_speed_against_the_straightforward_loop(benchmark):
     model = ways["straightforward"][1]
     benchmark.extra_info |= dict(
         images_per_second=images,
+        rounds=best,
         matrix_multiply=multiplication_rate(4096 if DEVICE.type == "cuda" else 1024 if enabled else 64),
         operations_an_image=operations_an_image(model),
         torch=torch.__version__,
@@ -178,7 +182,7 @@ def test_speed_against_the_straightforward_loop(benchmark):
 
 
 def test_operations_are_those_of_the_paper_network(benchmark):
-    """ResNet-32 on 32x32 images: about 69 million multiply-adds forward (He et al. 2016: 0.46 M parameters), three times that with backward."""
+    """ResNet-32 on 32x32 images: about 69 million multiply-adds forward, and three times that with backward."""
     count = benchmark.pedantic(operations_an_image, (ResNet(32).to(DEVICE),), rounds=1)
     assert 2 * 3 * 66e6 < count < 2 * 3 * 72e6
 

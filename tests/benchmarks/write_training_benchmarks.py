@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON -> results/benchmarks_training.md: `python .../write_training_benchmarks.py IN.json OUT.md`."""
+"""pytest-benchmark's JSON -> results/benchmarks_training.md: `python write_training_benchmarks.py IN.json OUT.md`."""
 
 import json
 import sys
@@ -46,16 +46,20 @@ def page(data: dict) -> str:
         columns=["way", "images/s", "times the first", "of the matrix-multiply rate"],
     )
     runs = sorted((i["workers"], i["threads"], i["rate"]) for i in infos if "workers" in i)
-    workers = pd.DataFrame([(w, t, f"{r:.0f}") for w, t, r in runs], columns=["runs at once", "threads each", "images/s, all"])
+    workers = pd.DataFrame(
+        [(w, t, f"{r:.0f}") for w, t, r in runs], columns=["runs at once", "threads each", "images/s, all"]
+    )
     best = max([*rates.values(), *(r for _, _, r in runs)])
-    hours = grid_hours(best).assign(hours=lambda t: t["hours"].map("{:,.0f}".format), images=lambda t: t["images"].map("{:,}".format))
+    hours = grid_hours(best).assign(
+        hours=lambda t: t["hours"].map("{:,.0f}".format), images=lambda t: t["images"].map("{:,}".format)
+    )
     cpu = data["machine_info"].get("cpu", {}).get("brand_raw", "a CPU")
     where = cpu if speed["device"] == "CPU" else speed["device"]
     return f"""# Training speed
 
-Written by `make benchmark-training` on {where}, {speed["threads"]} cores, torch {speed["torch"]}. ResNet-32, batch 128.
+Written by `make benchmark-training` on {where}, {speed["threads"]} cores, torch {speed["torch"]}; ResNet-32, batch 128.
 The straightforward loop: torchvision transforms over PIL images in a DataLoader with 2 workers, eager, NCHW, float32.
-All ways are timed in turn in one run, {len(rates)} x a few steps; the best round of each counts.
+The ways are timed in turn in one run; the best of {speed["rounds"]} rounds of each counts.
 
 {markdown(ways)}
 
