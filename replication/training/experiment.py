@@ -108,7 +108,7 @@ def _require(experiment: Experiment, name: str, allowed, words: str) -> None:
 
 # A profile is a budget.  Results of different profiles never share a table.
 PROFILES: dict[str, dict] = {
-    "smoke": dict(dataset="digits", depth=8, epochs=20, batch_size=32),  # proves the pipeline and nothing else
+    "smoke": dict(dataset="digits", depth=8, epochs=15, batch_size=32),  # proves the pipeline and nothing else
     "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),
     "paper": dict(dataset="cifar10", depth=32, epochs=200, batch_size=128),
 }
