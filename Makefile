@@ -25,9 +25,17 @@ report: .venv/installed  ## rebuild tables, figures and results/README.md from t
 	@$(RUN) -m replication report
 
 benchmark: .venv/installed  ## time the losses and the covering on this machine, write results/benchmarks.md
-	@$(RUN) -m pip install --quiet --no-deps --target .venv/balanced-loss balanced-loss
-	@PYTHONPATH=.venv/balanced-loss $(RUN) -m pytest tests/benchmarks -k "not training" --benchmark-enable --benchmark-json=.benchmarks.json
-	@$(RUN) tests/benchmarks/write_benchmarks.py .benchmarks.json results/benchmarks.md
+	@mkdir -p .benchmarks
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target .benchmarks/site balanced-loss
+	@PYTHONPATH=.benchmarks/site $(RUN) -m pytest tests/benchmarks -k "not training" --benchmark-enable \
+		--benchmark-json=.benchmarks/losses.json
+	@$(RUN) tests/benchmarks/write_benchmarks.py .benchmarks/losses.json results/benchmarks.md
+
+benchmark-training: .venv/installed  ## time training on this machine, write results/benchmarks_training.md
+	@mkdir -p .benchmarks
+	@$(RUN) -m pytest tests/benchmarks/test_training_benchmark.py --benchmark-enable \
+		--benchmark-json=.benchmarks/training.json
+	@$(RUN) tests/benchmarks/write_training_benchmarks.py .benchmarks/training.json results/benchmarks_training.md
 
 clean:  ## remove the virtual environment and the smoke profile's output
 	rm -rf .venv results/smoke
