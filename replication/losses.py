@@ -13,8 +13,8 @@ label_smoothing  e in [0, 1]: t' = (1 - e) t + e / C. The weight stays that of t
 
 A target t of the logits' shape weighs sum_i t_i w_i in the softmax losses, the expectation of the weights. In the
 sigmoid losses, whose classes may be true together, each element has its own: t_i w_i + (1 - t_i) v, where
-v = sum_i t_i w_i / sum_i t_i (1 if no class is true). A positive weighs as its class, a negative as the positives beside
-it do on average; for a single true class that is w_y throughout.
+v = sum_i t_i w_i / sum_i t_i (1 if no class is true). A positive weighs as its class, a negative as the
+positives beside it do on average; for a single true class that is w_y throughout.
 
 Raised, in this order: TypeError for logits that are not floating, or class indices that are not integers; ValueError
 for shapes that do not fit, an unknown reduction, a label_smoothing or gamma out of range, and on the CPU for a class

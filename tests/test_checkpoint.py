@@ -106,7 +106,7 @@ def test_full_disk_is_one_clear_error_and_leaves_the_last_good_checkpoint(path, 
 def test_a_device_that_is_really_full(path, monkeypatch):
     """Linux's /dev/full refuses every byte: the same error from the operating system itself."""
     good = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "open", lambda *_: Path("/dev/full").open("wb"), raising=False)
+    monkeypatch.setattr(checkpoint, "open", lambda *_: Path("/dev/full").open("wb"), raising=False)  # noqa: SIM115
     with pytest.raises(OSError, match="No space left.*checkpoint cannot be written"):
         checkpoint.save(path, RUN, "images", STATE)
     assert path.read_bytes() == good

@@ -89,7 +89,7 @@ def test_exact_rules_on_the_weights(key, now, other, then):
 
 
 def test_average_weights_are_those_of_the_protocol():
-    """PROTOCOL.md: torch's mean multiplies the gradient by 1.60, 3.72, 5.85, 9.54 at imbalance 10, 50, 100, 200."""
+    """Torch's mean multiplies the gradient by 1.60, 3.72, 5.85, 9.54 at imbalance 10, 50, 100, 200."""
     from replication.report.theory_rules import average_weight
 
     assert [round(1 / average_weight(Evidence(), f), 2) for f in (10, 50, 100, 200)] == [1.60, 3.72, 5.85, 9.54]
@@ -187,7 +187,7 @@ def test_published_rules(key):
 
 
 def test_the_exception_is_named():
-    """CLAIMS.md: 23.28 -> 23.36 stands against R4, sigmoid at 0.999 against R5."""
+    """Figures 8 and 10: 23.28 -> 23.36 stands against R4, sigmoid at 0.999 against R5."""
     assert "23.28 -> 23.36" in RULES["R4", "published"].decide(Evidence()).words
     assert "sigmoid at 0.999: 55.85 -> 57.15" in RULES["R5", "published"].decide(Evidence()).words
 

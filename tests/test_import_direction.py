@@ -11,17 +11,19 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "replication"
 ROOMS = ["theory", "losses", "data", "training", "report"]
 LOSSES = ("losses", "loss_terms", "loss_arguments", "focal")
-FILES = sorted(
-    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LOSSES
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LOSSES)
+WITHOUT_TORCH = (
+    ["replication", "replication.__main__"]
+    + [
+        f"replication.training.{name}"
+        for name in ("records", "experiment", "schedule", "large_scale_experiment", "large_scale_command")
+    ]
+    + [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for room in ("theory", "report")
+        for p in sorted((PACKAGE / room).rglob("*.py"))
+    ]
 )
-WITHOUT_TORCH = ["replication", "replication.__main__"] + [
-    f"replication.training.{name}"
-    for name in ("records", "experiment", "schedule", "large_scale_experiment", "large_scale_command")
-] + [
-    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for room in ("theory", "report")
-    for p in sorted((PACKAGE / room).rglob("*.py"))
-]
 
 
 def room_of(module: str) -> str | None:

@@ -94,9 +94,11 @@ PUBLISHED_FACTORS = {
 }
 
 
-@pytest.mark.parametrize(("largest", "classes", "imbalance"), [(*k, i) for k, v in PUBLISHED_FACTORS.items() for i in v])
+@pytest.mark.parametrize(
+    ("largest", "classes", "imbalance"), [(*k, i) for k, v in PUBLISHED_FACTORS.items() for i in v]
+)
 def test_torchs_weighted_mean_is_another_loss(largest, classes, imbalance):
-    """PROTOCOL: at beta 0.9999 dividing by the sum of weights multiplies the gradient over the data by these factors."""
+    """At beta 0.9999 dividing by the sum of weights multiplies the gradient over the data by these factors."""
     counts = long_tailed_counts(largest, classes, imbalance)
     target = torch.repeat_interleave(torch.arange(classes), torch.tensor(counts))
     gradients = []
@@ -368,7 +370,8 @@ def test_warns_once_of_counts_of_a_batch():
 
 
 @pytest.mark.parametrize(
-    "arguments", [([5000, 500, 50], 0.9999), ([5000, 500], 0.0), ([500, 500], 0.9), (long_tailed_counts(150, 10, 10), 0.9)]
+    "arguments",
+    [([5000, 500, 50], 0.9999), ([5000, 500], 0.0), ([500, 500], 0.9), (long_tailed_counts(150, 10, 10), 0.9)],
 )
 def test_warns_of_nothing_else(arguments):
     """Not of beta = 0, which asks for no weights, nor of balanced classes, nor of a small data set."""

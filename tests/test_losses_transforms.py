@@ -86,7 +86,9 @@ def test_per_sample_gradients_by_vmap_of_grad(loss):
 def test_hessian_by_torch_func_is_that_of_double_backward(loss):
     logits, target = batch(3)
     forward_over_reverse = torch.func.hessian(lambda z: loss(z, target))(logits)
-    torch.testing.assert_close(forward_over_reverse, torch.autograd.functional.hessian(lambda z: loss(z, target), logits))
+    torch.testing.assert_close(
+        forward_over_reverse, torch.autograd.functional.hessian(lambda z: loss(z, target), logits)
+    )
 
 
 class Waits(torch.utils._python_dispatch.TorchDispatchMode):

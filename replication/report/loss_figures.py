@@ -38,7 +38,9 @@ def class_weights_figure(
 ) -> Figure:
     """The weight of each class for each beta, logarithmic, one panel a data set; the weights of a panel average 1."""
     figure = Figure(figsize=(10, 3.9))
-    for axis, (name, counts) in zip(figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True):
+    for axis, (name, counts) in zip(
+        figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True
+    ):
         marker = "o" if len(counts) <= 20 else None
         axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
         for beta in betas:
@@ -58,7 +60,9 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="here")
     axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
     nan = np.isnan(widespread)
-    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", color=LOSS_COLOURS["focal 2.0"], markersize=4, label="NaN there")
+    axis.plot(
+        logit[nan], np.full(nan.sum(), -1.25), "x", color=LOSS_COLOURS["focal 2.0"], markersize=4, label="NaN there"
+    )
     axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
     axis.legend(loc="upper left")
     return figure

@@ -134,7 +134,6 @@ def _pick(row: dict) -> str:
     return f"<br>{row['pick']}" if row["pick"] else ""
 
 
-
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The 125 cells of a heat map: published and measured, each with its difference to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]

@@ -36,7 +36,9 @@ def effective_numbers_figure(
 ) -> Figure:
     """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel a data set."""
     figure = Figure(figsize=(10, 3.9))
-    for axis, (name, counts) in zip(figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True):
+    for axis, (name, counts) in zip(
+        figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True
+    ):
         marker = "o" if len(counts) <= 20 else None
         axis.semilogy(counts, color=THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
         for beta in sorted(betas, reverse=True):

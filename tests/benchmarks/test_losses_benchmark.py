@@ -47,7 +47,10 @@ def step(name, shape):
         arguments, loss = (target, weight), OURS[name]
     elif name in MODULES:
         focal = "focal" in name
-        arguments, loss = (target,), ClassBalancedLoss(counts, 0.999, "focal" if focal else "softmax", 2 if focal else None)
+        arguments, loss = (
+            (target,),
+            ClassBalancedLoss(counts, 0.999, "focal" if focal else "softmax", 2 if focal else None),
+        )
     elif name == "F.cross_entropy":
         arguments, loss = (target,), F.cross_entropy
     elif name == "torchvision":
@@ -90,7 +93,7 @@ def test_speed(benchmark, shape, threads, name):
 
 
 def peak_tensors(name, shape):
-    """The most memory held at once in a forward and backward pass, the gradient included, in tensors of the logits' size."""
+    """The most memory held at once forward and backward, the gradient included, in tensors of the logits' size."""
     run, logits = step(name, shape)
     run()
     logits.grad = None
@@ -104,7 +107,7 @@ def peak_tensors(name, shape):
 @pytest.mark.parametrize("name", ["sigmoid", "focal 0.5", "focal 1", "focal 2"])
 @pytest.mark.parametrize("shape", [(256, 8142), (8, 21, 256, 256)], ids=str)
 def test_peak_memory_is_two_tensors_of_the_logits(benchmark, shape, name):
-    """Beside the logits: what is kept for the gradient, the gradient itself, and what belongs to a target, not a class."""
+    """Beside the logits: what is kept for the gradient, the gradient, and what belongs to a target, not a class."""
     if not benchmark.enabled:
         shape = (*shape[:2], *(n // 2 for n in shape[2:]))
     peak = peak_tensors(name, shape)

@@ -63,8 +63,8 @@ The ways are timed in turn in one run; the best of {speed["rounds"]} rounds of e
 
 {markdown(ways)}
 
-A step takes {speed["operations_an_image"] / 1e6:.0f} million floating-point operations an image; this machine multiplies
-matrices at {peak / 1e9:.0f} billion a second.
+A step takes {speed["operations_an_image"] / 1e6:.0f} million floating-point operations an image; this machine
+multiplies matrices at {peak / 1e9:.0f} billion a second.
 
 Several runs at once, the cores divided between them (eager):
 
