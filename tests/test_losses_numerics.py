@@ -103,7 +103,7 @@ def test_small_losses_keep_their_digits():
     torch.testing.assert_close(logits.grad[0, 1:].double(), exact.expand(7999), rtol=1e-6, atol=0)
 
 
-# --- faults measured in other implementations ---------------------------------------------------------------------------
+# --- faults measured in other implementations -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("logit", "dtype"), [(-89.0, torch.float32), (-11.5, torch.float16), (-1e4, torch.float16)])

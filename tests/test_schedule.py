@@ -1,4 +1,4 @@
-"""The published schedule at every boundary (Section 5.2 and the authors' code: warm-up 5, drops at 160 and 180 of 200)."""
+"""The published schedule at every boundary (Section 5.2, authors' code: warm-up 5, drops at 160 and 180 of 200)."""
 
 import math
 
