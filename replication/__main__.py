@@ -217,6 +217,8 @@ def _sweep(args) -> int:
     args.experiment_dataset = experiments[0].dataset
     where = _where(args)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
+    if args.engine != "ray" and (args.address or args.gpus_per_run):
+        raise ValueError("address and gpus-per-run must go with --engine ray")
     outcomes = sweep(experiments, where, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {where.runs(experiments[0])}")
     return _exit_code(outcomes)
@@ -232,6 +234,9 @@ def _exit_code(outcomes) -> int:
 
 
 def _covering(args) -> int:
+    one = (args.volume, args.draws, args.replicates) != (None, None, None) or args.geometry != "prototypes"
+    if args.full and one:
+        raise ValueError("full must stand without volume, draws, replicates and geometry: it runs the whole battery")
     if not args.full:
         from replication.theory import covering
 
@@ -259,7 +264,8 @@ def _report(args) -> int:
     from replication.report.site import rebuild
 
     _check_writable(args.results)
-    rebuild(args.results)
+    paths = rebuild(args.results)
+    print(f"{len(paths)} files rebuilt from the records: start with {args.results / 'README.md'}")
     return 0
 
 
@@ -268,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except KeyboardInterrupt:
-        print("interrupted; nothing finished is lost, the same command goes on from here", file=sys.stderr)
+        print("interrupted; no finished run is lost, and the same command goes on from here", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

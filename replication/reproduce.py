@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+import nbformat
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -68,7 +70,17 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
         papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3", config=quiet)
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    finally:
+        _forget_paths(copy)
     return None
+
+
+def _forget_paths(copy: Path) -> None:
+    """Take the absolute paths of this machine, which papermill notes, out of an executed copy."""
+    notebook = nbformat.read(copy, as_version=4)
+    for key in ("input_path", "output_path"):
+        notebook.metadata.get("papermill", {}).pop(key, None)
+    nbformat.write(notebook, copy)
 
 
 def write_html(copy: Path) -> Path:

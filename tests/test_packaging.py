@@ -47,13 +47,15 @@ def test_notebooks_are_thin_and_committed_without_outputs(path):
     for cell in code:
         assert not cell.outputs and cell.execution_count is None
         assert not re.search(r"^\s*(async def|def|class)\s", cell.source, re.MULTILINE)
-        assert len(cell.source.splitlines()) <= 25
+        assert len(cell.source.splitlines()) <= 30
 
 
 def test_public_names_and_nothing_else():
     import replication
 
-    assert {name for name in dir(replication) if name[0].islower()} >= set(replication.__all__) - {"ClassBalancedLoss"}
+    theory = {"effective_number", "class_balanced_weights", "beta_from_volume", "volume_from_beta"}
+    losses = {"softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_focal_loss", "ClassBalancedLoss"}
+    assert set(replication.__all__) == theory | losses | {"long_tailed_counts"}
     for name in replication.__all__:
         assert callable(getattr(replication, name))
     with pytest.raises(AttributeError):

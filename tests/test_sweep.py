@@ -180,9 +180,9 @@ def test_a_run_whose_workers_always_die_fails_and_the_others_finish(tmp_path, mo
     assert outcomes[RUNS[0]][0] == outcomes[RUNS[2]][0] == "finished"
 
 
-def test_ctrl_c_ends_sweep_and_workers_and_the_same_command_goes_on(tmp_path):
-    """SIGINT to the sweep alone: exit code 130, one line, no worker left; then all is there."""
-    arguments = "sweep pairs --profile smoke --imbalance 50 --losses softmax --workers 2 --threads 1 --device cpu"
+def test_ctrl_c_ends_sweep_and_workers(tmp_path):
+    """SIGINT to the sweep alone: exit code 130, one line, no worker left."""
+    arguments = "sweep pairs --profile smoke --imbalance 10 --losses softmax --workers 2 --threads 1 --device cpu"
     arguments = [*arguments.split(), "--results", str(tmp_path)]
     process = start(command, arguments, tmp_path / "errors")
     wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
@@ -195,7 +195,7 @@ def test_ctrl_c_ends_sweep_and_workers_and_the_same_command_goes_on(tmp_path):
     assert len(checkpoints) == 2
     before = [p.stat().st_mtime_ns for p in checkpoints]
     held = CONTEXT.Event()
-    experiment = next(e for e in grid("pairs", "smoke") if e.imbalance_factor == 50 and e.loss == "softmax")
+    experiment = next(e for e in grid("pairs", "smoke") if e.imbalance_factor == 10 and e.loss == "softmax")
     holder = start(hold_lock, tmp_path, experiment, held)
     assert held.wait(10)  # its worker let go of the lock
     os.kill(holder.pid, signal.SIGKILL)

@@ -49,8 +49,8 @@ CLAIMS = (
         Rule("exact", "1 exactly at beta 0; within 1e-7 of n at N = 1e12, n <= 1e5", t.t3_exact),
         Rule("simulation", "mean 1 exactly at N = 1; within 1 % of n where N >= 1e4 and n <= N/100", t.t3_simulation))),
     Claim("T4", "Sec. 3.1", "With partial overlap the expected volume is hard and depends on shape and dimension.", (
-        Rule("simulation", "contradicted if the mean is E_n for every shape and dimension (check of T1, three shapes "
-             "or more); replicated if it departs", t.t4_simulation),)),
+        Rule("simulation", "judged on a homogeneous space: contradicted if the mean is E_n for every shape and "
+             "dimension there (check of T1, three shapes or more); replicated if it departs", t.t4_simulation),)),
     Claim("T5", "Sec. 3.1", "Stronger augmentation means a smaller N.", (
         Rule("simulation", "N falls beyond both intervals in most of five or more classes; contradicted if it rises "
              "in most", t.t5_near_duplicates),)),
@@ -139,7 +139,7 @@ def claims_table(verdicts: pd.DataFrame, profile: str, text: str) -> Table:
     return Table(
         "claims",
         title,
-        text + " Each verdict follows from the rule beside it, written before the number.",
+        text + " Each verdict follows from the rule beside it; rules on runs were written before the runs.",
         shown,
         verdicts,
         profile,

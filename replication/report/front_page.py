@@ -20,11 +20,11 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
     counts = verdicts.drop_duplicates(["id", "evidence"])["verdict"].value_counts()
     tally = ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS)
     core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
+    judged = len(verdicts) - counts.get("not measured", 0)
     return (
-        f"Of {verdicts['id'].nunique()} claims of the paper, judged on {len(verdicts)} pieces of evidence by rules "
-        f"written "
-        f"before the numbers: {tally}; its formula for the effective number against the simulated covering: "
-        f"{core['verdict']}."
+        f"Of {verdicts['id'].nunique()} claims of the paper, {judged} of {len(verdicts)} pieces of evidence are judged "
+        "by rule (those on runs were written before the runs, those on printed numbers with these known): "
+        f"{tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
     )
 
 
@@ -82,11 +82,10 @@ def selection_sentence() -> str:
     tally = ", ".join(f"{r.improved} of {r.of} at {r.beta:g}" for r in counts.itertuples())
     sd, _ = rerun_sd()
     return (
-        f"The paper's class-balanced row is the best of 20 on the test set: luck alone gives "
-        f"{number(luck['luck'].min())} to "
-        f"{number(luck['luck'].max())} points by its own CIFAR-10 heat map (at most "
-        f"{number(-sd * expected_minimum(20))} by the "
-        f"spread of reruns, sd {number(sd)}), while beta 0.9999 fixed beforehand still changes the mean error by "
+        "The paper's class-balanced row is the best of 20 on the test set: luck alone gives "
+        f"{number(luck['luck'].min())} to {number(luck['luck'].max())} points by its own CIFAR-10 heat map (about "
+        f"{number(-sd * expected_minimum(20))} if all 20 were equal, by the spread of reruns, sd {number(sd)}), while "
+        "beta 0.9999, which it advises from these same cells, changes the mean error by "
         f"{signed(fixed.min())} to {signed(fixed.max())} points; cells that improve: {tally}."
     )
 

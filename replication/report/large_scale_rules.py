@@ -52,7 +52,7 @@ def s2_runs(records: pd.DataFrame | None) -> Finding:
         if (
             {50, deeper} <= set(plain.columns)
             and 50 in balanced.columns
-            and dataset in plain.index.get_level_values("dataset")
+            and all(dataset in frame.index.get_level_values("dataset") for frame in (plain, balanced))
         ):
             rows = plain.loc[dataset].join(
                 balanced.xs(dataset, level="dataset")[[50]].rename(columns={50: "balanced"}), how="inner"

@@ -1,4 +1,4 @@
-"""Tables 1, 2 and 3 and the cells of Figures 8, 9, 10: the paper's numbers, and beside them those of one profile."""
+"""Tables 1 and 2 and the cells of Figures 8, 9, 10: the paper's numbers, and beside them those of one profile."""
 
 import math
 

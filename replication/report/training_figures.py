@@ -179,8 +179,8 @@ def draw_per_class(axis, rows: pd.DataFrame, beta: float) -> None:
     axis.set_ylim(bottom=0)
 
 
-def draw_gain(axis, records: pd.DataFrame | None, profile: str | None, dataset: str) -> None:
-    """Class-balanced minus plain at the fixed beta against imbalance: paper (grey) and ours with 95 % intervals."""
+def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
+    """Class-balanced minus plain at the fixed beta against imbalance: paper (dotted) and ours with 95 % intervals."""
     beta = fixed_beta(dataset)
     factors: list[float] = []
     if dataset in paper.HEAT_MAPS:
@@ -198,7 +198,7 @@ def draw_gain(axis, records: pd.DataFrame | None, profile: str | None, dataset: 
         one = ours[ours["label"] == label].sort_values("imbalance_factor") if len(ours) else ours
         if len(one):
             shifted = one["imbalance_factor"] * 1.03 ** (step - 2)
-            half = np.nan_to_num((one["high"] - one["mean"]).to_numpy(float))
+            half = (one["high"] - one["mean"]).to_numpy(float)  # NaN, so no bar, where n = 1
             style = dict(color=LOSS_COLOURS[label], marker="o", markersize=5, capsize=2, linewidth=1.4)
             axis.errorbar(shifted, one["mean"], yerr=half, **style)
             factors = sorted({*factors, *one["imbalance_factor"]})
@@ -217,7 +217,7 @@ def gain_figure(records: pd.DataFrame | None, profile: str | None = None, datase
     data = per_class(records) if records is not None else pd.DataFrame(columns=["dataset"])
     here = data[data["dataset"] == dataset]
     figure, axes = _panels(2 if len(here) else 1, 5.4, 4.4)
-    draw_gain(axes[0][0], records, profile, dataset)
+    draw_gain(axes[0][0], records, dataset)
     if len(here):
         factor = busiest(records, dataset, 100.0)
         here = here[here["imbalance_factor"] == factor]
@@ -228,5 +228,9 @@ def gain_figure(records: pd.DataFrame | None, profile: str | None = None, datase
         )
         axes[0][1].legend(fontsize=8)
     if len(here):
-        figure.suptitle(f"measured: profile {profile}, mean over seeds and 95 % interval", fontsize=9)
+        mine = records[records["dataset"] == dataset]
+        seeds = mine["seed"].nunique()
+        spread = f"mean over up to {seeds} seeds, 95 % interval" if seeds > 1 else "one seed, so no interval"
+        budget = f"ResNet-{mine['depth'].iloc[0]}, {mine['epochs'].iloc[0]} epochs; the paper: ResNet-32, 200"
+        figure.suptitle(f"measured: profile {profile} ({budget}), {spread}", fontsize=9)
     return figure

@@ -159,9 +159,8 @@ class _Run:
 
     @torch.inference_mode()
     def test_logits(self) -> Tensor:
-        self.model.eval()
-        with self.autocast():
-            return torch.cat([self.model(scale(images)) for images in self.test_images.split(TEST_BATCH)])
+        self.model.eval()  # in float32 on any device: rounded logits would tie, and argmax breaks ties for the head
+        return torch.cat([self.model(scale(images)) for images in self.test_images.split(TEST_BATCH)])
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
         """Take up a checkpoint if there is a good one: its curve and the seconds spent so far."""
