@@ -72,8 +72,8 @@ def published_luck_table() -> Table:
         "effects of loss and beta (12 degrees of freedom; holds their interaction too, not what a column shares). "
         "Luck: parametric bootstrap of the winner's curse around the additive fit, mean [central 95 %]; with equal "
         "means it is sd x 1.87. Gain at the fixed beta: mean over five losses, at the beta that the paper advises from "
-        f"these same cells. Reruns of the authors' code put the sd at {number(sd)} points ({freedom} degrees of freedom, CIFAR-10 "
-        "at imbalance 50)."
+        f"these same cells. Reruns of the authors' code put the sd at {number(sd)} points ({freedom} degrees of "
+        "freedom, CIFAR-10 at imbalance 50)."
     )
     return Table(
         "published_luck",
