@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ def start(target, *arguments) -> multiprocessing.Process:
 def _quietly(ready, target, arguments) -> None:
     from replication.training import workers
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
     workers.CONTEXT = CONTEXT  # workers start in milliseconds, not seconds
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     ready.set()
