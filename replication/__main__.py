@@ -1,6 +1,7 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from dataclasses import fields
@@ -271,6 +272,8 @@ def _report(args) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
+    if args.run in (_train, _sweep):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return args.run(args)
     except KeyboardInterrupt:

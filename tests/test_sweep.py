@@ -180,13 +180,14 @@ def test_a_run_whose_workers_always_die_fails_and_the_others_finish(tmp_path, mo
     assert outcomes[RUNS[0]][0] == outcomes[RUNS[2]][0] == "finished"
 
 
-def test_ctrl_c_ends_sweep_and_workers(tmp_path):
-    """SIGINT to the sweep alone: exit code 130, one line, no worker left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_a_signal_ends_sweep_and_workers(tmp_path, number):
+    """To the sweep alone: exit code 130, one line, no worker left."""
     arguments = "sweep pairs --profile smoke --imbalance 10 --losses softmax --workers 2 --threads 1 --device cpu"
     arguments = [*arguments.split(), "--results", str(tmp_path)]
     process = start(command, arguments, tmp_path / "errors")
     wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     process.join(30)
     assert process.exitcode == 130
     assert (tmp_path / "errors").read_text().strip().endswith("the same command goes on from here")
