@@ -10,6 +10,8 @@ Every factor lies in [0, 1] or grows like u, so no finite logit gives NaN or inf
 target: it works out f' on the way forward, in pieces of the batch, and holds two tensors of the logits' size at most.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,25 +35,39 @@ def focal_slope(u: Tensor, gamma: float) -> Tensor:
     return torch.exp(gamma * F.logsigmoid(u)) * (torch.sigmoid(u) - gamma * torch.sigmoid(-u) * F.logsigmoid(-u))
 
 
-def focal_sum(logits: Tensor, index: Tensor, coefficient: Tensor, gamma: float, total: bool) -> Tensor:
+def focal_sum(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    gamma: float,
+    place: Callable[..., tuple[Tensor, Tensor]],
+    total: bool,
+) -> Tensor:
     """coefficient * sum_i f(u_i), (B, ...), or its `total` over the targets, ().
 
-    logits (B, C, ...); index (B, ...), int64 in [0, C); coefficient (B, ...), a constant.
+    logits (B, C, ...); place(target, weight) gives the true class of each target, int64 in [0, C), and its coefficient,
+    a constant, both (B, 1, ...).
     """
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # these derive it by themselves
-        loss = coefficient * focal_term(_negate_true_class(logits, index), gamma).sum(1)
+        index, coefficient = place(target, weight)
+        loss = (coefficient * focal_term(_negate_true_class(logits, index), gamma)).sum(1)
         return loss.sum() if total else loss
-    return FocalSum.apply(logits, index, coefficient, gamma, total, torch.is_grad_enabled() and logits.requires_grad)
+    with_slope = torch.is_grad_enabled() and logits.requires_grad
+    return FocalSum.apply(logits, target, weight, gamma, place, total, with_slope)
 
 
 class FocalSum(torch.autograd.Function):
-    """`focal_sum` with its gradient kept from the forward pass, or worked out again to be differentiated once more."""
+    """`focal_sum` with its gradient kept from the forward pass, or worked out again to be differentiated once more.
+
+    Nothing else is kept but what the caller holds anyway; what `place` makes is made again where it is wanted again.
+    """
 
     @staticmethod
-    def forward(ctx, logits, index, coefficient, gamma, total, with_slope):
+    def forward(ctx, logits, target, weight, gamma, place, total, with_slope):
         slope = torch.empty_like(logits) if with_slope else None
-        ctx.gamma, ctx.total = gamma, total
-        ctx.save_for_backward(logits, index, coefficient, slope)
+        ctx.gamma, ctx.place, ctx.total = gamma, place, total
+        ctx.save_for_backward(logits, target, weight, slope)
+        index, coefficient = place(target, weight)
         rows = _rows_a_piece(logits)
         if rows >= len(logits):
             return _in_place(logits, index, coefficient, slope, gamma, total)
@@ -62,19 +78,19 @@ class FocalSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        logits, index, coefficient, slope = ctx.saved_tensors
+        logits, target, weight, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
+            index, coefficient = ctx.place(target, weight)
             slope = _negate_true_class(focal_slope(_negate_true_class(logits, index), ctx.gamma), index)
-            slope = slope * coefficient.unsqueeze(1)
-        return slope * (grad if ctx.total else grad.unsqueeze(1)), None, None, None, None, None
+            slope = slope * coefficient
+        return slope * (grad if ctx.total else grad.unsqueeze(1)), None, None, None, None, None, None
 
 
 def _in_place(
     logits: Tensor, index: Tensor, coefficient: Tensor, slope: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
     """The weighted loss of a piece; its derivative in the logits is written to `slope`, if there is one."""
-    at, coefficient = index.unsqueeze(1), coefficient.unsqueeze(1)  # (B, 1, ...)
-    u = logits.scatter(1, at, -1.0, reduce="multiply")
+    u = logits.scatter(1, index, -1.0, reduce="multiply")
     softplus = F.softplus(u, threshold=EXACT)
     if gamma == 0:
         if slope is not None:
@@ -91,13 +107,12 @@ def _in_place(
         if slope is not None:
             slope.mul_(power)
     if slope is not None:
-        slope.scatter_(1, at, -1.0, reduce="multiply")
+        slope.scatter_(1, index, -1.0, reduce="multiply")
     return softplus.sum() if total else softplus.sum(1)
 
 
 def _negate_true_class(x: Tensor, index: Tensor) -> Tensor:
-    at = index.unsqueeze(1)
-    return x.scatter(1, at, -x.gather(1, at))
+    return x.scatter(1, index, -x.gather(1, index))
 
 
 def _rows_a_piece(logits: Tensor) -> int:

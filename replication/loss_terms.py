@@ -4,6 +4,7 @@ A coefficient is the weight of a target over what the reduction divides by, and 
 worked out before the loss, so that autograd has a product and a sum to follow and no more.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -54,8 +55,8 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
         coefficient = own / _divisor(reduction, own, keep)
         loss = (_smooth(target, label_smoothing) * terms).sum(1)
     else:
-        index, coefficient = _index(target, weight, reduction, ignore_index, logits.dtype)
-        loss = terms.gather(1, index.unsqueeze(1)).squeeze(1)
+        index, coefficient = _place(target, weight, reduction, ignore_index, logits.dtype)
+        coefficient, loss = coefficient.squeeze(1), terms.gather(1, index).squeeze(1)
         if label_smoothing != 0:
             loss = (1 - label_smoothing) * loss + label_smoothing * terms.mean(1)
     loss = coefficient * loss
@@ -88,11 +89,12 @@ def one_against_all(logits, target, weight, gamma, reduction, ignore_index, labe
     if target.ndim == logits.ndim:
         loss = _dense_one_against_all(logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
         return loss if reduction == "none" else loss.sum()
-    index, coefficient = _index(target, weight, reduction, ignore_index, logits.dtype)
-    loss = focal_sum(logits, index, coefficient, gamma, total=reduction != "none")
+    place = functools.partial(_place, reduction=reduction, ignore_index=ignore_index, dtype=logits.dtype)
+    loss = focal_sum(logits, target, weight, gamma, place, total=reduction != "none")
     if label_smoothing == 0:
         return loss
-    uniform = coefficient * _binary_terms(logits, 1 / logits.shape[1], gamma).sum(1)  # the loss of t = 1 / C
+    uniform = _binary_terms(logits, 1 / logits.shape[1], gamma).sum(1)  # the loss of t = 1 / C
+    uniform = place(target, weight)[1].squeeze(1) * uniform
     return (1 - label_smoothing) * loss + label_smoothing * (uniform if reduction == "none" else uniform.sum())
 
 
@@ -112,14 +114,17 @@ def _binary_terms(logits: Tensor, target: Tensor | float, gamma: float) -> Tenso
     return target * focal_term(-logits, gamma) + (1 - target) * focal_term(logits, gamma)
 
 
-def _index(
+def _place(
     target: Tensor, weight: Tensor, reduction: str, ignore_index: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Of each target its class and what its loss is multiplied by; what is ignored stands as class 0, times 0."""
+    """Of each target its class and what its loss is multiplied by, (B, 1, ...); what is ignored: class 0, times 0."""
     keep = target != ignore_index
     index = (target * keep).long()
-    weight = weight.to(dtype).index_select(0, index.flatten()).view(index.shape) * keep
-    return index, weight / _divisor(reduction, weight, keep)
+    if index.ndim == 1:  # flatten and view take as long as the rest of this, even where they do nothing
+        weight = weight.to(dtype).index_select(0, index) * keep
+    else:
+        weight = weight.to(dtype).index_select(0, index.flatten()).view(index.shape) * keep
+    return index.unsqueeze(1), (weight / _divisor(reduction, weight, keep)).unsqueeze(1)
 
 
 def _divisor(reduction: str, weight: Tensor, keep: Tensor) -> Tensor | int:
