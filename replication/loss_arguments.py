@@ -25,21 +25,21 @@ def check_options(gamma: float, reduction: str, ignore_index: int, label_smoothi
 
 def check_tensors(logits: Tensor, target: Tensor, ignore_index: int) -> None:
     """Types and shapes; not the values, which a GPU would have to be waited for."""
-    if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise TypeError(f"logits must be a floating-point tensor, got {_kind(logits)}")
-    shape = tuple(logits.shape)
+    shape = logits.shape
     if len(shape) < 2 or shape[1] == 0:
-        raise ValueError(f"logits must be (B, C) or (B, C, d1, ...) with C >= 1, got shape {shape}")
-    if not isinstance(target, Tensor) or target.dtype.is_complex:
+        raise ValueError(f"logits must be (B, C) or (B, C, d1, ...) with C >= 1, got shape {tuple(shape)}")
+    if not isinstance(target, Tensor) or target.is_complex():
         raise TypeError(f"target must be a tensor of class indices or probabilities, got {_kind(target)}")
-    indices = (shape[0], *shape[2:])
+    indices = (shape[0], *shape[2:]) if len(shape) > 2 else shape[:1]
     if target.shape == indices:
-        if target.dtype.is_floating_point or target.dtype == torch.bool:
+        if target.is_floating_point() or target.dtype == torch.bool:
             raise TypeError(f"target must hold integers where it holds class indices, got {_kind(target)}")
     elif target.shape != shape:
         raise ValueError(
-            f"target must have shape {indices} for class indices or {shape} for probabilities, "
-            f"as logits have shape {shape}; got {tuple(target.shape)}"
+            f"target must have shape {tuple(indices)} for class indices or {tuple(shape)} for probabilities, "
+            f"as logits have shape {tuple(shape)}; got {tuple(target.shape)}"
         )
     elif ignore_index in (0, 1):
         raise ValueError(f"ignore_index must not be 0 or 1 for a target of the logits' shape, got {ignore_index}")

@@ -17,10 +17,10 @@ from replication import ClassBalancedLoss
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy
 
 SHAPES = {  # rounds and calls a round: a minimum wants many
-    (128, 10): (300, 10),
-    (256, 1000): (40, 1),
-    (256, 8142): (15, 1),
-    (8, 21, 256, 256): (5, 1),
+    (128, 10): (1000, 10),
+    (256, 1000): (300, 1),
+    (256, 8142): (50, 1),
+    (8, 21, 256, 256): (8, 1),
 }
 OURS = {
     "softmax": softmax_cross_entropy,
