@@ -18,7 +18,8 @@ reproduce: .venv/installed  ## run notebooks 01 to 09 in the smoke profile, say 
 test: .venv/installed  ## the whole test suite, notebooks included
 	@$(RUN) -m pytest -m "not slow"
 
-test-all: .venv/installed  ## the same, with the tests that take minutes
+test-all: .venv/installed  ## the same, with the tests that take minutes; installs Ray for its own
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test,cluster]'
 	@$(RUN) -m pytest
 
 report: .venv/installed  ## rebuild tables, figures and results/README.md from the records

@@ -42,7 +42,7 @@ def _quietly(ready, target, arguments) -> None:
     from replication.training import workers
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
-    workers.CONTEXT = CONTEXT  # workers start in milliseconds, not seconds
+    workers.CONTEXT = multiprocessing.get_context("fork")  # in milliseconds; nothing here has computed with torch yet
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     ready.set()
     sys.exit(target(*arguments))

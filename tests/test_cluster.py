@@ -136,8 +136,6 @@ def test_a_sweep_on_ray_outlives_a_killed_worker(local, tmp_path, monkeypatch):
 
     def kill_once(progress, experiment, images):
         if not killed:
-            from ray.util.state import list_tasks  # noqa: F401
-
             busy = [w for w in _ray_workers() if "_run" in w[1]]
             if busy:
                 os.kill(busy[0][0], signal.SIGKILL)

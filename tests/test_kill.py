@@ -67,9 +67,12 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_the_uninterrupted_one(tmp
 
 
 def processes_of(sweep_process) -> list[int]:
-    """The sweep and its workers: all that the server of start() has started and that is alive."""
-    server = int(subprocess.check_output(["ps", "-o", "ppid=", "-p", str(sweep_process.pid)]))
-    return [int(pid) for pid in subprocess.check_output(["ps", "-o", "pid=", "--ppid", str(server)]).split()]
+    """The sweep and its workers: all that the server of start() has started and that is alive; none once it is gone."""
+
+    def ps(*words: str) -> list[int]:  # ps itself fails where it finds no such process
+        return [int(pid) for pid in subprocess.run(["ps", "-o", *words], stdout=subprocess.PIPE).stdout.split()]
+
+    return [pid for server in ps("ppid=", "-p", str(sweep_process.pid)) for pid in ps("pid=", "--ppid", str(server))]
 
 
 @pytest.mark.slow
