@@ -8,6 +8,7 @@ import pytest
 
 from replication.report import claims, paper
 from replication.report.claims import CLAIMS, judge
+from replication.report.published_rules import table2_gains
 from replication.report.verdicts import Evidence, Finding, by_interval, by_signs, together
 from replication.theory import covering
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -175,7 +176,6 @@ PUBLISHED = {  # claim: (verdict on the printed numbers, a change, verdict then)
     "R4": (C, lambda r: r.error - 0.2 * (r.beta == 0.9 and r.label == "focal 0.5"), R),
     "R5": (C, lambda r: r.error - 2 * (r.beta == 0.999), R),
     "R6": (I, lambda r: r.error + 9 * (r.dataset == "cifar20" and r.beta == 0.9999), R),
-    "R7": (C, lambda r: 50.0 if r.beta == 0 else 50 - r.imbalance_factor / 10, R),
 }
 
 
@@ -184,6 +184,47 @@ def test_published_rules(key):
     now, change, then = PUBLISHED[key]
     assert verdict((key, "published")) == now
     assert verdict((key, "published"), changed_maps(change)) == then
+
+
+def changed_gains(gain):
+    """Table 2 with `gain(data set, imbalance factor)` between the best plain and the class-balanced row."""
+    table = paper.table2()
+    best = table[table["row"] != "class_balanced"].groupby(["dataset", "imbalance_factor"])["error"].min()
+    new = [best[r.dataset, r.imbalance_factor] - gain(r.dataset, r.imbalance_factor) if r.row == "class_balanced"
+           else r.error for r in table.itertuples()]  # fmt: skip
+    return Evidence(table2=table.assign(error=new))
+
+
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [(lambda d, f: f / 100, R), (lambda d, f: 1 / f, C), (lambda d, f: 1 / f if d == "cifar10" else f / 100, C),
+     (lambda d, f: f / 100 if d == "cifar10" else 1.0, I)],
+)  # fmt: skip
+def test_r7_reads_the_gains_of_table_2(gain, expected):
+    assert verdict(("R7", "published")) == I
+    assert verdict(("R7", "published"), changed_gains(gain)) == expected
+
+
+def test_r7_gains_by_hand():
+    """Table 2: the lowest of five plain errors less the class-balanced one, imbalance 10 to 200."""
+    gains = table2_gains(Evidence())
+    assert gains.loc["cifar10"].tolist() == pytest.approx([0.46, 0.76, 2.55, 4.12, 3.21])
+    assert gains.loc["cifar100"].tolist() == pytest.approx([2.21, 0.64, 1.00, 0.82, 0.61])
+    words = RULES["R7", "published"].decide(Evidence()).words
+    assert "CIFAR-10: gains 0.46 0.76 2.55 4.12 3.21, Kendall's tau +0.80, exact p = 0.083" in words
+
+
+def test_r1_needs_every_column_and_more_than_chance():
+    """Two columns alone improve by 5 points each, two of two: p = 1/2.  One column that is hurt contradicts."""
+    assert verdict(("R1", "published"), Evidence(heat_maps=paper.heat_maps().query("imbalance_factor == 100"))) == I
+    hurt = changed_maps(lambda r: r.error + 9 * (r.dataset == "cifar100" and r.imbalance_factor == 20 and r.beta > 0))
+    assert verdict(("R1", "published"), hurt) == C
+    level = changed_maps(lambda r: r.error + (r.dataset == "cifar100" and r.imbalance_factor == 20 and r.beta > 0))
+    assert verdict(("R1", "published"), level) == I
+
+
+def test_r1_says_how_many_columns_stand_alone():
+    assert "in 4 its own 95 % interval leaves out 0" in RULES["R1", "published"].decide(Evidence()).words
 
 
 def test_the_exception_is_named():

@@ -54,6 +54,27 @@ def test_pairs_match_seed_loss_imbalance_and_data_set(records):
     assert pairs[["seed", "plain", "class_balanced", "difference"]].values.tolist() == [[1, 31, 28, -3]]
 
 
+def test_pairs_do_not_join_float32_with_bfloat16(records):
+    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1),
+                    replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast"))  # fmt: skip
+    assert measured.pairs(frame)["seed"].tolist() == [0]
+    assert "precision: bfloat16 autocast, float32" in measured.budget(frame, "cpu")
+
+
+def test_a_control_is_not_set_against_a_run_of_another_precision(records):
+    runs = [record(35, beta=0.9999, reduction="weighted_mean"), record(40)]
+    runs.append(replace(record(30, beta=0.9999), precision="bfloat16 autocast"))
+    assert controls.controls(records(*runs))["against"].tolist() == ["plain loss"]
+
+
+def test_lost_pairs_are_those_with_a_diverged_member(records):
+    """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
+    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),
+                    lost(seed=2), lost(seed=2, beta=0.9999), record(30, seed=3), lost(seed=3, beta=0.9999),
+                    lost(seed=4), lost(seed=5, beta=0.9999, shortcut="subsample"), record(30, seed=5))  # fmt: skip
+    assert measured.lost_pairs(frame)["seed"].tolist() == [1, 2, 3] and measured.pairs(frame)["seed"].tolist() == [0]
+
+
 def test_seed_means_use_only_seeds_that_have_every_cell(records):
     runs = [record(30, seed=s, loss=x) for s in (0, 1) for x in ("softmax", "sigmoid")]
     runs += [
@@ -79,7 +100,8 @@ def test_smoke_says_what_it_is(records):
 
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
-    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.paired_cells(empty).empty
+    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.lost_pairs(empty).empty
+    assert measured.paired_cells(empty).empty
     assert measured.profiles_with_records(tmp_path) == [] and "nothing measured" in measured.budget(empty, "cpu")
     assert controls.controls(empty).empty and controls.parts_of_the_gain(empty).empty
 

@@ -42,6 +42,14 @@ def test_level_out_of_range(level):
         s.summary([1, 2], level)
 
 
+def test_t_test_against_scipy_and_its_interval():
+    for values in RNG.normal(0.7, 1, (50, 4)):
+        p, s_ = s.t_test(values), s.summary(values)
+        assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+        assert (p < 0.05) == (s_.low > 0 or s_.high < 0)
+    assert math.isnan(s.t_test([1.0])) and s.t_test([2.0, 2.0]) == 0 and s.t_test([0.0, 0.0]) == 1
+
+
 @pytest.mark.parametrize(
     ("d", "p"), [([-1, -2, -3], 0.25), ([-1, -2, 3], 1.0), ([-1] * 10, 2 / 1024), ([], 1.0), ([0, 0], 1.0)]
 )
@@ -89,6 +97,14 @@ def test_luck_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
     assert s.luck_of_the_best([25.0] * 20, 0.7).mean == pytest.approx(0.7 * 1.86747506, rel=0.01)
     assert abs(s.luck_of_the_best([10.0] + [25.0] * 19, 0.7).mean) < 0.02
     assert s.luck_of_the_best([1.0, 2.0], 0.0) == (0, 0, 0)
+
+
+def test_luck_beyond_that_of_a_smaller_choice():
+    """Of equals: sd times the difference of order statistics (Harter), 1.867 - 1.163; of one each, N(0, 2 sd^2)."""
+    assert s.luck_beyond([25.0] * 20, [25.0] * 5, 0.7).mean == pytest.approx(0.7 * (1.86747506 - 1.16296447), rel=0.03)
+    one = s.luck_beyond([25.0], [30.0], 1.0, level=0.99)
+    bound = stats.norm.ppf(0.995) * math.sqrt(2)
+    assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.15) for x in (0, -bound, bound))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """One switch changed at a time: what part of the gain is re-balancing, and what each porting slip costs.
 
 Every control run is paired with the reference run of its seed: same subset, initial weights, batches (where the switch
-leaves them alone).  Differences are in points of last-epoch error; positive is worse.
+leaves them alone), and precision.  Differences are in points of last-epoch error; positive is worse.
 """
 
 import pandas as pd
@@ -17,7 +17,7 @@ WORDS = {
     ("shuffle", "buffered"): "the authors' buffered shuffle in place of an i.i.d. one",
     ("last_bias", "zero"): "last bias 0 in place of -log(C - 1)",
 }
-PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed"]
+PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed", "precision"]
 COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words", "against"]
 STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation"]
 

@@ -23,7 +23,8 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
     judged = len(verdicts) - counts.get("not measured", 0)
     return (
         f"Of {verdicts['id'].nunique()} claims of the paper, {judged} of {len(verdicts)} pieces of evidence are judged "
-        "by rule (those on runs were written before the runs, those on printed numbers with these known): "
+        "by rule (those on runs were written before the runs and tightened since, those on printed numbers with these "
+        "known): "
         f"{tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
     )
 

@@ -88,17 +88,27 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
 def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """One row a class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
 
-    Same seed: same subset, initial weights (last bias apart), batch order and augmentation.  Negative is better.
+    Same seed: same subset, initial weights (last bias apart), batch order and augmentation; and the same precision.
+    Negative is better.  Pairs that lost a member to divergence are in `lost_pairs`.
     """
-    columns = [*CELL, "seed", "plain", "class_balanced", "difference"]
-    done = finished(reference(records))
-    if not len(done):
-        return pd.DataFrame(columns=columns)
-    keys = ["dataset", "label", "imbalance_factor", "seed"]
-    plain = done.loc[done["beta"] == 0, [*keys, "error"]].rename(columns={"error": "plain"})
-    joined = done[done["beta"] > 0].rename(columns={"error": "class_balanced"}).merge(plain, on=keys)
+    joined = _beside_plain(finished(reference(records)))
     joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
+    columns = [*CELL, "seed", "precision", "plain", "class_balanced", "difference"]
     return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
+
+
+def lost_pairs(records: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of which one member or both diverged: data set, label, beta, imbalance factor, seed, precision."""
+    joined = _beside_plain(reference(records))
+    lost = (joined["status"] != "finished") | (joined["plain_status"] != "finished")
+    return joined.loc[lost, [*CELL, "seed", "precision"]].reset_index(drop=True)
+
+
+def _beside_plain(runs: pd.DataFrame) -> pd.DataFrame:
+    keys = ["dataset", "label", "imbalance_factor", "seed", "precision"]
+    plain = runs.loc[runs["beta"] == 0, [*keys, "error", "status"]]
+    plain = plain.rename(columns={"error": "plain", "status": "plain_status"})
+    return runs[runs["beta"] > 0].rename(columns={"error": "class_balanced"}).merge(plain, on=keys)
 
 
 def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +137,7 @@ def diverged(records: pd.DataFrame) -> list[str]:
 
 
 def budget(records: pd.DataFrame, profile: str) -> str:
-    """The words that go into every caption: profile, depth, epochs, seeds, runs, hardware, what diverged."""
+    """The words that go into every caption: profile, depth, epochs, seeds, runs, hardware, precision, what diverged."""
     warning = f"{SMOKE_NOTE} " if profile == "smoke" else ""
     if not len(records):
         return f"{warning}Profile {profile}: no records, nothing measured."
@@ -135,7 +145,7 @@ def budget(records: pd.DataFrame, profile: str) -> str:
         f"Profile {profile}: ResNet-{_several(records['depth'])}, {_several(records['epochs'])} epochs, "
         f"batch {_several(records['batch_size'])}, last epoch",
         f"{len(records)} run{'s' * (len(records) > 1)}, seeds {_several(records['seed'])}",
-        f"hardware: {_several(records['device'])}",
+        f"hardware: {_several(records['device'])}; precision: {_several(records['precision'])}",
     ]
     lost = diverged(records)
     if lost:

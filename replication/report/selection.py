@@ -10,9 +10,11 @@ import pandas as pd
 from replication.report import paper
 from replication.report.measured import CELL, cells, finished, fixed_beta, pairs, reference, seed_means
 from replication.report.statistics import (
+    LEVEL,
     additive_fit,
     additive_residual_sd,
     expected_minimum,
+    luck_beyond,
     luck_of_the_best,
     pooled_sd,
     summary,
@@ -48,14 +50,15 @@ def rerun_sd() -> tuple[float, int]:
     return pooled_sd(group["error"] for _, group in both.groupby(["label", "beta"]))
 
 
-def published_luck(maps: pd.DataFrame | None = None) -> pd.DataFrame:
+def published_luck(maps: pd.DataFrame | None = None, level: float = LEVEL) -> pd.DataFrame:
     """How much the best of 20 gains by luck in each column of the heat maps, from their printed numbers alone.
 
     Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);
     `luck_equal` = -sd x expected_minimum(20), were all 20 equally good; `luck`, `luck_low`, `luck_high`: bootstrap of
     the winner's curse around the additive fit; `gain` = best plain minus best class-balanced; `fair_luck` = luck of
-    the best of 20 less luck of the best of 5 plain, to be taken off the gain; `fixed_gain` = mean over the losses at
-    the one beta fixed beforehand (no choice at all); all in points.
+    the best of 20 less luck of the best of 5 plain, to be taken off the gain; `left`, `left_low`, `left_high` = gain
+    less that luck, and its bounds at `level`; `fixed_gain` = mean over the losses at the one beta fixed beforehand
+    (no choice at all); all in points.
     """
     maps = paper.heat_maps() if maps is None else maps
     fixed = difference_by_imbalance(maps).set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
@@ -64,12 +67,13 @@ def published_luck(maps: pd.DataFrame | None = None) -> pd.DataFrame:
         table = paper.balanced(column).pivot(index="label", columns="beta", values="error").to_numpy()
         plain = paper.plain(column)["error"].to_numpy()
         sd, _ = additive_residual_sd(table)
-        luck, plain_luck = luck_of_the_best(additive_fit(table), sd), luck_of_the_best(plain, sd)
+        luck, fair = luck_of_the_best(additive_fit(table), sd), luck_beyond(additive_fit(table), plain, sd, level)
         gain = float(plain.min() - table.min())
         rows.append(
             {"dataset": dataset, "imbalance_factor": factor, "sd": sd, "luck_equal": -sd * expected_minimum(table.size),
              "luck": luck.mean, "luck_low": luck.low, "luck_high": luck.high, "gain": gain,
-             "fair_luck": luck.mean - plain_luck.mean, "fixed_beta": fixed_beta(dataset),
+             "fair_luck": fair.mean, "left": gain - fair.mean, "left_low": gain - fair.high,
+             "left_high": gain - fair.low, "fixed_beta": fixed_beta(dataset),
              "fixed_gain": -float(fixed[dataset, fixed_beta(dataset), factor])}
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -55,6 +55,22 @@ def _finite(name: str, values) -> np.ndarray:
     return values
 
 
+def t_test(values) -> float:
+    """Two-sided Student p-value of a mean of 0: below 1 - level exactly where `summary`'s interval leaves out 0.
+
+    NaN for fewer than two values; values without spread give 0, or 1 where all are 0.
+
+    >>> round(t_test([1.0, 2.0, 3.0]), 4)
+    0.0742
+    """
+    s = summary(values)
+    if s.n < 2:
+        return math.nan
+    if s.sd == 0:
+        return float(s.mean == 0)
+    return float(2 * stats.t.sf(abs(s.mean) / (s.sd / math.sqrt(s.n)), s.n - 1))
+
+
 def sign_test(differences) -> float:
     """Two-sided exact sign test: p-value of the split of positive and negative differences; zeros are left out.
 
@@ -143,15 +159,33 @@ def luck_of_the_best(means, sd: float, draws: int = 20000, seed: int = 0) -> Luc
     Raises:
         ValueError: no means, sd < 0, or values that are not finite.
     """
+    return _luck(_picks(means, sd, draws, np.random.default_rng(seed)), LEVEL)
+
+
+def luck_beyond(means, others, sd: float, level: float = LEVEL, draws: int = 20000, seed: int = 0) -> Luck:
+    """Luck of picking the lowest of `means` beyond that of picking the lowest of `others`, both with noise sd.
+
+    Taken off the difference of the two picks, its mean leaves what a rerun of both would give, its bounds (central
+    `level` of the simulated selections) the interval of that.  Raises as luck_of_the_best.
+    """
+    rng = np.random.default_rng(seed)
+    return _luck(_picks(means, sd, draws, rng) - _picks(others, sd, draws, rng), level)
+
+
+def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How far the lowest of noisy errors lies below its own mean, a value a simulated selection: (draws,)."""
     means = _finite("means", means)
     if not len(means):
         raise ValueError("means must hold at least one value, got none")
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"sd must be a finite number >= 0, got {sd!r}")
-    errors = means + sd * np.random.default_rng(seed).standard_normal((draws, len(means)))
+    errors = means + sd * rng.standard_normal((draws, len(means)))
     pick = errors.argmin(1)
-    gain = means[pick] - errors[np.arange(draws), pick]
-    low, high = np.quantile(gain, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return means[pick] - errors[np.arange(draws), pick]
+
+
+def _luck(gain: np.ndarray, level: float) -> Luck:
+    low, high = np.quantile(gain, [(1 - level) / 2, (1 + level) / 2])
     return Luck(float(gain.mean()), float(low), float(high))
 
 

@@ -2,6 +2,9 @@
 
 A verdict from runs or from many printed cells needs more than a mean on the right side: an interval over at least
 three seeds that leaves out 0, or a sign test at the 5 % level.  Otherwise it is inconclusive.
+
+Of a claim in several parts all must be replicated, each at its own 5 %: an intersection-union test, which needs no
+correction.  One part can contradict it, so its p-value is first multiplied by the number of parts (Bonferroni).
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from replication.report import paper
-from replication.report.statistics import sign_test, summary
+from replication.report.statistics import sign_test, summary, t_test
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED = "replicated", "contradicted", "inconclusive", "not measured"
@@ -22,10 +25,11 @@ LEVEL = 0.05
 
 
 class Finding(NamedTuple):
-    """A verdict and the numbers it stands on, in words."""
+    """A verdict, the numbers it stands on in words, and the p-value behind it: 0 where chance has no part."""
 
     verdict: str
     words: str
+    p: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,15 @@ def by_interval(differences: Iterable[float], what: str = "difference", claimed:
 
     Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.
     """
-    s = summary(list(differences))
+    values = list(differences)
+    s = summary(values)
     if s.n == 0:
         return nothing("runs that bear on it")
     if s.n < SEEDS:
         return Finding(INCONCLUSIVE, f"{what} {s.mean:+.2f} from {s.n} seed{'s' * (s.n > 1)}; a verdict needs {SEEDS}")
     side = "below" if s.high < 0 else "above" if s.low > 0 else None
     verdict = INCONCLUSIVE if side is None else REPLICATED if side == claimed else CONTRADICTED
-    return Finding(verdict, f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}")
+    return Finding(verdict, f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}", t_test(values))
 
 
 def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:
@@ -76,13 +81,29 @@ def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:
     below, above, p = int((d < 0).sum()), int((d > 0).sum()), sign_test(d)
     words = f"{below} of {len(d)} {what} (sign test p = {p:.2g}, mean {d.mean():+.2f})"
     verdict = INCONCLUSIVE if p >= LEVEL else REPLICATED if below > above else CONTRADICTED
-    return Finding(verdict, words)
+    return Finding(verdict, words, p)
 
 
 def together(parts: dict[str, Finding]) -> Finding:
-    """Parts of one claim: contradicted if one is, replicated if all are, not measured if none is, else inconclusive."""
+    """Parts of one claim: replicated if all are, not measured if none is, else inconclusive unless contradicted.
+
+    Contradicted if a part is, and still is with its p-value multiplied by the number of parts that were measured.
+    """
     words = "; ".join(f"{name}: {finding.words}" for name, finding in parts.items()) or "nothing measured"
     verdicts = {finding.verdict for finding in parts.values()} or {NOT_MEASURED}
-    if CONTRADICTED in verdicts:
-        return Finding(CONTRADICTED, words)
-    return Finding(verdicts.pop() if len(verdicts) == 1 else INCONCLUSIVE, words)
+    if CONTRADICTED not in verdicts:
+        return Finding(verdicts.pop() if len(verdicts) == 1 else INCONCLUSIVE, words)
+    measured = sum(finding.verdict != NOT_MEASURED for finding in parts.values())
+    least = min(finding.p for finding in parts.values() if finding.verdict == CONTRADICTED)
+    p = min(1.0, measured * least)
+    if measured > 1 and least:
+        words += f"; the part most against it has p = {least:.2g}, times {measured} parts {p:.2g}"
+    return Finding(CONTRADICTED if p < LEVEL else INCONCLUSIVE, words, p)
+
+
+def capped(finding: Finding, lost: int, what: str = "runs that bear on it") -> Finding:
+    """With `lost` of its runs or pairs diverged, and so in no mean, a finding may contradict but not replicate."""
+    if not lost:
+        return finding
+    verdict = INCONCLUSIVE if finding.verdict == REPLICATED else finding.verdict
+    return finding._replace(verdict=verdict, words=f"{finding.words}; diverged and in no mean: {lost} of the {what}")

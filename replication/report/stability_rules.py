@@ -1,0 +1,107 @@
+"""Rules on the course of training (P1, P2) that our runs with one switch changed decide, beside their partners."""
+
+from itertools import pairwise
+
+import pandas as pd
+
+from replication.report.controls import PAIR, changed
+from replication.report.measured import finished, reference
+from replication.report.run_rules import SETS, per_seed, runs_of
+from replication.report.statistics import sign_test
+from replication.report.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LEVEL,
+    REPLICATED,
+    SEEDS,
+    Evidence,
+    Finding,
+    by_interval,
+    capped,
+    nothing,
+    together,
+)
+
+
+def rise_after_drop(curve: list[dict], epochs: int) -> float:
+    """Test error at the end of the first drop's stretch (epochs 160 to 180 of 200) minus at its start, points.
+
+    The claim is of a rise after the drop, not against the time before it (the drop itself lowers the error), so it
+    needs two evaluations after the first drop and no later than the second; NaN with fewer, as in 30 epochs.
+    """
+    stretch = [row["error"] for row in curve if 0.8 * epochs < row["epoch"] <= 0.9 * epochs]
+    return stretch[-1] - stretch[0] if len(stretch) > 1 else float("nan")
+
+
+def p1_runs(evidence: Evidence) -> Finding:
+    """Test error rises between the drops with a drop of 0.1, and by more than with 0.01: both intervals above 0.
+
+    Records hold no test loss, so the claim's loss is not judged.
+    """
+    if evidence.records is None or not len(evidence.records):
+        return nothing("runs with a drop of 0.1")
+    slow = changed(evidence.records).query("switch == 'drop_factor' and value == '0.1' and dataset in @SETS")
+    usual, _ = runs_of(evidence, "imbalance_factor >= 1")
+    both = _rises(finished(slow)).rename("slow").to_frame().join(_rises(usual).rename("usual"), how="inner")
+    lost = int((slow["status"] != "finished").sum())
+    if not len(both):
+        return capped(nothing("runs with a drop of 0.1 and their partners at 0.01"), lost)
+    seen = both.dropna()
+    if not len(seen):
+        missing = f"two evaluations between the drops in any of {len(both)} runs with a drop of 0.1"
+        return capped(nothing(missing), lost)
+    slow, excess = per_seed(seen["slow"]), per_seed(seen["slow"] - seen["usual"])
+    parts = {
+        "after a drop of 0.1": by_interval(slow, "test error changes by", "above"),
+        "excess over a drop of 0.01": by_interval(excess, "", "above"),
+    }
+    return capped(together(parts), lost)
+
+
+def _rises(runs: pd.DataFrame) -> pd.Series:
+    if not len(runs):
+        return pd.Series(dtype=float, index=pd.MultiIndex.from_frame(runs[PAIR]))
+    rises = [rise_after_drop(curve, epochs) for curve, epochs in zip(runs["curve"], runs["epochs"], strict=True)]
+    return pd.Series(rises, index=pd.MultiIndex.from_frame(runs[PAIR]), dtype=float)
+
+
+def unstable(status: str, curve: list[dict], epochs: int) -> bool:
+    """At the start, the first quarter of the epochs: diverged by an evaluation in it, or the training loss rose there.
+
+    A run that diverges later was stable at the start.  `curve` ends before the evaluation that saw the divergence.
+    """
+    quarter = 0.25 * epochs
+    losses = [row["training_loss"] for row in curve if row["epoch"] <= quarter]
+    seen = curve[-1]["epoch"] + curve[0]["epoch"] if curve else 0  # evaluations are evenly spaced
+    return (status != "finished" and seen <= quarter) or any(b > a for a, b in pairwise(losses))
+
+
+def p2_runs(evidence: Evidence) -> Finding:
+    """Seeds unstable at the start with last bias 0 against the same seeds with -log(C - 1): exact McNemar test.
+
+    A seed is unstable if any of its runs is.  Contradicted too if none of six seeds or more is unstable with 0: were
+    half of all seeds unstable, six stable ones in a row had a chance of 1 in 64.
+    """
+    if evidence.records is None or not len(evidence.records):
+        return nothing("runs with last bias 0")
+    records = evidence.records[evidence.records["dataset"].isin(SETS)]
+    zero = changed(records).query("switch == 'last_bias' and value == 'zero'")
+    both = _unstable(zero).rename("zero").to_frame().join(_unstable(reference(records)).rename("prior"), how="inner")
+    if not len(both):
+        return nothing("runs with last bias 0 and their partners")
+    seeds = both.groupby("seed")[["zero", "prior"]].any()
+    n, counts, p = len(seeds), seeds.sum(), sign_test(seeds["prior"].astype(int) - seeds["zero"].astype(int))
+    words = (
+        f"seeds unstable at the start: {counts['zero']} of {n} with 0, {counts['prior']} of {n} with -log(C - 1), "
+        f"of {len(both)} runs each (exact McNemar p = {p:.2g})"
+    )
+    if n < SEEDS:
+        return Finding(INCONCLUSIVE, f"{words}; a verdict needs {SEEDS} seeds")
+    if p < LEVEL:
+        return Finding(REPLICATED if counts["zero"] > counts["prior"] else CONTRADICTED, words, p)
+    return Finding(CONTRADICTED if n >= 2 * SEEDS and not counts["zero"] else INCONCLUSIVE, words, p)
+
+
+def _unstable(runs: pd.DataFrame) -> pd.Series:
+    values = [unstable(r.status, r.curve, r.epochs) for r in runs.itertuples()]
+    return pd.Series(values, index=pd.MultiIndex.from_frame(runs[PAIR]), dtype=bool)
