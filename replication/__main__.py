@@ -1,6 +1,7 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -34,10 +35,10 @@ OPTION = {"imbalance_factor": "--imbalance"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors on one line."""
+    """argparse, with errors on one line, of one process where torchrun started many."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None)
 
 
 def _add_experiment(parser, names) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nbformat
 
+from replication.data.whole_file import write_text
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -88,9 +90,7 @@ def write_html(copy: Path) -> Path:
     from nbconvert import HTMLExporter
 
     body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(copy))
-    page = copy.with_suffix(".html")
-    page.write_text(body)
-    return page
+    return write_text(copy.with_suffix(".html"), body)
 
 
 def write_index(folder: Path, profile: str) -> Path:
@@ -113,6 +113,4 @@ def write_index(folder: Path, profile: str) -> Path:
         tables="".join(f"<li>{link(p)}</li>" for p in sorted(folder.glob("**/tables/*.md"))),
         figures="".join(figures),
     )
-    index = folder / "index.html"
-    index.write_text(page)
-    return index
+    return write_text(folder / "index.html", page)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from replication.data import whole_file
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
 
@@ -96,7 +97,7 @@ def test_full_disk_is_one_clear_error_and_leaves_the_last_good_checkpoint(path, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     good = path.read_bytes()
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left.*checkpoint cannot be written.*run\.pt"):
         checkpoint.save(path, RUN, "images", STATE | dict(step=8))
     assert path.read_bytes() == good and [p.name for p in path.parent.iterdir()] == ["run.pt"]
@@ -106,7 +107,7 @@ def test_full_disk_is_one_clear_error_and_leaves_the_last_good_checkpoint(path, 
 def test_a_device_that_is_really_full(path, monkeypatch):
     """Linux's /dev/full refuses every byte: the same error from the operating system itself."""
     good = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "open", lambda *_: Path("/dev/full").open("wb"), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(whole_file, "open", lambda *_: Path("/dev/full").open("wb"), raising=False)  # noqa: SIM115
     with pytest.raises(OSError, match="No space left.*checkpoint cannot be written"):
         checkpoint.save(path, RUN, "images", STATE)
     assert path.read_bytes() == good

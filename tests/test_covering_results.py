@@ -33,7 +33,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(tmp_path
     path = covering_results.write_csv(pd.DataFrame({"a": [1]}), tmp_path / "t.csv")
 
     def interrupted(self, target, **_):
-        target.write_text("half a ta")
+        target.write(b"half a ta")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", interrupted)

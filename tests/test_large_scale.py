@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock
 from large_scale_processes import SMALL, command, frozen_gradients, options
 from PIL import Image
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from replication import ClassBalancedLoss, class_balanced_weights
 from replication.data.large_images import list_images
@@ -161,6 +162,24 @@ def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
     ):
         assert sum(words in line for line in said) == 1, words
     assert len(said) == 9
+
+
+def test_torchruns_closing_report_ends_with_the_error(folder, tmp_path, monkeypatch):
+    """Read and shown by torch itself: instead of "To enable traceback see ..." the user finds what is wrong."""
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert command(options(folder / "tree", tmp_path / "r", "--batch-size=64")) == 2
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(tmp_path / "error.json"))
+    report = str(ChildFailedError("replication", {0: failure}))
+    assert "error: batch_size must be at most the 21 training images, got 64" in report
+    assert "To enable traceback" not in report
+
+
+def test_a_wrong_option_is_one_error_of_the_leading_process(monkeypatch, capsys):
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit, match="2"):
+            command(["--depth=17"])
+    assert capsys.readouterr().err.count("error: argument --depth: invalid choice: 17") == 1
 
 
 def test_unreadable_images_are_skipped_on_demand_and_counted(folder, two):

@@ -1,7 +1,6 @@
 """A folder of class folders of images -> one ImageSet; decoded once, kept beside the folder."""
 
 import hashlib
-import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from replication.data.image_set import ImageSet
+from replication.data.whole_file import whole_file
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -67,12 +67,8 @@ def _cached(cache: Path, key: str) -> np.ndarray | None:
 
 
 def _keep(cache: Path, key: str, images: np.ndarray) -> None:
-    part = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
     try:
-        with open(part, "wb") as file:
+        with whole_file(cache) as file:
             np.savez(file, images=images, key=np.array(key))
-        os.replace(part, cache)
     except OSError:
         tqdm.write(f"{cache.parent} cannot be written: the images will be decoded again next time")
-    finally:
-        part.unlink(missing_ok=True)

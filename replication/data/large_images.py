@@ -21,6 +21,8 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
+from replication.data.streams import stream
+
 CLASSES = {"inat2017": 5089, "inat2018": 8142, "ilsvrc2012": 1000}  # Table 1
 MEAN_AND_STD = {
     "inat2017": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
@@ -213,12 +215,6 @@ class KeyedImages(torch.utils.data.Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(stream(self.seed, epoch, index))
             return self.transform(image), int(self.files.targets[index]), index
-
-
-def stream(seed: int, *purpose) -> int:
-    """A seed of its own for each purpose, 63 bits."""
-    digest = hashlib.blake2b("/".join(map(str, (seed, *purpose))).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def batch_keys(

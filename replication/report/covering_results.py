@@ -1,12 +1,12 @@
 """The covering run of notebook 02: its tables (CSV) and figures, under results/covering."""
 
-import os
 import shutil
 from pathlib import Path
 
 import pandas as pd
 
 from replication.data import sources
+from replication.data.whole_file import whole_file
 from replication.report import covering_figures
 from replication.theory import covering
 from replication.theory.departures import LAWS, departures
@@ -19,16 +19,10 @@ FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
-    """Write beside the final name and rename: an interrupted run leaves no half-written table."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        frame.to_csv(part, index=False, float_format="%.10g")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    """A table as CSV, whole or not at all; returns its path."""
+    with whole_file(path) as file:
+        frame.to_csv(file, index=False, float_format="%.10g")
+    return Path(path)
 
 
 def near_duplicate_tables(

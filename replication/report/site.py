@@ -3,17 +3,17 @@
 Records are the source of truth; this imports no torch and takes seconds.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from matplotlib import rcParams
 from tqdm import tqdm
 
+from replication.data.whole_file import write_text
 from replication.report import (
     claims,
     evidence_tables,
@@ -31,7 +31,6 @@ from replication.report.large_scale_tables import large_scale_records
 from replication.report.measured import budget, profile_records, profiles_with_records
 from replication.report.style import save_figure
 from replication.report.verdicts import Evidence
-from replication.report.writing import write_text
 from replication.training.experiment import PROFILES
 
 FOLDERS = (*PROFILES, "custom")
@@ -160,7 +159,7 @@ def rebuild(results: Path | str = "results", profile: str | None = None, figures
         rest = tuple(
             partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
         )
-        draw_all(drawings, min(4, os.cpu_count() or 1), rest)
+        draw_all(drawings, min(4, cpu_count()), rest)
     paths += large_scale_figures.write_all(results, figures)
     paths += (
         _there(drawings)

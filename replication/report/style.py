@@ -7,6 +7,8 @@ import matplotlib
 matplotlib.use("Agg", force=False)
 import matplotlib.pyplot as plt
 
+from replication.data.whole_file import whole_file
+
 # One colour a loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
 LOSS_COLOURS = {
     "softmax": "#0072B2",  # blue
@@ -47,11 +49,8 @@ def loss_label(loss: str, gamma: float | None = None) -> str:
 
 def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
     for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
-        part = path.with_name(f".{path.name}.tmp")
-        figure.savefig(part, format=path.suffix[1:], metadata=metadata)
-        part.replace(path)
+        with whole_file(path) as file:
+            figure.savefig(file, format=path.suffix[1:], metadata=metadata)
     return paths

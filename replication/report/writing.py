@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from replication.data.whole_file import write_text
+
 NOT_MEASURED = "not measured"
 
 
@@ -42,18 +44,8 @@ class Table:
 
     def write(self, folder: Path | str) -> list[Path]:
         """FOLDER/NAME.md, .csv and .tex, each written aside and renamed; returns the paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         texts = {"md": self.markdown(), "csv": self.csv(), "tex": self.latex()}
-        return [write_text(folder / f"{self.name}.{ending}", text) for ending, text in texts.items()]
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write beside the final name, then rename."""
-    part = path.with_name(f".{path.name}.tmp")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path
+        return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
 def markdown_rows(frame: pd.DataFrame) -> str:

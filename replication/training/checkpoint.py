@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import replication
+from replication.data.whole_file import whole_file
 from replication.training.experiment import Experiment
 
 DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not notice altered bytes
@@ -30,18 +31,11 @@ def save(path: Path, experiment: Experiment, subset_fingerprint: str, state: dic
     content = io.BytesIO()
     torch.save(_identity(experiment, subset_fingerprint) | dict(state=state), content)
     payload = content.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(part, "wb") as file:
+        with whole_file(path) as file:
             file.write(hashlib.sha256(payload).digest() + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: the checkpoint cannot be written", str(path)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load(path: Path, experiment: Experiment, subset_fingerprint: str) -> dict | None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 LOSSES = ("softmax", "sigmoid", "focal")
@@ -52,21 +52,21 @@ class Experiment:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        _require(self, "imbalance_factor", lambda v: v >= 1, "a finite number >= 1")
-        _require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        _require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
-        _require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
-        _require(self, "epochs", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
-        _require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
-        _require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
-        _require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
-        _require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
+        require(self, "imbalance_factor", lambda v: v >= 1, "a finite number >= 1")
+        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
+        require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
+        require(self, "epochs", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
         if self.loss != "focal" and self.gamma is not None:
             raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
         if self.loss == "focal":
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
-            _require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
+            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
         for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.gamma is not None:
@@ -83,8 +83,7 @@ class Experiment:
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits of SHA-256 over every field."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return digest(self)
 
     @property
     def profile(self) -> str:
@@ -96,7 +95,13 @@ class Experiment:
         return "custom"
 
 
-def _require(experiment: Experiment, name: str, allowed, words: str) -> None:
+def digest(experiment) -> str:
+    """Eight hexadecimal digits of SHA-256 over every field of a dataclass."""
+    return hashlib.sha256(json.dumps(asdict(experiment), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def require(experiment, name: str, allowed: Callable[[float], bool], words: str) -> None:
+    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
     value = getattr(experiment, name)
     try:
         good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)

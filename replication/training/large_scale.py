@@ -25,15 +25,15 @@ from replication.data.large_images import (
     KeyedImages,
     batch_keys,
     normalise,
-    stream,
     test_transform,
     train_transform,
 )
+from replication.data.streams import stream
 from replication.losses import ClassBalancedLoss
 from replication.training import checkpoint, processes
 from replication.training.large_resnet import decay_groups, initialise, resnet
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord
-from replication.training.loop import drive, environment, outcome
+from replication.training.loop import drive
 from replication.training.resnet import prior_bias
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
@@ -241,28 +241,23 @@ class _LargeRun:
         state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable))
         processes.by_leader(lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, state))
 
-    def record(self, status, curve, counts, seconds, images_per_second) -> LargeScaleRecord:
-        finished = status == "finished"
-        per_class = None
+    def record(self, counts, shared) -> LargeScaleRecord:
+        finished, per_class = counts is not None, None
         if finished:
             per_class = [100 * float(w) / int(n) if n else None for w, n in zip(counts[0], counts[2], strict=True)]
         return LargeScaleRecord(
-            experiment=self.experiment,
             error_per_class=per_class,
             class_names=list(self.files.class_names),
             class_counts=self.files.class_counts,
-            images_per_second=images_per_second and round(images_per_second, 1),
-            wall_seconds=round(seconds, 2),
             dataset_fingerprint=self.files.fingerprint,
             subset_fingerprint=self.files.fingerprint,
             compiled=False,
             parameters=sum(p.numel() for p in self.model.parameters()),
-            top5_error=curve[-1]["top5_error"] if finished else None,
+            top5_error=shared["curve"][-1]["top5_error"] if finished else None,
             processes=processes.count(),
             global_batch=self.experiment.batch_size,
             micro_batch=self.micro,
             test_images=int(counts[2].sum()) if finished else 0,
             skipped_images=len(self.unreadable),
-            **outcome(status, curve),
-            **environment(self.device),
+            **shared,
         )

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from replication.training.experiment import LOSSES
@@ -80,7 +81,8 @@ def main(args) -> int:
         experiment = _experiment(args)
         with processes.joined(args.device) as device:
             return _lead(experiment, args, device) if processes.leads() else _follow(experiment, args, device)
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        processes.tell_torchrun(error)
         if processes.leads():
             raise
         return 2
@@ -109,12 +111,12 @@ def _lead(experiment, args, device) -> int:
     with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
         try:
             result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
-        except (ValueError, OSError):
+        except (ValueError, OSError) as error:
             if not begun:
-                processes.share(2)
+                processes.share(error)
             raise
         if not begun:
-            processes.share(0)
+            processes.share("done")
         report_run(bar, outcomes, 1, experiment, result, record)
     if record:
         _say(record, record_path(experiment, where.runs(experiment)))
@@ -132,9 +134,11 @@ def _say(record: LargeScaleRecord, path: Path) -> None:
 def _follow(experiment, args, device) -> int:
     from replication.training import processes
 
-    word = processes.share(None)  # "train", or the exit code
-    if word != "train":
-        return word
+    word = processes.share(None)  # "train", "done", or what went wrong before
+    if isinstance(word, Exception):
+        raise word
+    if word == "done":
+        return 0
     record = _work(experiment, args, device, None)
     return 1 if record.status == "diverged" else 0
 
@@ -157,7 +161,7 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
         bar.set_description(experiment.name)
         bar.reset(total=experiment.steps(len(files[0])) * experiment.batch_size)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    workers = min(8, (os.cpu_count() or 1) // here - 1) if args.workers is None else args.workers
+    workers = min(8, cpu_count() // here - 1) if args.workers is None else args.workers
     return train(
         experiment,
         files,

@@ -3,13 +3,10 @@
 No torch here, so the report reads the records on any laptop.
 """
 
-import hashlib
-import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
-from replication.training.experiment import LOSSES
+from replication.training.experiment import LOSSES, digest, require
 from replication.training.records import RunRecord
 
 DATASETS = ("inat2017", "inat2018", "ilsvrc2012", "folder")
@@ -50,36 +47,27 @@ class LargeScaleExperiment:
         for name, allowed in dict(dataset=DATASETS, depth=DEPTHS, loss=LOSSES).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}")
-        self._require("beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        self._require(
-            "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
+        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        require(
+            self, "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
         )
-        self._require("seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
+        require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
         for name in ("epochs", "batch_size"):
-            self._require(name, lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+            require(self, name, lambda v: v >= 1 and v == int(v), "a whole number >= 1")
         if (self.loss == "focal") != (self.gamma is not None):
             raise ValueError(
                 f"gamma must be given for loss focal (the paper: 0.5) and no other, got {self.gamma!r} for {self.loss}"
             )
         if self.gamma is not None:
-            self._require("gamma", lambda v: v >= 0, "a finite number >= 0")
+            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
             object.__setattr__(self, "gamma", float(self.gamma))
         if self.base_learning_rate is None:
             rate = 0.1 if self.loss == "softmax" else BASE_LEARNING_RATES[self.dataset]
             object.__setattr__(self, "base_learning_rate", rate)
-        self._require("base_learning_rate", lambda v: v > 0, "a finite number > 0")
-        self._require("weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
         for name in ("beta", "base_learning_rate", "weight_decay"):
             object.__setattr__(self, name, float(getattr(self, name)))
-
-    def _require(self, name: str, allowed, words: str) -> None:
-        value = getattr(self, name)
-        try:
-            good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-        except TypeError:
-            good = False
-        if not good:
-            raise ValueError(f"{name} must be {words}, got {value!r}")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -95,7 +83,7 @@ class LargeScaleExperiment:
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits of SHA-256 over every field."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return digest(self)
 
     @property
     def profile(self) -> str:

@@ -20,6 +20,7 @@ class Run(Protocol):
     """The state of one run, as `drive` needs it."""
 
     experiment: object  # with epochs and batch_size
+    device: torch.device
     step: int  # optimiser steps done
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
@@ -28,7 +29,7 @@ class Run(Protocol):
     def evaluate(self) -> tuple[dict, object]: ...  # errors (percent) for the curve, and what `record` needs of them
     def learning_rate(self, step: int) -> float: ...
     def save(self, path: Path, curve: list[dict], seconds: float) -> None: ...
-    def record(self, status: str, curve: list[dict], last, seconds: float, rate: float | None) -> RunRecord: ...
+    def record(self, last, shared: dict) -> RunRecord: ...  # last: None if it diverged; shared: fields of all records
 
 
 def drive(
@@ -60,10 +61,12 @@ def drive(
             saved_epoch = epoch
     here = time.monotonic() - started
     images = (run.step - done) * experiment.batch_size
-    return run.record(status, curve, last, seconds + here, images / here if images else None)
+    rate = round(images / here, 1) if images else None
+    shared = dict(experiment=experiment, images_per_second=rate, wall_seconds=round(seconds + here, 2))
+    return run.record(last, shared | _outcome(status, curve) | _environment(run.device))
 
 
-def outcome(status: str, curve: list[dict]) -> dict:
+def _outcome(status: str, curve: list[dict]) -> dict:
     """The fields of a record that follow from the curve: status, error (last epoch), best error and its epoch."""
     best = min(curve, key=lambda point: point["error"]) if curve else None
     error = curve[-1]["error"] if status == "finished" else None
@@ -72,7 +75,7 @@ def outcome(status: str, curve: list[dict]) -> dict:
     )
 
 
-def environment(device: torch.device) -> dict:
+def _environment(device: torch.device) -> dict:
     """The fields of a record that say on what and with which code it ran."""
     commit, clean = git_state()
     return dict(

@@ -4,10 +4,13 @@ An error that one process finds (a file that is missing, a full disk) is raised 
 one that has gone.
 """
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -90,6 +93,14 @@ def by_leader(function: Callable[[], object]):
     if error is not None:
         raise error
     return value
+
+
+def tell_torchrun(error: Exception) -> None:
+    """Have torchrun's closing report, the last that a user sees, end with this error instead of "enable traceback"."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        extra = dict(py_callstack=f"error: {error}", timestamp=str(int(time.time())))  # in the form of torch's own
+        Path(path).write_text(json.dumps(dict(message=dict(message=str(error), extraInfo=extra))))
 
 
 def together(value) -> list:

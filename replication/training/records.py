@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from replication.data.whole_file import write_text
 from replication.training.experiment import Experiment
 
 SCHEMA = 1
@@ -51,19 +51,7 @@ class RunRecord:
 
     def write(self, folder: Path | str) -> Path:
         """Write FOLDER/<experiment name>.json atomically; returns the path."""
-        path = record_path(self.experiment, folder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = _json(asdict(self))
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(part, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        return write_text(record_path(self.experiment, folder), _json(asdict(self)))
 
 
 def _json(record: dict) -> str:

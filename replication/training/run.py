@@ -1,7 +1,6 @@
 """train(experiment, data) -> RunRecord: one run of the paper's protocol (Section 5.2), resumable to the bit."""
 
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -14,11 +13,12 @@ from tqdm import tqdm
 
 from replication.data.augment import batch_order, crop_and_flip, crop_draws, pad, scale
 from replication.data.sources import ImageSet
+from replication.data.streams import stream
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
-from replication.training.loop import drive, environment, outcome, pick_device
+from replication.training.loop import drive, pick_device
 from replication.training.records import RunRecord
 from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.schedule import learning_rate
@@ -86,7 +86,7 @@ class _Run:
         self._put_on_device()
         self.loss = _loss(experiment, kept.class_counts, device)
         prior = experiment.loss != "softmax" and experiment.last_bias == "prior"
-        initialise(self.model, _seed(experiment, "weights"), prior_bias(self.classes) if prior else 0.0)
+        initialise(self.model, stream(experiment.seed, "weights"), prior_bias(self.classes) if prior else 0.0)
         groups = decay_groups(self.model, experiment.weight_decay, experiment.loss == "softmax")
         self.optimiser = torch.optim.SGD(groups, lr=0.0, momentum=0.9, fused=True)
 
@@ -96,8 +96,8 @@ class _Run:
         self.targets = torch.from_numpy(self.kept.targets).to(device)
         self.test_images = torch.from_numpy(self.test.images).to(device)
         self.test_targets = torch.from_numpy(self.test.targets).to(device)
-        order = batch_order(self.n, e.epochs, _seed(e, "order"), shuffle=e.shuffle, batch_size=e.batch_size)
-        draws = crop_draws(len(order), self.kept.padding, self.kept.flip, _seed(e, "augmentation"))
+        order = batch_order(self.n, e.epochs, stream(e.seed, "order"), shuffle=e.shuffle, batch_size=e.batch_size)
+        draws = crop_draws(len(order), self.kept.padding, self.kept.flip, stream(e.seed, "augmentation"))
         self.order, *self.draws = (t.to(device) for t in (order, *draws))
 
     def evaluation_epochs(self) -> list[int]:
@@ -176,21 +176,17 @@ class _Run:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
         checkpoint.save(path, self.experiment, self.kept.fingerprint, state | dict(curve=curve, seconds=seconds))
 
-    def record(self, status, curve, wrong, seconds, images_per_second) -> RunRecord:
+    def record(self, wrong, shared) -> RunRecord:
         per_class = None if wrong is None else (100 * wrong / np.array(self.test.class_counts)).tolist()
         return RunRecord(
-            experiment=self.experiment,
-            error_per_class=per_class if status == "finished" else None,
+            error_per_class=per_class,
             class_names=list(self.kept.class_names),
             class_counts=self.kept.class_counts,
-            images_per_second=images_per_second and round(images_per_second, 1),
-            wall_seconds=round(seconds, 2),
             dataset_fingerprint=self.source.fingerprint,
             subset_fingerprint=self.kept.fingerprint,
             compiled=self.compiled,
             parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            **outcome(status, curve),
-            **environment(self.device),
+            **shared,
         )
 
 
@@ -226,9 +222,3 @@ def _loss(experiment: Experiment, class_counts: list[int], device) -> Callable[[
         return functools.partial(sigmoid_focal_loss, gamma=experiment.gamma, **keywords)
     functions = {"softmax": softmax_cross_entropy, "sigmoid": sigmoid_cross_entropy}
     return functools.partial(functions[experiment.loss], **keywords)
-
-
-def _seed(experiment: Experiment, purpose: str) -> int:
-    """An independent stream for each purpose of one seed; the same for every loss (the paired design)."""
-    digest = hashlib.blake2b(f"{experiment.seed}/{purpose}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

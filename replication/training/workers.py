@@ -3,13 +3,13 @@
 import contextlib
 import functools
 import multiprocessing
-import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from replication.training.experiment import Experiment
@@ -34,7 +34,7 @@ def run_in_workers(
     Raises:
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
-    where = replace(where, threads=where.threads or max(1, _cores() // workers))
+    where = replace(where, threads=where.threads or max(1, cpu_count() // workers))
     left, attempts = deque(todo), Counter()
     crew = {}  # connection -> its worker
     try:
@@ -123,8 +123,3 @@ def _work(connection: Connection, where: Where) -> None:
 
 def _tell(connection: Connection, images: int) -> None:
     connection.send(("progress", images))
-
-
-def _cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
