@@ -1,13 +1,16 @@
 """Sweeps in processes of their own, which tests may interrupt and kill; started from a server that has torch loaded."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
 
+from replication.training import workers
 from replication.training.experiment import Experiment
 from replication.training.sweep import Where, sweep
 
@@ -15,6 +18,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["replication.training.workers", "replication.training.run", "torch._dynamo", "sklearn.datasets"]
 )
+WORK = workers._work
 SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
 TIMES = ("images_per_second", "wall_seconds", "finished_at", "git_commit", "git_clean")  # and a commit made meanwhile
 
@@ -39,13 +43,20 @@ def start(target, *arguments) -> multiprocessing.Process:
 
 
 def _quietly(ready, target, arguments) -> None:
-    from replication.training import workers
-
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
-    workers.CONTEXT = multiprocessing.get_context("fork")  # in milliseconds; nothing here has computed with torch yet
+    workers.CONTEXT, workers._work = multiprocessing.get_context("fork"), _work_alone  # workers start in milliseconds
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     ready.set()
     sys.exit(target(*arguments))
+
+
+def _work_alone(connection, where: Where) -> None:
+    """A worker; a fork holds its sweep's ends of all pipes too, and would not see the sweep die: it lets them go."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the listing is closed already
+            if fd != connection.fileno() and stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+    WORK(connection, where)
 
 
 def sweep_all(results: Path, experiments: list[Experiment], workers: int) -> None:
