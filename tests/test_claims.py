@@ -1,5 +1,6 @@
 """Each rule is fed evidence that flips it: a verdict that cannot change is no verdict."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from replication.report import claims, paper
 from replication.report.claims import CLAIMS, judge
 from replication.report.published_rules import table2_gains
+from replication.report.theory_rules import t4_simulation, t5_near_duplicates
 from replication.report.verdicts import Evidence, Finding, by_interval, by_signs, together
 from replication.theory import covering
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -128,6 +130,25 @@ def test_partial_overlap():
     assert verdict(("T4", "simulation"), Evidence(verify=table.query("geometry == 'prototypes' or d == 1"))) == I
 
 
+def test_the_spread_told_is_that_of_the_covering_alone():
+    """Var = N int (P(both missed) - P(missed)^2) over the separation h, cubes in d = 1 (no probes), N = n = 100."""
+    h = (np.arange(200_000) + 0.5) / 200_000  # both sides of 0; beyond 1 two intervals share nothing
+    near = 2 * ((1 - (1 + h) / 100) ** 100).mean() + 98 * 0.98**100 - 100 * 0.99**200
+    rows = simulated().query("geometry == 'prototypes' or N == 100")
+    assert f"to {np.sqrt(100 * near):.2f} (exact, n = N = 100)" in t4_simulation(Evidence(verify=rows)).words
+
+
+def test_an_edge_is_told_beside_the_torus():
+    """Means 1 % and 10 % below E_n in d = 1, 2, errors 0.3 and 0.4: 9 / 0.5 = 18 standard errors apart at E_n = 100."""
+    rows = [dict(geometry=law, d=d, N=100.0, n=n, E_n=100.0, mean=mean, standard_error=error)
+            for law in ("uniform", "bounded") for n in (10, 100)
+            for d, mean, error in ((1, 99.0, 0.3), (2, 90.0, 0.4))]  # fmt: skip
+    words = t4_simulation(Evidence(verify=simulated())).words
+    told = t4_simulation(Evidence(verify=simulated(), departures=pd.DataFrame(rows)))
+    assert told.verdict == C and told.words.startswith(words) and "ends" not in words
+    assert "1.0 % (d = 1), 10.0 % (d = 2); d = 1 and d = 2 differ by up to 18.0 standard errors" in told.words
+
+
 def duplicates(**volumes):
     """Ten classes; N by augmentation or data set, with intervals of 10 % each way."""
     rows = [
@@ -146,11 +167,19 @@ def duplicates(**volumes):
     return Evidence(near_duplicates=pd.DataFrame(rows))
 
 
-@pytest.mark.parametrize(("with_crops", "expected"), [(500, R), (990, I), (2000, C)])
+@pytest.mark.parametrize(("with_crops", "expected"), [(500, R), (990, I), (1000, C)])
 def test_augmentation_makes_n_smaller(with_crops, expected):
     cells = {("cifar10", "none"): 1000, ("cifar10", "crop and flip"): with_crops}
     assert verdict(("T5", "simulation"), duplicates(cells=cells)) == expected
     assert verdict(("T5", "simulation")) == N
+
+
+def test_one_random_copy_is_told_beside_all_copies():
+    cells = {("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 990}
+    crops = duplicates(cells={("cifar10", "one random crop and flip"): 1500}).near_duplicates
+    found = t5_near_duplicates(replace(duplicates(cells=cells), random_crops=crops))
+    assert found.verdict == I
+    assert "one random copy in place of each image N falls in 0 and rises in 10 of 10" in found.words
 
 
 @pytest.mark.parametrize(("fine", "expected"), [(500, R), (1000, I), (2000, C)])

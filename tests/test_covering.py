@@ -99,6 +99,25 @@ def test_rare_events_do_not_raise_a_false_alarm():
     assert not check(rescored(frame.assign(mean=2 - 40 / 400_000))).passed
 
 
+def test_a_single_collision_in_a_large_volume_is_no_evidence():
+    """N = 1e6, n = 12: one collision in 100 replicates comes once in 150 runs (the birthday problem); ten never do."""
+    frame = verify(volume=10**6, draws=12, replicates=100)
+    assert 0 < frame["exact_sd"][0] < 0.01 and np.isfinite(frame["z"]).all()
+    for collisions in (0, 1, 2):
+        assert check(rescored(frame.assign(mean=12 - collisions / 100))).passed
+    assert not check(rescored(frame.assign(mean=12 - 10 / 100))).passed
+
+
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_which_variances_are_judged_does_not_depend_on_what_was_simulated(committed, factor):
+    """Means and standard errors changed at will, the same rows are judged; all counts as known that has a spread."""
+    verdict = check(committed)
+    changed = {name: committed[name] * factor for name in ("mean", "standard_error")}
+    other = check(committed.assign(**changed))
+    assert 0 < verdict.variances == other.variances < verdict.known == other.known == (committed["exact_sd"] > 0).sum()
+    assert f"{verdict.variances} variances of {verdict.known} known" in verdict.message and not other.passed
+
+
 def test_torus_rows_have_their_exact_spread():
     frame = verify("cubes", 2, 30, [1, 10, 30], 50, seed=2)
     assert frame["exact_sd"].notna().all() and set(frame["d"]) == {2}

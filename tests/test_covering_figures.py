@@ -60,6 +60,8 @@ def test_departures_and_near_duplicates_have_a_panel_each():
     assert len(cf.departures_figure(failed).axes) == 2 * failed.d.nunique()
     near = pd.concat([pd.read_csv(COMMITTED / f"{n}.csv") for n in ("near_duplicates", "random_crops")])
     assert len(cf.near_duplicates_figure(near).axes) == 4
+    titles = [axis.get_title() for axis in cf.near_duplicates_figure(near).axes]
+    assert [title.split(",")[0] for title in titles] == ["digits", "digits", "CIFAR-10", "CIFAR-10"]
     only = cf.near_duplicates_figure(near[near.dataset == "digits"])
     assert len(only.axes) == 2
 

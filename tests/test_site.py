@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report_records import record, write
 
 from replication.report import claims, front_page, site
+from replication.report.covering_results import write_csv
 from replication.report.measured import profile_records, profiles_with_records
 from replication.report.verdicts import Evidence
+from replication.theory import covering
 
 ROOT = Path(__file__).resolve().parent.parent
 DERIVED = ("*/tables/*.md", "*/tables/*.csv", "README.md")
@@ -185,6 +188,15 @@ def test_without_any_record_all_is_not_measured_but_theory_and_print(tmp_path):
     assert len(said) == 5 and sum("not measured" in text for text in said) >= 4
     page = front_page.front_page(tmp_path, {}, {"cpu": verdicts}, paths)
     assert "No profile has records yet" in page
+
+
+def test_front_page_says_how_many_variances_of_the_covering_are_judged(tmp_path):
+    verdicts, _ = site.verdicts(tmp_path, "cpu")
+    table = covering.verify(volume=100, replicates=500)
+    path = write_csv(table, tmp_path / "covering" / "verify.csv")
+    page = front_page.front_page(tmp_path, {}, {"cpu": verdicts}, [path])
+    result = covering.check(pd.read_csv(path))
+    assert f"{result.variances} variances of {result.known} known" in page and 0 < result.variances < result.known
 
 
 def test_evidence_prefers_the_covering_of_its_own_profile(tmp_path):

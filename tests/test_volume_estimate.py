@@ -4,6 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from mpmath import mp, mpf
 
 from replication.theory import volume_estimate as ve
 from replication.theory.effective_number import beta_from_volume, effective_number
@@ -96,6 +97,17 @@ def test_volume_from_covered_inverts_the_effective_number():
             # as many digits as `value` itself can hold of N
             assert float(effective_number(draws, beta_from_volume(got))) == pytest.approx(value, rel=1e-9)
     assert ve.volume_from_covered(5, 5) == np.inf and ve.volume_from_covered(1, 5) == 1
+
+
+@pytest.mark.parametrize("volume", [10**12, 10**14, 10**15, 10**17])
+def test_volume_from_covered_beyond_the_digits_of_beta(volume):
+    """N (1 - (1 - 1/N)^n) with 60 digits, rounded to float64: N comes back as far as that float holds it.  By way of
+    a float beta N = 1e14 was off by 0.5 %, N = 1e17 by 90 %."""
+    draws = 10**9
+    with mp.workdps(60):
+        value = float(volume * (1 - (1 - mpf(1) / volume) ** draws))
+    digits = np.spacing(value) / (draws - value)  # the shortfall n - E_n = n^2 / 2N is what tells of N
+    assert ve.volume_from_covered(value, draws) == pytest.approx(volume, rel=2 * digits + 1e-11)
 
 
 def test_collisions_of_simulated_draws():

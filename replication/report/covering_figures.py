@@ -9,6 +9,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from replication.report.paper import TITLES
 from replication.report.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, save_figure
 from replication.theory import torus
 from replication.theory.covering import check
@@ -18,10 +19,10 @@ from replication.theory.occupancy import occupancy_moments
 
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
 LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
-AUGMENTATIONS = {  # mark and colour
-    "none": ("o", "#4D4D4D"),
-    "crop and flip": ("^", MEASURED_COLOUR),
-    "one random crop and flip": ("x", "#0072B2"),
+AUGMENTATIONS = {  # mark, colour, words
+    "none": ("o", "#4D4D4D", "images as they are"),
+    "crop and flip": ("^", MEASURED_COLOUR, "with all crops and flips"),
+    "one random crop and flip": ("x", "#0072B2", "one random crop and flip each"),
 }
 
 
@@ -145,14 +146,18 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
     axes[0].set_ylabel("standard deviation of the covered volume")
     axes[0].set_title("prototypes and cubes")
     axes[1].set_title("balls")
-    figure.suptitle(f"Same mean, different spread (N = {volume:g}; lines exact, points simulated)")
+    figure.suptitle(
+        f"Same mean, different spread (N = {volume:g}; lines exact, points simulated)\nwithout what the probes add; no "
+        "point where that is 70 % of the variance or more",
+        fontsize=11,
+    )
     return figure
 
 
 def departures_figure(frame: pd.DataFrame) -> Figure:
     """Covered volume over E_n (left) and the N that would explain it (right), by law; one row of panels a dimension."""
     dimensions = sorted(frame["d"].unique())
-    figure, axes = plt.subplots(len(dimensions), 2, figsize=(9, 3 * len(dimensions) + 0.6), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(len(dimensions), 2, figsize=(9, 3 * len(dimensions) + 0.6), squeeze=False, sharex="col")
     for (left, right), d in zip(axes, dimensions, strict=True):
         for law, group in frame[frame["d"] == d].groupby("geometry", sort=False):
             x, colour = group["n"] / group["N"], LAW_COLOURS[law]
@@ -169,7 +174,9 @@ def departures_figure(frame: pd.DataFrame) -> Figure:
         left.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
         right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
         left.set(xscale="log", ylabel=f"d = {d}: covered / $E_n$")
-        right.set(ylabel="effective N / N", ylim=(0, 1.6))
+        right.set(xscale="log", ylabel="effective N / N", ylim=(0, 1.6))
+        right.set_xticks([0.3, 1, 3], ["0.3", "1", "3"])
+        right.set_xticks([], minor=True)
     axes[0, 0].legend(loc="lower left", fontsize=8, ncols=2)
     for axis in axes[-1]:
         axis.set_xlabel("n / N")
@@ -199,7 +206,7 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
         for axis, radius in zip(row, radii[dataset], strict=True):
             here = (frame["dataset"] == dataset) & (frame["radius"] == radius)
             _near_duplicates_panel(axis, frame[here], label_betas=axis is row[-1])
-            axis.set_title(f"{dataset}, pixel distance up to {radius:.4g}")
+            axis.set_title(f"{TITLES[dataset]}, pixel distance up to {radius:.4g}")
         row[0].set_ylabel("N (95 % interval)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
@@ -215,17 +222,17 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
 
 def _near_duplicates_panel(axis, rows: pd.DataFrame, label_betas: bool) -> None:
     names = list(rows["class_name"].astype(str).unique())
-    for k, (augmentation, (mark, colour)) in enumerate(AUGMENTATIONS.items()):
+    for k, (augmentation, (mark, colour, words)) in enumerate(AUGMENTATIONS.items()):
         group = rows[rows["augmentation"] == augmentation]
         x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1) * 0.2
         high = group["N_high"].to_numpy()
         axis.vlines(x, group["N_low"], np.where(np.isfinite(high), high, 1e9), color=colour, linewidth=1)
-        axis.plot(x, group["N"], mark, color=colour, markersize=4, label=augmentation)
+        axis.plot(x, group["N"], mark, color=colour, markersize=4, label=words)
     for beta, colour in list(BETA_COLOURS.items())[1:]:
         axis.axhline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
         if label_betas:
             axis.annotate(rf"$\beta$ = {beta:g}", (1.01, 1 / (1 - beta)), xycoords=("axes fraction", "data"),
                           color=colour, fontsize=8, va="center", annotation_clip=False)  # fmt: skip
-    words = max(map(len, names)) > 2
+    long = max(map(len, names)) > 2
     axis.set(yscale="log", ylim=(1, 1e7))
-    axis.set_xticks(range(len(names)), names, rotation=40 if words else 0, ha="right" if words else "center")
+    axis.set_xticks(range(len(names)), names, rotation=40 if long else 0, ha="right" if long else "center")

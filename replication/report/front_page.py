@@ -11,6 +11,7 @@ from replication.report.selection import difference_by_imbalance, improvements, 
 from replication.report.statistics import expected_minimum, summary
 from replication.report.verdicts import VERDICTS
 from replication.report.writing import markdown_rows, number, signed, spread
+from replication.theory import covering
 
 Records = dict[str, pd.DataFrame]  # profile -> its records
 
@@ -154,8 +155,23 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines += [_files(results, written, "published"), ""]
     for folder, title in (("large-scale", "Large scale"), ("theory", "Theory"), ("covering", "Random covering")):
         if any(path.is_relative_to(results / folder) for path in written):
-            lines += [f"## {title}", "", *_images(results, written, folder), _files(results, written, folder), ""]
+            lines += [f"## {title}", "", *(_covering_note(results) if folder == "covering" else [])]
+            lines += [*_images(results, written, folder), _files(results, written, folder), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _covering_note(results: Path) -> list[str]:
+    """What the check of the covering tables says, and which rows its variances are judged on."""
+    if not (path := results / "covering" / "verify.csv").is_file():
+        return []
+    return [
+        "Simulated means and variances against the exact ones, verify.csv: "
+        f"{covering.check(pd.read_csv(path)).message}. "
+        f"A variance is judged where replicates x exact variance is {covering.FOR_VARIANCE} or more and, on the torus, "
+        "its exact standard deviation is 1 or more and E_n is 3 of them away from 0 and from N, so that chi-square "
+        "holds: rows near empty and near full are left out, by exact values alone. The means of all rows are judged.",
+        "",
+    ]
 
 
 def _budgets(records: Records) -> list[str]:

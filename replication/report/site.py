@@ -48,7 +48,7 @@ def evidence(results: Path | str, profile: str) -> Evidence:
     """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common)."""
     results = Path(results)
     found = {}
-    for name in ("verify", "near_duplicates"):
+    for name in ("verify", "departures", "near_duplicates", "random_crops"):
         paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
         path = next((path for path in paths if path.exists()), None)
         found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])

@@ -17,6 +17,7 @@ from replication.report.verdicts import (
     judged,
     nothing,
 )
+from replication.theory import torus
 from replication.theory.covering import check
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
 
@@ -57,7 +58,10 @@ def _checked(rows: pd.DataFrame, about: str) -> Finding:
     if not len(rows):
         return nothing("simulation of the covering")
     result = check(rows)
-    words = f"{about}: largest |z| {result.largest_z:.2f} of {len(rows)} rows, bound {result.bound:.2f}"
+    words = (
+        f"{about}: largest |z| {result.largest_z:.2f} of {len(rows)} rows, bound {result.bound:.2f}; "
+        f"{result.variances} of {result.known} known variances checked, smallest corrected p {result.smallest_p:.2g}"
+    )
     if len(rows) < FEWEST_ROWS and result.passed:
         return Finding(INCONCLUSIVE, f"{words}; too few rows to decide")
     return judged(result.passed, words)
@@ -114,13 +118,14 @@ def t4_simulation(evidence: Evidence) -> Finding:
         return nothing("simulation with partial overlap")
     shapes = rows[["geometry", "d"]].drop_duplicates()
     result = check(rows)
-    middle = rows[(rows["n"] >= rows["N"] / 2) & (rows["n"] <= 2 * rows["N"])]
-    spread = middle.groupby(["geometry", "d"])["exact_sd"].mean()
+    volume = round(rows["N"].min())
+    spread = [torus.exact_sd(geometry, d, volume, volume)[0] for geometry, d in shapes.itertuples(index=False)]
     words = (
         f"on the torus, {len(shapes)} shapes and dimensions: the mean is E_n in all (largest |z| "
-        f"{result.largest_z:.2f}, bound "
-        f"{result.bound:.2f}); the standard deviation is not alike, {spread.min():.2f} to {spread.max():.2f} near n = N"
+        f"{result.largest_z:.2f}, bound {result.bound:.2f}); its standard deviation is from {np.nanmin(spread):.2f} to "
+        f"{np.nanmax(spread):.2f} (exact, n = N = {volume})"
     )
+    words += _with_an_edge(evidence.departures)
     if len(rows) < FEWEST_ROWS or len(shapes) < 3:
         return Finding(INCONCLUSIVE, f"too few rows or shapes; {words}")
     if not result.passed:
@@ -130,27 +135,47 @@ def t4_simulation(evidence: Evidence) -> Finding:
     return Finding(CONTRADICTED, words)
 
 
+def _with_an_edge(frame: pd.DataFrame | None) -> str:
+    """How far the same sets fall short of E_n where the space ends, by dimension, and how far dimensions differ."""
+    rows = frame[frame["geometry"] == "bounded"] if frame is not None else pd.DataFrame(columns=["d"])
+    if rows["d"].nunique() < 2:
+        return ""
+    shortfall = 100 * (1 - (rows["mean"] / rows["E_n"])[rows["n"] >= rows["N"] / 2].groupby(rows["d"]).min())
+    mean, error = (rows.pivot(index="n", columns="d", values=v) for v in ("mean", "standard_error"))
+    low, high = mean.columns.min(), mean.columns.max()
+    z = ((mean[low] - mean[high]).abs() / np.hypot(error[low], error[high])).max()
+    return (
+        "; on a space that ends it falls short of E_n, from n = N/2 on by up to "
+        f"{', '.join(f'{v:.1f} % (d = {d})' for d, v in shortfall.items())}; d = {low} and d = {high} differ by up to "
+        f"{z:.1f} standard errors"
+    )
+
+
 def t5_near_duplicates(evidence: Evidence) -> Finding:
     frame = evidence.near_duplicates
     if frame is None or not {"none", "crop and flip"} <= set(frame["augmentation"]):
         return nothing("near-duplicate counts with and without crop and flip")
+    frame = pd.concat([frame, evidence.random_crops]) if evidence.random_crops is not None else frame
     keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
     without, with_all, single = (
         frame[frame["augmentation"] == a].set_index(keys)[columns]
         for a in ("none", "crop and flip", "one random crop and flip")
     )
-    both = without.join(with_all, rsuffix="_with", how="inner")
+    both = without.join(with_all.add_suffix("_with"), how="inner")
     both = both[np.isfinite(both["N_with"])]
     if not len(both):
         return nothing("class with a finite estimate under augmentation")
-    apart, rise = int((both["N_high_with"] < both["N_low"]).sum()), int((both["N_with"] > both["N"]).sum())
-    words = f"counting all copies, N falls beyond both intervals in {apart} of {len(both)} cases, rises in {rise}"
-    alone = without.join(single, rsuffix="_single", how="inner")
+    apart, still = int((both["N_high_with"] < both["N_low"]).sum()), int((both["N_with"] >= both["N"]).sum())
+    words = (
+        f"counting all copies, N falls in {len(both) - still} of {len(both)} cases, beyond both intervals in {apart}; "
+        "that it never rises is built in, so it is the size of the fall that is evidence"
+    )
+    alone = without.join(single.add_suffix("_single"), how="inner")
     if len(alone):
-        lower = int((alone["N_single"] < alone["N"]).sum())
-        words += f"; with one random copy in place of each image it is lower in {lower} of {len(alone)}"
-    words += "; all copies can only add coincidences, so it is the size of the fall that is evidence"
-    if 2 * rise > len(both):
+        lower, higher = (int(side.sum()) for side in (alone["N_single"] < alone["N"], alone["N_single"] > alone["N"]))
+        words += f"; with one random copy in place of each image N falls in {lower} and rises in {higher}"
+        words += f" of {len(alone)}"
+    if 2 * still > len(both):
         return Finding(CONTRADICTED, words)
     return judged(2 * apart > len(both) and len(both) >= 5, words, INCONCLUSIVE)
 

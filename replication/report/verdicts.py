@@ -42,7 +42,9 @@ class Evidence:
     records: pd.DataFrame | None = None  # of one profile, with labels
     large_scale: pd.DataFrame | None = None  # of large_scale_tables.large_scale_records
     verify: pd.DataFrame | None = None  # results/covering/verify.csv
+    departures: pd.DataFrame | None = None  # results/covering/departures.csv
     near_duplicates: pd.DataFrame | None = None  # results/covering/near_duplicates.csv
+    random_crops: pd.DataFrame | None = None  # results/covering/random_crops.csv
     effective_number: Callable = effective_number
     class_balanced_weights: Callable = class_balanced_weights
 
