@@ -56,6 +56,17 @@ def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
     assert {"class_name", "radius", "draws", "pairs", "collisions", "N", "N_low", "N_high", "beta"} <= set(near)
 
 
+def test_run_keeps_the_rows_of_data_sets_that_are_not_here(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(covering_figures, "save_all", lambda folder: None)
+    covering_results.run(tmp_path, full=False)
+    path = tmp_path / "covering" / "near_duplicates.csv"
+    digits = pd.read_csv(path)
+    both = pd.concat([digits, digits.assign(dataset="cifar100")], ignore_index=True)
+    covering_results.write_csv(both, path)
+    covering_results.run(tmp_path, full=False)
+    pd.testing.assert_frame_equal(pd.read_csv(path), both)
+
+
 @pytest.mark.slow
 def test_all_figures_are_the_same_twice(tmp_path):
     for name in "ab":

@@ -85,6 +85,14 @@ def test_seed_means_use_only_seeds_that_have_every_cell(records):
     assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {0: -3.0}
 
 
+def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
+    runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
+    begun = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
+    both = measured.pairs(records(*runs, *begun))
+    assert measured.seed_means(both).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
+    assert set(measured.most_seeds(both)["label"]) == {"softmax"}
+
+
 def test_another_profiles_run_is_left_out_and_named(tmp_path):
     record(9, profile="paper").write(tmp_path / "cpu" / "runs")
     record(30).write(tmp_path / "cpu" / "runs")

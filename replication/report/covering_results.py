@@ -84,9 +84,17 @@ def run(
     )
     write_csv(failed, folder / "departures.csv")
     for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
-        write_csv(near, folder / f"{name}.csv")
+        write_csv(_with_other_sets(near, folder / f"{name}.csv"), folder / f"{name}.csv")
     covering_figures.save_all(folder)
     return covering.check(table)
+
+
+def _with_other_sets(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table, and what the file holds of data sets that are not here this time: nothing measured is lost."""
+    if not path.is_file():
+        return table
+    old = pd.read_csv(path)
+    return pd.concat([table, old[~old["dataset"].isin(table["dataset"])]], ignore_index=True)
 
 
 def prepare(results: Path | str = "results", profile: str = "smoke", data_root: Path | str | None = None) -> Path:

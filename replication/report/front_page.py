@@ -6,7 +6,7 @@ import pandas as pd
 
 from replication.report import claims, evidence_tables, paper, tables
 from replication.report.controls import controls, parts_of_the_gain
-from replication.report.measured import cells, fixed_beta, pairs, seed_means, wall_hours
+from replication.report.measured import cells, fixed_beta, most_seeds, pairs, seed_means, wall_hours
 from replication.report.selection import difference_by_imbalance, improvements, published_luck, rerun_sd
 from replication.report.statistics import expected_minimum, summary
 from replication.report.verdicts import VERDICTS
@@ -38,13 +38,13 @@ def gain_sentence(records: Records) -> str:
         if not len(both):
             continue
         factor = both["imbalance_factor"].value_counts().sort_index().idxmax()
-        here = both[both["imbalance_factor"] == factor]
+        here = most_seeds(both[both["imbalance_factor"] == factor])
         s = summary(seed_means(here))
         if s.n:
             interval = f" [{signed(s.low)}, {signed(s.high)}]" if s.n > 1 else ""
             words.append(
                 f"{signed(s.mean)}{interval} points of error at imbalance {factor:g} (profile {profile}; "
-                f"losses averaged: {here['label'].nunique()}, seeds: {s.n})"
+                f"{', '.join(sorted(here['label'].unique()))}; seeds: {s.n})"
             )
     beta = f"{fixed_beta('cifar10'):g}"
     if not words:

@@ -120,14 +120,22 @@ def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation"])
 
 
+def most_seeds(pair_rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those settings that have the most seeds: losses begun with one seed do not hide three of another."""
+    if not len(pair_rows):
+        return pair_rows
+    seeds = pair_rows.groupby(CELL, dropna=False)["seed"].transform("nunique")
+    return pair_rows[seeds == seeds.max()]
+
+
 def seed_means(pair_rows: pd.DataFrame, value: str = "difference") -> pd.Series:
-    """Mean over the losses (and whatever else is in the rows) for each seed that has all of them; the unit is the seed.
+    """Mean over the settings in `most_seeds` for each seed that has all of them; the unit is the seed.
 
     Seeds share their subset between losses, so losses are not independent repeats: average them, then compare seeds.
     """
     if not len(pair_rows):
         return pd.Series(dtype=float)
-    wide = pair_rows.pivot_table(index="seed", columns=CELL, values=value)
+    wide = most_seeds(pair_rows).pivot_table(index="seed", columns=CELL, values=value)
     return wide.dropna().mean(axis=1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from replication.report.controls import PAIR
-from replication.report.measured import CELL, finished, fixed_beta, lost_pairs, pairs, reference, seed_means
+from replication.report.measured import CELL, finished, fixed_beta, lost_pairs, most_seeds, pairs, reference, seed_means
 from replication.report.paper import TITLES
 from replication.report.verdicts import (
     INCONCLUSIVE,
@@ -62,7 +62,10 @@ def per_seed(values: pd.Series) -> pd.Series:
 def r1_runs(evidence: Evidence) -> Finding:
     both, lost = _pairs(evidence)
     groups = both.groupby(["dataset", "imbalance_factor"])
-    parts = {f"{TITLES[d]} at {f:g}": by_interval(seed_means(g)) for (d, f), g in groups}
+    parts = {
+        f"{TITLES[d]} at {f:g} ({', '.join(sorted(most_seeds(g)['label'].unique()))})": by_interval(seed_means(g))
+        for (d, f), g in groups
+    }
     return capped(together(parts), lost, "pairs")
 
 
