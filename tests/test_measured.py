@@ -76,13 +76,10 @@ def test_lost_pairs_are_those_with_a_diverged_member(records):
 
 
 def test_seed_means_use_only_seeds_that_have_every_cell(records):
-    runs = [record(30, seed=s, loss=x) for s in (0, 1) for x in ("softmax", "sigmoid")]
-    runs += [
-        record(28, seed=0, beta=0.9999),
-        record(26, seed=0, beta=0.9999, loss="sigmoid"),
-        record(20, seed=1, beta=0.9999),
-    ]
-    assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {0: -3.0}
+    runs = [record(30, seed=s) for s in (0, 1)] + [record(30, seed=s, loss="sigmoid") for s in (1, 2)]
+    runs += [record(28 - s, seed=s, beta=0.9999) for s in (0, 1)]
+    runs += [record(26 - s, seed=s, beta=0.9999, loss="sigmoid") for s in (1, 2)]
+    assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {1: -4.0}
 
 
 def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
