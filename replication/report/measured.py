@@ -128,15 +128,21 @@ def most_seeds(pair_rows: pd.DataFrame) -> pd.DataFrame:
     return pair_rows[seeds == seeds.max()]
 
 
-def seed_means(pair_rows: pd.DataFrame, value: str = "difference") -> pd.Series:
-    """Mean over the settings in `most_seeds` for each seed that has all of them; the unit is the seed.
+def per_seed(values: pd.Series) -> pd.Series:
+    """One value a seed, the unit of every interval: the mean over the settings that have the most seeds.
 
     Seeds share their subset between losses, so losses are not independent repeats: average them, then compare seeds.
+    Index: the setting, "seed", and "precision", over which a setting is averaged.
     """
-    if not len(pair_rows):
-        return pd.Series(dtype=float)
-    wide = most_seeds(pair_rows).pivot_table(index="seed", columns=CELL, values=value)
-    return wide.dropna().mean(axis=1)
+    levels = [name for name in values.index.names if name != "precision"]
+    wide = values.dropna().groupby(level=levels).mean().unstack("seed")
+    seeds = wide.notna().sum(axis=1)
+    return wide[seeds == seeds.max()].dropna(axis=1).mean()
+
+
+def seed_means(pair_rows: pd.DataFrame) -> pd.Series:
+    """`per_seed` of the differences of `pairs`; which losses those are: `most_seeds`."""
+    return per_seed(pair_rows.set_index([*CELL, "seed", "precision"])["difference"])
 
 
 def diverged(records: pd.DataFrame) -> list[str]:

@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 
 from replication.report.controls import PAIR
-from replication.report.measured import CELL, finished, fixed_beta, lost_pairs, most_seeds, pairs, reference, seed_means
+from replication.report.measured import (
+    CELL,
+    finished,
+    fixed_beta,
+    lost_pairs,
+    most_seeds,
+    pairs,
+    per_seed,
+    reference,
+    seed_means,
+)
 from replication.report.paper import TITLES
 from replication.report.verdicts import (
     INCONCLUSIVE,
@@ -40,7 +50,7 @@ def runs_of(evidence: Evidence, query: str = "imbalance_factor > 1") -> tuple[pd
 def _pairs(evidence: Evidence) -> tuple[pd.DataFrame, int]:
     """Pairs on the paper's long-tailed sets at the beta fixed beforehand, and how many more lost a member."""
     if evidence.records is None or not len(evidence.records):
-        return pd.DataFrame(columns=[*CELL, "seed", "difference"]), 0
+        return pd.DataFrame(columns=[*CELL, "seed", "precision", "difference"]), 0
     both, lost = (
         frame[frame["beta"] == frame["dataset"].map(fixed_beta)].query("dataset in @SETS and imbalance_factor > 1")
         for frame in (pairs(evidence.records), lost_pairs(evidence.records))
@@ -52,11 +62,6 @@ def _by(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Errors with a column for each value of `column`; a row is one seed in one precision, else alike."""
     index = [key for key in PAIR if key != column]
     return runs.pivot_table(index=index, columns=column, values="error")
-
-
-def per_seed(values: pd.Series) -> pd.Series:
-    """One value a seed: the mean over the settings that every seed has.  Index: PAIR, or some of it."""
-    return values.dropna().droplevel("precision").unstack("seed").dropna().mean()
 
 
 def r1_runs(evidence: Evidence) -> Finding:

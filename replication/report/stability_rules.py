@@ -5,8 +5,8 @@ from itertools import pairwise
 import pandas as pd
 
 from replication.report.controls import PAIR, changed
-from replication.report.measured import finished, reference
-from replication.report.run_rules import SETS, per_seed, runs_of
+from replication.report.measured import finished, per_seed, reference
+from replication.report.run_rules import SETS, runs_of
 from replication.report.statistics import sign_test
 from replication.report.verdicts import (
     CONTRADICTED,
