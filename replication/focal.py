@@ -97,10 +97,11 @@ def _in_place(
             torch.sigmoid(u, out=slope).mul_(coefficient)
         softplus.mul_(coefficient)
     else:
-        power = sigmoid = u.sigmoid_()
         if slope is not None:
-            torch.neg(softplus, out=slope).exp_()  # sigmoid(-u), without the cancellation of 1 - sigmoid(u)
-            torch.addcmul(sigmoid, slope, softplus, value=gamma, out=slope)
+            torch.neg(u, out=slope).sigmoid_()  # sigmoid(-u), without the cancellation of 1 - sigmoid(u)
+        power = u.sigmoid_()
+        if slope is not None:
+            torch.addcmul(power, slope, softplus, value=gamma, out=slope)
         if gamma != 1:
             power.pow_(gamma)
         softplus.mul_(power.mul_(coefficient))
