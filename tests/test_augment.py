@@ -65,6 +65,20 @@ def test_buffered_order_mixes_only_within_its_buffer():
     assert circular > 2 / 50**0.5
 
 
+def test_buffered_order_of_five_files_sees_every_class_at_once():
+    """CIFAR-10's archive: five files, each class by class, so that a buffer of 0.4 n holds two whole ones."""
+    n, batch = 1000, 16
+    one, five = (batch_order(n, 6, seed=0, shuffle="buffered", batch_size=batch, files=files) for files in (1, 5))
+    assert one[:100].max() < 0.6 * n < 0.95 * n < five[:100].max()
+    assert len(five) == 6 * n and torch.bincount(five, minlength=n).min() >= 3
+
+    def shared(order):  # resultant length of the places in a batch: 0 if they are spread evenly over the classes
+        spread = order[2 * n : 3 * n].reshape(-1, 50).double()
+        return torch.exp(2j * torch.pi * spread / n).mean(1).abs().mean()
+
+    assert shared(five) < 0.5 * shared(one)
+
+
 def test_order_refuses():
     with pytest.raises(ValueError, match="shuffle"):
         batch_order(10, 1, seed=0, shuffle="sorted")

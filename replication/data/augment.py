@@ -36,25 +36,31 @@ def scale(images: Tensor) -> Tensor:
     return (images.float() / 128 - 1).permute(0, 3, 1, 2)
 
 
-def batch_order(n: int, epochs: int, seed: int, *, shuffle: str = "iid", batch_size: int = 128) -> Tensor:
+def batch_order(
+    n: int, epochs: int, seed: int, *, shuffle: str = "iid", batch_size: int = 128, files: int = 1
+) -> Tensor:
     """Which image is taken when: (n * epochs,) int64, cut into batches one after the other across epoch borders.
 
-    "iid": each epoch is a new permutation.  "buffered": the authors' input pipeline, which shuffles the class-sorted
-    file, repeated without end, through a buffer of 0.4 n + 3 batches; so neighbouring batches share classes.
-    The images are expected class by class, as `keep_indices` gives them.
+    "iid": each epoch is a new permutation.  "buffered": the authors' input pipeline, which writes the images to one
+    record file and reads it, repeated without end, through a shuffling buffer of 0.4 n + 3 batches.  In that file they
+    lie as in the data set's archive, training file after training file, and within each of these class by class; so
+    with one file (CIFAR-100) neighbouring batches share classes, and with five (CIFAR-10) hardly.  The images are
+    expected class by class, as `keep_indices` gives them; which of the `files` each lies in is drawn from the seed.
     """
     generator = torch.Generator().manual_seed(seed)
     if shuffle == "iid":
         return torch.cat([torch.randperm(n, generator=generator) for _ in range(epochs)])
     if shuffle != "buffered":
         raise ValueError(f"shuffle must be iid or buffered, got {shuffle!r}")
+    file = torch.randint(files, (n,), generator=generator)
+    recorded = file.argsort(stable=True).tolist()
     size = int(0.4 * n) + 3 * batch_size
     slots = torch.randint(size, (n * epochs,), generator=generator).tolist()
-    buffer = [i % n for i in range(size)]
+    buffer = [recorded[i % n] for i in range(size)]
     order = []
     for step, slot in enumerate(slots):
         order.append(buffer[slot])
-        buffer[slot] = (size + step) % n
+        buffer[slot] = recorded[(size + step) % n]
     return torch.tensor(order)
 
 
