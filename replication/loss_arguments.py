@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
+INDICES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 BATCH_SIZES = {2**k for k in range(4, 11)}  # 16 to 1024
 
 
@@ -30,17 +31,19 @@ def check_tensors(logits: Tensor, target: Tensor, ignore_index: int) -> None:
     shape = logits.shape
     if len(shape) < 2 or shape[1] == 0:
         raise ValueError(f"logits must be (B, C) or (B, C, d1, ...) with C >= 1, got shape {tuple(shape)}")
-    if not isinstance(target, Tensor) or target.is_complex():
+    if not isinstance(target, Tensor):
         raise TypeError(f"target must be a tensor of class indices or probabilities, got {_kind(target)}")
     indices = (shape[0], *shape[2:]) if len(shape) > 2 else shape[:1]
     if target.shape == indices:
-        if target.is_floating_point() or target.dtype == torch.bool:
+        if target.dtype not in INDICES:
             raise TypeError(f"target must hold integers where it holds class indices, got {_kind(target)}")
     elif target.shape != shape:
         raise ValueError(
             f"target must have shape {tuple(indices)} for class indices or {tuple(shape)} for probabilities, "
             f"as logits have shape {tuple(shape)}; got {tuple(target.shape)}"
         )
+    elif target.is_complex():
+        raise TypeError(f"target must be a tensor of class indices or probabilities, got {_kind(target)}")
     elif ignore_index in (0, 1):
         raise ValueError(f"ignore_index must not be 0 or 1 for a target of the logits' shape, got {ignore_index}")
 
