@@ -71,7 +71,7 @@ def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: st
     if weight.dtype != logits.dtype:
         weight = weight.to(logits.dtype)
     if reduction == "mean":
-        weight = weight / torch.count_nonzero(target != ignore_index)
+        weight = torch.div(weight, torch.count_nonzero(torch.ne(target, ignore_index)))
     return F.cross_entropy(logits, target, weight, None, ignore_index, reduction="sum")
 
 
