@@ -34,13 +34,14 @@ def check_tensors(logits: Tensor, target: Tensor, ignore_index: int) -> None:
         raise ValueError(f"logits must be (B, C) or (B, C, d1, ...) with C >= 1, got shape {tuple(shape)}")
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a tensor of class indices or probabilities, got {_kind(target)}")
-    indices = (shape[0], *shape[2:]) if len(shape) > 2 else shape[:1]
+    batch, _, *places = shape  # not a slice, which torch.Size is slow to make
+    indices = (batch, *places)
     if target.shape == indices:
         if target.dtype not in INDICES:
             raise TypeError(f"target must hold integers where it holds class indices, got {_kind(target)}")
     elif target.shape != shape:
         raise ValueError(
-            f"target must have shape {tuple(indices)} for class indices or {tuple(shape)} for probabilities, "
+            f"target must have shape {indices} for class indices or {tuple(shape)} for probabilities, "
             f"as logits have shape {tuple(shape)}; got {tuple(target.shape)}"
         )
     elif target.is_complex():

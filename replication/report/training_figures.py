@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -156,17 +155,17 @@ def per_class_figure(records: pd.DataFrame, profile: str | None = None) -> Figur
 
 
 def draw_per_class(axis, rows: pd.DataFrame, beta: float) -> None:
-    """Points with 95 % intervals on `axis`, classes named with their number of training images."""
+    """Points with 95 % intervals, cut to 0 to 100, on `axis`; classes named with their number of training images."""
     for b, colour, text, shift in (
         (0.0, PLAIN, "plain", -0.12),
         (beta, BALANCED, f"class-balanced, beta {beta:g}", 0.12),
     ):
         one = rows[rows["beta"] == b]
-        half = np.nan_to_num((one["high"] - one["mean"]).to_numpy(float))
+        low, high = (one[end].fillna(one["mean"]).clip(0, 100) for end in ("low", "high"))
         axis.errorbar(
             one["class_index"] + shift,
             one["mean"],
-            yerr=half,
+            yerr=(one["mean"] - low, high - one["mean"]),
             color=colour,
             marker="o",
             markersize=4,
