@@ -181,6 +181,17 @@ def test_one_more_record_changes_the_tables(rebuilt, tmp_path):
     assert texts(tmp_path)["cpu/tables/table2.csv"] != before["cpu/tables/table2.csv"]
 
 
+def test_costliest_slip_is_a_slip_of_ports_and_not_the_authors_own_pipeline(tmp_path):
+    balanced = dict(beta=0.9999, imbalance_factor=100)
+    runs = [record(40.0, **balanced), record(43.0, shortcut="subsample", **balanced)]
+    runs += [record(49.0, shuffle="buffered", **balanced), record(60.0, weights="uniform_scaled", **balanced)]
+    said = front_page.controls_sentence({"cpu": profile_records(write(tmp_path, "cpu", runs), "cpu")})
+    assert "costliest porting slip measured: shortcut" in said and "+3.00" in said
+    runs.append(record(44.0, reduction="weighted_mean", **balanced))
+    said = front_page.controls_sentence({"cpu": profile_records(write(tmp_path, "cpu", runs), "cpu")})
+    assert "costliest porting slip measured: divided by" in said and "+4.00" in said
+
+
 def test_without_any_record_all_is_not_measured_but_theory_and_print(tmp_path):
     verdicts, paths = site.verdicts(tmp_path, "cpu")
     assert set(verdicts.query("evidence == 'runs'")["verdict"]) == {"not measured"} and all(p.is_file() for p in paths)
