@@ -8,9 +8,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from replication.data.augment import batch_order
 from replication.data.image_set import ImageSet
 from replication.data.long_tail import long_tailed_counts
 from replication.data.sources import load
+from replication.data.streams import stream
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import run as module
 from replication.training.experiment import Experiment
@@ -146,6 +148,15 @@ def test_each_switch_changes_the_run(switch, plain):
     defaults = {k: v for k, v in switch.items() if k in ("beta", "loss")}
     paper = run_of(**defaults, epochs=1) if defaults else run_of(epochs=1)
     assert run_of(**switch, epochs=1).curve != paper.curve
+
+
+@pytest.mark.parametrize("dataset, files", [("cifar10", 5), ("cifar100", 1), ("cifar20", 1)])
+def test_buffered_shuffle_knows_the_training_files_of_the_archive(dataset, files):
+    run = start_of(dataset=dataset, shuffle="buffered")
+    e, n = run.experiment, run.n
+    order = dict(epochs=e.epochs, seed=stream(e.seed, "order"), shuffle="buffered", batch_size=e.batch_size)
+    assert torch.equal(run.order, batch_order(n, **order, files=files))
+    assert not torch.equal(run.order, batch_order(n, **order, files=6 - files))
 
 
 def test_drop_factor_changes_the_rate_after_the_drops_only():

@@ -105,8 +105,7 @@ def controls_sentence(records: Records) -> str:
             words.append(
                 f"of the gain of {spread(one['gain'], True)} points ({one['gain']['label']}, imbalance "
                 f"{one['gain']['imbalance_factor']:g}) re-balancing gives {spread(one['re-balancing'], True)} and "
-                f"the smaller "
-                f"average step {spread(one['step'], True)}"
+                f"the smaller average step {spread(one['step'], True)}"
             )
         slips = slips[~slips["switch"].isin(("weights", "shuffle"))]  # a control of our own, and the authors' pipeline
         if len(slips):

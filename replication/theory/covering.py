@@ -182,14 +182,21 @@ def _bounds(frame: pd.DataFrame, level: float, bound: float) -> np.ndarray:
     return np.where((information > 0) & (information < SMALL_INFORMATION), bernstein, bound)
 
 
+def variance_rows(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Rows whose variance holds enough information to be judged, and rows away from both ends (two masks).
+
+    Near 0 or N few probes decide, and the kurtosis on the torus is large; for prototypes it is known, so all count.
+    """
+    enough = frame["replicates"] * frame["exact_sd"] ** 2 >= FOR_VARIANCE
+    to_edge = np.minimum(frame["E_n"], frame["N"] - frame["E_n"])
+    smooth = (frame["exact_sd"] >= 1) & (to_edge >= 3 * frame["exact_sd"])
+    return enough, (frame["geometry"] == "prototypes") | smooth
+
+
 def _variance_p(frame: pd.DataFrame) -> np.ndarray:
     """Two-sided p of the observed variance, for the rows where the chi-square holds."""
-    enough = frame["replicates"] * frame["exact_sd"] ** 2 >= FOR_VARIANCE
-    to_edge = np.minimum(
-        frame["E_n"], frame["N"] - frame["E_n"]
-    )  # near 0 or N few probes decide, and kurtosis is large
-    smooth = (frame["exact_sd"] >= 1) & (to_edge >= 3 * frame["exact_sd"])
-    rows = frame[enough & ((frame["geometry"] == "prototypes") | smooth)]
+    enough, smooth = variance_rows(frame)
+    rows = frame[enough & smooth]
     r, kurtosis = rows["replicates"].to_numpy(float), np.zeros(len(rows))
     prototypes = (rows["geometry"] == "prototypes").to_numpy()
     for volume, group in rows[prototypes].groupby("N"):
