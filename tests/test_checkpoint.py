@@ -20,7 +20,7 @@ STATE = dict(model=dict(weight=torch.arange(4.0)), curve=[dict(epoch=2, error=50
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "checkpoints" / "run.pt"
-    checkpoint.save(path, RUN, "images", STATE)
+    checkpoint.save(path, RUN, "images", "float32", STATE)
     return path
 
 
@@ -29,14 +29,14 @@ def in_quarantine(path: Path) -> list[Path]:
 
 
 def test_gives_back_what_was_saved(path):
-    state = checkpoint.load(path, RUN, "images")
+    state = checkpoint.load(path, RUN, "images", "float32")
     assert torch.equal(state["model"]["weight"], torch.arange(4.0))
     assert {k: v for k, v in state.items() if k != "model"} == {k: v for k, v in STATE.items() if k != "model"}
     assert [p.name for p in path.parent.iterdir()] == ["run.pt"]  # nothing half-written beside it
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert checkpoint.load(tmp_path / "none.pt", RUN, "images") is None
+    assert checkpoint.load(tmp_path / "none.pt", RUN, "images", "float32") is None
 
 
 @pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 0.5, 0.9, -1])
@@ -44,7 +44,7 @@ def test_truncated_is_set_aside(path, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     with pytest.warns(UserWarning, match=r"run\.pt: checkpoint cannot be used.*truncated or altered"):
-        assert checkpoint.load(path, RUN, "images") is None
+        assert checkpoint.load(path, RUN, "images", "float32") is None
     assert not path.exists() and len(in_quarantine(path)) == 1
 
 
@@ -55,23 +55,24 @@ def test_one_altered_bit_is_noticed(path, where):
     content[int(where * len(content))] ^= 1
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="truncated or altered"):
-        assert checkpoint.load(path, RUN, "images") is None
+        assert checkpoint.load(path, RUN, "images", "float32") is None
 
 
 @pytest.mark.parametrize(
-    "experiment, images, software, word",
+    "experiment, images, precision, software, word",
     [
-        (replace(RUN, seed=1), "images", {}, "experiment"),
-        (replace(RUN, epochs=100), "images", {}, "experiment"),
-        (RUN, "other images", {}, "subset_fingerprint"),
-        (RUN, "images", dict(__version__="9.9"), "package_version"),
+        (replace(RUN, seed=1), "images", "float32", {}, "experiment"),
+        (replace(RUN, epochs=100), "images", "float32", {}, "experiment"),
+        (RUN, "other images", "float32", {}, "subset_fingerprint"),
+        (RUN, "images", "bfloat16 autocast", {}, "precision"),
+        (RUN, "images", "float32", dict(__version__="9.9"), "package_version"),
     ],
 )
-def test_foreign_is_named_and_set_aside(path, experiment, images, software, word, monkeypatch):
+def test_foreign_is_named_and_set_aside(path, experiment, images, precision, software, word, monkeypatch):
     for name, value in software.items():
         monkeypatch.setattr(checkpoint.replication, name, value)
     with pytest.warns(UserWarning, match=f"checkpoint cannot be used.*its {word} is"):
-        assert checkpoint.load(path, experiment, images) is None
+        assert checkpoint.load(path, experiment, images, precision) is None
     assert len(in_quarantine(path)) == 1
 
 
@@ -86,7 +87,7 @@ def test_no_code_runs_from_a_checkpoint(path):
     payload = pickle.dumps(Plant(), protocol=2)  # the one that torch reads
     path.write_bytes(checkpoint.hashlib.sha256(payload).digest() + payload)
     with pytest.warns(UserWarning, match="checkpoint cannot be used"):
-        assert checkpoint.load(path, RUN, "images") is None
+        assert checkpoint.load(path, RUN, "images", "float32") is None
     assert not planted.exists()
     pickle.loads(payload)
     assert planted.exists()  # it would have
@@ -99,7 +100,7 @@ def test_full_disk_is_one_clear_error_and_leaves_the_last_good_checkpoint(path, 
     good = path.read_bytes()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left.*checkpoint cannot be written.*run\.pt"):
-        checkpoint.save(path, RUN, "images", STATE | dict(step=8))
+        checkpoint.save(path, RUN, "images", "float32", STATE | dict(step=8))
     assert path.read_bytes() == good and [p.name for p in path.parent.iterdir()] == ["run.pt"]
 
 
@@ -109,7 +110,7 @@ def test_a_device_that_is_really_full(path, monkeypatch):
     good = path.read_bytes()
     monkeypatch.setattr(whole_file, "open", lambda *_: Path("/dev/full").open("wb"), raising=False)  # noqa: SIM115
     with pytest.raises(OSError, match="No space left.*checkpoint cannot be written"):
-        checkpoint.save(path, RUN, "images", STATE)
+        checkpoint.save(path, RUN, "images", "float32", STATE)
     assert path.read_bytes() == good
 
 
@@ -118,16 +119,16 @@ def test_read_only_folder(path):
     path.parent.chmod(0o500)
     try:
         with pytest.raises(OSError, match="Permission denied"):
-            checkpoint.save(path, RUN, "images", STATE)
+            checkpoint.save(path, RUN, "images", "float32", STATE)
     finally:
         path.parent.chmod(0o700)
-    assert checkpoint.load(path, RUN, "images")["step"] == 7
+    assert checkpoint.load(path, RUN, "images", "float32")["step"] == 7
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        checkpoint.save(tmp_path / "file" / "run.pt", RUN, "images", STATE)
+        checkpoint.save(tmp_path / "file" / "run.pt", RUN, "images", "float32", STATE)
 
 
 def test_two_that_set_aside_the_same_file_both_go_on(path):

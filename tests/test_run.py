@@ -16,7 +16,7 @@ from replication.data.streams import stream
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import run as module
 from replication.training.experiment import Experiment
-from replication.training.loop import pick_device
+from replication.training.loop import pick_device, pick_precision
 from replication.training.run import train
 
 DIGITS = load("digits")
@@ -251,6 +251,32 @@ def test_progress_adds_up_to_the_images_trained_on():
     told = []
     train(replace(SHORT, epochs=2), DIGITS, device="cpu", progress=told.append)
     assert sum(told) == start_of().steps * 64
+
+
+def test_bfloat16_trains_the_same_run_in_coarser_numbers_and_evaluates_in_float32():
+    """Autocast on the CPU too: the record says so, losses agree to bfloat16's eight bits, a repetition to the bit."""
+    coarse, again = (train(SHORT, DIGITS, device="cpu", precision="bfloat16") for _ in range(2))
+    fine = train(SHORT, DIGITS, device="cpu", precision="float32")
+    assert (coarse.precision, fine.precision) == ("bfloat16 autocast", "float32")
+    assert without_times(coarse) == without_times(again)
+    losses = [record.curve[0]["training_loss"] for record in (coarse, fine)]
+    assert losses[0] != losses[1]
+    assert_allclose(*losses, rtol=0.02)
+    run = module._Run(SHORT, DIGITS, torch.device("cpu"), False, False, "bfloat16")
+    seen = []
+    with run.model.classifier.register_forward_hook(lambda layer, inputs, logits: seen.append(logits.dtype)):
+        run.model.train()
+        run._train_step(0)
+        run.test_logits()
+    assert seen[0] == torch.bfloat16 and set(seen[1:]) == {torch.float32}
+
+
+def test_precision_is_bfloat16_on_cuda_unless_asked_otherwise():
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert pick_precision(None, cuda) == pick_precision("bfloat16", cpu) == "bfloat16 autocast"
+    assert pick_precision(None, cpu) == pick_precision("float32", cuda) == "float32"
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, got 'half'"):
+        pick_precision("half", cpu)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta:x"])

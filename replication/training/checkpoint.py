@@ -17,19 +17,19 @@ from replication.training.experiment import Experiment
 DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not notice altered bytes
 
 
-def save(path: Path, experiment: Experiment, subset_fingerprint: str, state: dict) -> None:
+def save(path: Path, experiment: Experiment, subset_fingerprint: str, precision: str, state: dict) -> None:
     """Write a checkpoint; the last good one stays until the new one is whole on disk.
 
     Args:
         path: where; its folder is made.
-        experiment, subset_fingerprint: whose state it is; `load` asks for the same.
+        experiment, subset_fingerprint, precision: whose state it is; `load` asks for the same.
         state: tensors, numbers, strings, and lists and dicts of them.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
     content = io.BytesIO()
-    torch.save(_identity(experiment, subset_fingerprint) | dict(state=state), content)
+    torch.save(_identity(experiment, subset_fingerprint, precision) | dict(state=state), content)
     payload = content.getvalue()
     try:
         with whole_file(path) as file:
@@ -38,7 +38,7 @@ def save(path: Path, experiment: Experiment, subset_fingerprint: str, state: dic
         raise OSError(error.errno, f"{error.strerror}: the checkpoint cannot be written", str(path)) from error
 
 
-def load(path: Path, experiment: Experiment, subset_fingerprint: str) -> dict | None:
+def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision: str) -> dict | None:
     """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside)."""
     try:
         content = path.read_bytes()
@@ -48,19 +48,20 @@ def load(path: Path, experiment: Experiment, subset_fingerprint: str) -> dict | 
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             raise ValueError("it is truncated or altered")
         held = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
-        for name, value in _identity(experiment, subset_fingerprint).items():
-            if held[name] != value:
-                raise ValueError(f"its {name} is {held[name]!r}, not {value!r}")
+        for name, value in _identity(experiment, subset_fingerprint, precision).items():
+            if held.get(name) != value:
+                raise ValueError(f"its {name} is {held.get(name)!r}, not {value!r}")
         return held["state"]
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         set_aside(path, f"checkpoint cannot be used ({error or type(error).__name__})")
         return None
 
 
-def _identity(experiment: Experiment, subset_fingerprint: str) -> dict:
+def _identity(experiment: Experiment, subset_fingerprint: str, precision: str) -> dict:
     """What a checkpoint and the run that takes it up must share; other software could go on with other numbers."""
     software = dict(torch_version=str(torch.__version__), package_version=replication.__version__)
-    return dict(experiment=asdict(experiment), subset_fingerprint=subset_fingerprint) | software
+    run = dict(experiment=asdict(experiment), subset_fingerprint=subset_fingerprint, precision=precision)
+    return run | software
 
 
 def set_aside(path: Path, reason: str) -> Path:

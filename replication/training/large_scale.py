@@ -7,7 +7,6 @@ The global batch, the order of the images, their crops and the initial weights a
 """
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,7 @@ from replication.losses import ClassBalancedLoss
 from replication.training import checkpoint, processes
 from replication.training.large_resnet import decay_groups, initialise, resnet
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord
-from replication.training.loop import drive
+from replication.training.loop import autocast, drive, pick_precision
 from replication.training.resnet import prior_bias
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
@@ -95,6 +94,7 @@ class _LargeRun:
 
     def __init__(self, experiment, files, device, micro_batch, workers, skip_unreadable):
         self.experiment, self.device, self.step = experiment, device, 0
+        self.precision = pick_precision(None, device)
         self.files, self.test = files
         self.n, self.classes = len(self.files), len(self.files.class_names)
         self.skip, self.unreadable, self.workers, self.batches = skip_unreadable, set(), workers, None
@@ -119,7 +119,6 @@ class _LargeRun:
         # a sum, divided by the whole batch below: so the mean over all processes is the paper's
         self.loss = ClassBalancedLoss(counts, e.beta, e.loss, e.gamma, "sum", IGNORED).to(device, torch.float32)
         self.normalise = normalise(experiment.dataset)
-        self.autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=device.type == "cuda")
 
     def evaluation_epochs(self) -> list[int]:
         """Every epoch still to come."""
@@ -172,7 +171,7 @@ class _LargeRun:
 
     def _logits(self, network, images: Tensor) -> Tensor:
         images = self.normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
-        with self.autocast():
+        with autocast(self.device, self.precision):
             return network(images).float()  # (B, C)
 
     def _agree_on_unreadable(self, files: ImageFiles, micro_batches) -> None:
@@ -228,7 +227,9 @@ class _LargeRun:
         """Take up the checkpoint that the leader finds, if it is a good one: its curve and the seconds so far."""
         if path is None:
             return [], 0.0
-        state = processes.by_leader(lambda: checkpoint.load(path, self.experiment, self.files.fingerprint))
+        state = processes.by_leader(
+            lambda: checkpoint.load(path, self.experiment, self.files.fingerprint, self.precision)
+        )
         if not state:
             return [], 0.0
         self.model.load_state_dict(state["model"])
@@ -239,7 +240,9 @@ class _LargeRun:
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
         state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable))
-        processes.by_leader(lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, state))
+        processes.by_leader(
+            lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, self.precision, state)
+        )
 
     def record(self, counts, shared) -> LargeScaleRecord:
         finished, per_class = counts is not None, None

@@ -15,12 +15,15 @@ import torch
 import replication
 from replication.training.records import RunRecord
 
+PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # as asked for, and as records name it
+
 
 class Run(Protocol):
     """The state of one run, as `drive` needs it."""
 
     experiment: object  # with epochs and batch_size
     device: torch.device
+    precision: str  # "float32" or "bfloat16 autocast"
     step: int  # optimiser steps done
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
@@ -63,7 +66,7 @@ def drive(
     images = (run.step - done) * experiment.batch_size
     rate = round(images / here, 1) if images else None
     shared = dict(experiment=experiment, images_per_second=rate, wall_seconds=round(seconds + here, 2))
-    return run.record(last, shared | _outcome(status, curve) | _environment(run.device))
+    return run.record(last, shared | _outcome(status, curve) | _environment(run))
 
 
 def _outcome(status: str, curve: list[dict]) -> dict:
@@ -75,13 +78,13 @@ def _outcome(status: str, curve: list[dict]) -> dict:
     )
 
 
-def _environment(device: torch.device) -> dict:
+def _environment(run: Run) -> dict:
     """The fields of a record that say on what and with which code it ran."""
     commit, clean = git_state()
     return dict(
-        device=_device_name(device),
+        device=_device_name(run.device),
         threads=torch.get_num_threads(),
-        precision="bfloat16 autocast" if device.type == "cuda" else "float32",
+        precision=run.precision,
         torch_version=torch.__version__,
         package_version=replication.__version__,
         git_commit=commit,
@@ -100,6 +103,22 @@ def pick_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
     return chosen
+
+
+def pick_precision(precision: str | None, device: torch.device) -> str:
+    """The precision of training as records name it, for "float32", "bfloat16" or None: bfloat16 on CUDA only.
+
+    Raises:
+        ValueError: another name.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return PRECISIONS[precision or ("bfloat16" if device.type == "cuda" else "float32")]
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network of this precision (as records name it) is called."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == PRECISIONS["bfloat16"])
 
 
 def _device_name(device: torch.device) -> str:

@@ -18,7 +18,7 @@ from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softma
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
-from replication.training.loop import drive, pick_device
+from replication.training.loop import autocast, drive, pick_device, pick_precision
 from replication.training.records import RunRecord
 from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.schedule import learning_rate
@@ -38,6 +38,7 @@ def train(
     checkpoint_every: int = EVALUATE_EVERY,
     compiled: bool | None = None,
     deterministic: bool = False,
+    precision: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> RunRecord:
     """Train one experiment and return its record.
@@ -50,20 +51,23 @@ def train(
         checkpoint_every: epochs between checkpoints; they are written at evaluations only.
         compiled: whether torch.compile is used; None: on CUDA, where a run is long enough to repay it.
         deterministic: bit-equal repetition on CUDA too, at a cost in speed (on the CPU runs repeat to the bit anyway).
+        precision: of training, "float32" or "bfloat16" (autocast); None: bfloat16 on CUDA, float32 on the CPU.
+            Evaluation is in float32.
         progress: called with the number of images trained on since the last call.
 
     Raises:
-        ValueError: fewer images than one batch over all epochs, or an unknown device.
+        ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
     """
-    run = _Run(experiment, data, pick_device(device), compiled, deterministic)
+    run = _Run(experiment, data, pick_device(device), compiled, deterministic, precision)
     return drive(run, checkpoint_path, checkpoint_every, progress)
 
 
 class _Run:
     """The state of one run: network, optimiser, images on the device, and the step that comes next."""
 
-    def __init__(self, experiment, data, device, compiled, deterministic):
+    def __init__(self, experiment, data, device, compiled, deterministic, precision=None):
         self.experiment, self.device, self.step = experiment, device, 0
+        self.precision = pick_precision(precision, device)
         train_full, test = data
         kept = train_full.long_tailed(experiment.imbalance_factor, experiment.seed)
         self.kept, self.test, self.source = kept, test, train_full
@@ -81,9 +85,15 @@ class _Run:
             mode = "max-autotune" if device.type == "cuda" and not deterministic else "default"
         shape = kept.images.shape[1:]
         self.model, self.network, self.compiled = _network(
-            experiment.depth, self.classes, shape, experiment.shortcut, device, experiment.batch_size, mode
+            experiment.depth,
+            self.classes,
+            shape,
+            experiment.shortcut,
+            device,
+            experiment.batch_size,
+            mode,
+            self.precision,
         )
-        self.autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=device.type == "cuda")
         self._put_on_device()
         self.loss = _loss(experiment, kept.class_counts, device)
         prior = experiment.loss != "softmax" and experiment.last_bias == "prior"
@@ -147,7 +157,7 @@ class _Run:
         top, left, flip = (draw[window] for draw in self.draws)
         images = scale(crop_and_flip(self.padded, index, top, left, flip, self.kept.images.shape[1:3]))
         self.optimiser.zero_grad()  # before the forward pass: CUDA graphs reuse the gradients' memory from there on
-        with self.autocast():
+        with autocast(self.device, self.precision):
             logits = self.network(images)
         loss = self.loss(logits.float(), self.targets[index])
         loss.backward()
@@ -172,7 +182,7 @@ class _Run:
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
         """Take up a checkpoint if there is a good one: its curve and the seconds spent so far."""
-        state = path and checkpoint.load(path, self.experiment, self.kept.fingerprint)
+        state = path and checkpoint.load(path, self.experiment, self.kept.fingerprint, self.precision)
         if not state:
             return [], 0.0
         self.model.load_state_dict(state["model"])
@@ -182,7 +192,8 @@ class _Run:
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        checkpoint.save(path, self.experiment, self.kept.fingerprint, state | dict(curve=curve, seconds=seconds))
+        state |= dict(curve=curve, seconds=seconds)
+        checkpoint.save(path, self.experiment, self.kept.fingerprint, self.precision, state)
 
     def record(self, wrong, shared) -> RunRecord:
         per_class = None if wrong is None else (100 * wrong / np.array(self.test.class_counts)).tolist()
@@ -199,7 +210,7 @@ class _Run:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(depth, classes, shape, shortcut, device, batch_size, mode) -> tuple[ResNet, Callable, bool]:
+def _network(depth, classes, shape, shortcut, device, batch_size, mode, precision) -> tuple[ResNet, Callable, bool]:
     """A network, and the compiled form of it: made once a process and shape, initialised anew for each run.
 
     `mode` is torch.compile's, None for no compilation.  Returns (network, what trains it, whether that is compiled).
@@ -210,7 +221,7 @@ def _network(depth, classes, shape, shortcut, device, batch_size, mode) -> tuple
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:
         network = torch.compile(model, dynamic=False, mode=mode)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device, precision):
             network(scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))).sum().backward()
         model.zero_grad(set_to_none=True)
     except Exception as error:  # no compiler, an unsupported one, ...: torch raises many kinds

@@ -34,6 +34,7 @@ class Where:
     deterministic: bool = False
     compiled: bool | None = None
     checkpoint_every: int = 2  # epochs
+    precision: str | None = None
 
     def runs(self, experiment: Experiment) -> Path:
         """RESULTS/<profile>/runs, the folder of an experiment's record."""
@@ -113,6 +114,7 @@ def train_one(experiment: Experiment, where: Where, progress=None, data=None) ->
         checkpoint_every=where.checkpoint_every,
         compiled=where.compiled,
         deterministic=where.deterministic,
+        precision=where.precision,
         progress=progress,
     )
 

@@ -37,12 +37,15 @@ def page(data: dict) -> str:
     infos = [b["extra_info"] for b in data["benchmarks"]]
     speed = next(i for i in infos if "images_per_second" in i)
     rates, base = speed["images_per_second"], speed["images_per_second"]["straightforward"]
-    peak = speed["matrix_multiply"]
+    on_cuda, peaks = speed["device"] != "CPU", speed["matrix_multiply"]
+
+    def share(name: str, rate: float) -> str:
+        coarse = "bfloat16" in name or (on_cuda and name.startswith("package"))
+        peak = peaks["bfloat16" if coarse else "float32"]
+        return f"{100 * rate * speed['operations_an_image'] / peak:.0f} %"
+
     ways = pd.DataFrame(
-        [
-            (name, f"{rate:.0f}", f"{rate / base:.2f}", f"{100 * rate * speed['operations_an_image'] / peak:.0f} %")
-            for name, rate in rates.items()
-        ],
+        [(name, f"{rate:.0f}", f"{rate / base:.2f}", share(name, rate)) for name, rate in rates.items()],
         columns=["way", "images/s", "times the first", "of the matrix-multiply rate"],
     )
     runs = sorted((i["workers"], i["threads"], i["rate"]) for i in infos if "workers" in i)
@@ -50,6 +53,7 @@ def page(data: dict) -> str:
         [(w, t, f"{r:.0f}") for w, t, r in runs], columns=["runs at once", "threads each", "images/s, all"]
     )
     package = max(rate for name, rate in rates.items() if name.startswith("package"))
+    float32 = max(rate for name, rate in rates.items() if name.startswith("package") and "bfloat16" not in name)
     best = max(package, *(r for _, _, r in runs))
     hours = grid_hours(best).assign(
         hours=lambda t: t["hours"].map("{:,.0f}".format), images=lambda t: t["images"].map("{:,}".format)
@@ -57,10 +61,11 @@ def page(data: dict) -> str:
     alone, limit = rates.get("the convolutions alone"), ""
     if alone:
         limit = f"""
-The convolutions alone, forward and backward with torch's kernels and nothing besides, are the limit of any loop that
-calls them: {alone / base:.2f} times the first.  The package reaches {100 * package / alone:.0f} % of it."""
+The convolutions alone, forward and backward with torch's float32 kernels and nothing besides, are the limit of any loop
+that calls them: {alone / base:.2f} times the first.  In float32 the package reaches {100 * float32 / alone:.0f} % of it;
+`--precision bfloat16` calls others."""
     cpu = data["machine_info"].get("cpu", {}).get("brand_raw", "a CPU")
-    where = cpu if speed["device"] == "CPU" else speed["device"]
+    where = speed["device"] if on_cuda else cpu
     return f"""# Training speed
 
 Written by `make benchmark-training` on {where}, {speed["threads"]} cores, torch {speed["torch"]}; ResNet-32, batch 128.
@@ -70,7 +75,8 @@ The ways are timed in turn in one run; the best of {speed["rounds"]} rounds of e
 {markdown(ways)}
 
 A step takes {speed["operations_an_image"] / 1e6:.0f} million floating-point operations an image; this machine
-multiplies matrices at {peak / 1e9:.0f} billion a second.{limit}
+multiplies matrices at {peaks["float32"] / 1e9:.0f} billion a second in float32, {peaks["bfloat16"] / 1e9:.0f} in
+bfloat16; each way is compared with its own.{limit}
 
 Several runs at once, the cores divided between them (eager):
 
