@@ -61,8 +61,8 @@ def page(data: dict) -> str:
     alone, limit = rates.get("the convolutions alone"), ""
     if alone:
         limit = f"""
-The convolutions alone, forward and backward with torch's float32 kernels and nothing besides, are the limit of any loop
-that calls them: {alone / base:.2f} times the first.  In float32 the package reaches {100 * float32 / alone:.0f} % of it;
+The convolutions alone, forward and backward with torch's float32 kernels and no more, are the limit of any loop
+that calls them: {alone / base:.2f} times the first.  In float32 the package is at {100 * float32 / alone:.0f} % of it;
 `--precision bfloat16` calls others."""
     cpu = data["machine_info"].get("cpu", {}).get("brand_raw", "a CPU")
     where = speed["device"] if on_cuda else cpu
