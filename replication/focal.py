@@ -35,6 +35,15 @@ def focal_slope(u: Tensor, gamma: float) -> Tensor:
     return torch.exp(gamma * F.logsigmoid(u)) * (torch.sigmoid(u) - gamma * torch.sigmoid(-u) * F.logsigmoid(-u))
 
 
+def derived_by_others() -> bool:
+    """Whether a compiler, torch.func or forward-mode differentiation is at work: they want steps that they know."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 def focal_sum(
     logits: Tensor,
     target: Tensor,
@@ -48,7 +57,7 @@ def focal_sum(
     logits (B, C, ...); place(target, weight) gives the true class of each target, int64 in [0, C), and its coefficient,
     a constant, both (B, 1, ...).
     """
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # these derive it by themselves
+    if derived_by_others():
         index, coefficient = place(target, weight)
         loss = (coefficient * focal_term(_negate_true_class(logits, index), gamma)).sum(1)
         return loss.sum() if total else loss

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from replication.focal import focal_sum, focal_term
+from replication.focal import derived_by_others, focal_sum, focal_term
 from replication.loss_arguments import check_range, check_tensors, check_weight
 
 HALVES = (torch.float16, torch.bfloat16)
+MANY = 2**17  # logits from which fewer passes over memory repay the calls from Python
 
 
 def evaluate(
@@ -70,9 +71,40 @@ def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: st
     """
     if weight.dtype != logits.dtype:
         weight = weight.to(logits.dtype)
+    plain = type(logits) is Tensor and logits.is_cpu  # of no subclass, such as fake tensors, which hold no numbers
+    if plain and logits.numel() >= MANY and not weight.requires_grad and not derived_by_others():
+        return SoftmaxSum.apply(logits, target, weight, reduction, ignore_index)
     if reduction == "mean":
         weight = torch.div(weight, torch.count_nonzero(torch.ne(target, ignore_index)))
     return F.cross_entropy(logits, target, weight, None, ignore_index, reduction="sum")
+
+
+class SoftmaxSum(torch.autograd.Function):
+    """The same on the CPU, with a gradient worked out in two passes over memory, c_y (softmax(z) - onehot(y)).
+
+    Autograd's own way from the kernel fills a tensor with zeros, puts -c_y in each row, and passes over it twice more.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, target, weight, reduction, ignore_index):
+        kept = torch.count_nonzero(torch.ne(target, ignore_index)).item()
+        ctx.ignored = None if kept == target.numel() else ignore_index
+        ctx.scale = 1 / (kept or 1) if reduction == "mean" else 1.0
+        log_p = torch.log_softmax(logits, 1)
+        ctx.save_for_backward(logits, log_p, target, weight)
+        return F.nll_loss(log_p, target, weight, None, ignore_index, reduction="sum") * ctx.scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        logits, log_p, index, weight = ctx.saved_tensors
+        grad = grad * ctx.scale
+        if ctx.ignored is not None:
+            keep = index != ctx.ignored
+            index, grad = index * keep, grad * keep
+        coefficient = (_of_each(weight, index) * grad).unsqueeze(1)
+        twice = torch.is_grad_enabled()  # create_graph=True
+        slope = F.softmax(logits, 1) * coefficient if twice else torch.exp(log_p).mul_(coefficient)
+        return slope.scatter_add_(1, index.unsqueeze(1), -coefficient), None, None, None, None
 
 
 def _log_one_minus_softmax(logits: Tensor) -> Tensor:
@@ -120,11 +152,15 @@ def _place(
     """Of each target its class and what its loss is multiplied by, (B, 1, ...); what is ignored: class 0, times 0."""
     keep = target != ignore_index
     index = (target * keep).long()
-    if index.ndim == 1:  # flatten and view take as long as the rest of this, even where they do nothing
-        weight = weight.to(dtype).index_select(0, index) * keep
-    else:
-        weight = weight.to(dtype).index_select(0, index.flatten()).view(index.shape) * keep
+    weight = _of_each(weight.to(dtype), index) * keep
     return index.unsqueeze(1), (weight / _divisor(reduction, weight, keep)).unsqueeze(1)
+
+
+def _of_each(weight: Tensor, index: Tensor) -> Tensor:
+    """weight[index], quicker."""
+    if index.ndim == 1:  # flatten and view take as long as the rest of this, even where they do nothing
+        return weight.index_select(0, index)
+    return weight.index_select(0, index.flatten()).view(index.shape)
 
 
 def _divisor(reduction: str, weight: Tensor, keep: Tensor) -> Tensor | int:

@@ -8,6 +8,7 @@ compilers and torch.func.
 import copy
 import pickle
 import warnings
+from unittest import mock
 
 import hypothesis.strategies as st
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 
-from replication import ClassBalancedLoss, class_balanced_weights, long_tailed_counts
+from replication import ClassBalancedLoss, class_balanced_weights, long_tailed_counts, loss_terms
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
 
 LOSSES = {
@@ -165,6 +166,7 @@ def cases(draw):
         "smoothing": draw(st.sampled_from([0.0, 0.0, 0.1, 1.0])),
         "scale": draw(st.sampled_from([0.1, 1.0, 4.0])),
         "strided": draw(st.booleans()),
+        "many": draw(st.sampled_from([0, loss_terms.MANY])),  # 0: softmax as for many logits
         "seed": draw(st.integers(0, 2**31)),
     }
 
@@ -188,7 +190,10 @@ def agrees_with_reference(case):
     weight = torch.rand(classes, generator=rng, dtype=torch.float64) + 0.05 if case["weighted"] else None
     options = {"gamma": case["gamma"], "reduction": case["reduction"]}
     logits.requires_grad_()
-    ours = call(case["loss"], logits, target, weight, ignore_index=ignore, label_smoothing=case["smoothing"], **options)
+    with mock.patch.object(loss_terms, "MANY", case["many"]):
+        ours = call(
+            case["loss"], logits, target, weight, ignore_index=ignore, label_smoothing=case["smoothing"], **options
+        )
     exact = logits.detach().double().requires_grad_()
     theirs = reference(case["loss"], exact, target, weight, smoothing=case["smoothing"], ignore_index=ignore, **options)
     assert ours.dtype == (torch.float64 if case["dtype"] == torch.float64 else torch.float32)

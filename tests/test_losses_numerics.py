@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from replication import loss_terms
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
 
 EXTREMES = [0.0, 12.0, -12.0, 100.0, -100.0, 1e4, -1e4]
@@ -161,6 +162,33 @@ def test_first_and_second_derivatives(loss, options, reduction, kind):
     weight = torch.rand(4, dtype=torch.float64)
     assert gradcheck(lambda z: loss(z, target, weight, **options), logits)
     assert gradgradcheck(lambda z: loss(z, target, weight, **options), logits)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_softmax_of_many_logits(reduction, monkeypatch):
+    """They go another way: the same at every extreme, twice differentiable, twice over, only where that is right."""
+    monkeypatch.setattr(loss_terms, "MANY", 10**9)
+    logits = torch.tensor(list(itertools.product(EXTREMES, repeat=3)), requires_grad=True)
+    target, weight = torch.arange(len(logits)) % 3, torch.tensor([0.1, 1.0, 7.0])
+    target[5] = -100
+    usual = softmax_cross_entropy(logits, target, weight, reduction)
+    (usual_slope,) = torch.autograd.grad(usual, logits)
+    monkeypatch.setattr(loss_terms, "MANY", 1)
+    value = softmax_cross_entropy(logits, target, weight, reduction)
+    assert "SoftmaxSum" in value.grad_fn.name() and "SoftmaxSum" not in usual.grad_fn.name()
+    torch.testing.assert_close(value, usual, rtol=1e-6, atol=0)
+    for _ in range(2):
+        (slope,) = torch.autograd.grad(3 * value, logits, retain_graph=True)
+        torch.testing.assert_close(slope, 3 * usual_slope, rtol=1e-6, atol=1e-6)
+
+    small = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    target, weight = torch.randint(0, 4, (3, 2)), torch.rand(4, dtype=torch.float64)
+    target[0, 0] = -100
+    assert gradcheck(lambda z: softmax_cross_entropy(z, target, weight, reduction), small)
+    assert gradgradcheck(lambda z: softmax_cross_entropy(z, target, weight, reduction), small)
+    with torch._subclasses.FakeTensorMode():  # numbers without values: what is to be read of them would fail
+        fake = torch.randn(3, 4, requires_grad=True)
+        softmax_cross_entropy(fake, torch.zeros(3, dtype=torch.long), reduction=reduction).backward()
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 1, 3])

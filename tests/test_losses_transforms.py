@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
-from replication import ClassBalancedLoss
+from replication import ClassBalancedLoss, loss_terms
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
 
 LOSSES = [softmax_cross_entropy, sigmoid_cross_entropy, sigmoid_focal_loss, softmax_focal_loss]
@@ -89,6 +90,16 @@ def test_hessian_by_torch_func_is_that_of_double_backward(loss):
     torch.testing.assert_close(
         forward_over_reverse, torch.autograd.functional.hessian(lambda z: loss(z, target), logits)
     )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_forward_mode_derivative_is_that_of_backward(loss, monkeypatch):
+    monkeypatch.setattr(loss_terms, "MANY", 1)
+    logits, target = batch()
+    direction = torch.ones_like(logits).cumsum(1)
+    with forward_ad.dual_level():
+        along = forward_ad.unpack_dual(loss(forward_ad.make_dual(logits, direction), target)).tangent
+    torch.testing.assert_close(along, (gradient(loss, logits, target)[1] * direction).sum())
 
 
 class Waits(torch.utils._python_dispatch.TorchDispatchMode):
