@@ -62,11 +62,12 @@ def test_results_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_train_writes_a_record_once(tmp_path, capsys):
-    assert main([*SMALL, "--results", str(tmp_path)]) == 0
+    assert main([*SMALL, "--results", str(tmp_path), "--precision", "bfloat16"]) == 0
     assert "1 finished" in capsys.readouterr().out
     (path,) = tmp_path.glob("custom/runs/*.json")
     record = json.loads(path.read_text())
     assert record["experiment"]["epochs"] == 1 and record["status"] == "finished"
+    assert record["precision"] == "bfloat16 autocast" and record["threads"] == 1
     assert main([*SMALL, "--results", str(tmp_path)]) == 0
     assert "1 there already" in capsys.readouterr().out
     assert json.loads(path.read_text()) == record
