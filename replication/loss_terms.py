@@ -87,7 +87,9 @@ class SoftmaxSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, target, weight, reduction, ignore_index):
-        kept = torch.count_nonzero(torch.ne(target, ignore_index)).item()
+        kept = target.numel()
+        if ignore_index >= 0 or target.min().item() < 0:  # else none is ignored: one look at the targets, not two
+            kept = torch.count_nonzero(torch.ne(target, ignore_index)).item()
         ctx.ignored = None if kept == target.numel() else ignore_index
         ctx.scale = 1 / (kept or 1) if reduction == "mean" else 1.0
         log_p = torch.log_softmax(logits, 1)
@@ -97,12 +99,12 @@ class SoftmaxSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         logits, log_p, index, weight = ctx.saved_tensors
-        grad = grad * ctx.scale
+        twice = torch.is_grad_enabled()  # create_graph=True
+        grad = (grad if twice else grad.item()) * ctx.scale
         if ctx.ignored is not None:
             keep = index != ctx.ignored
             index, grad = index * keep, grad * keep
         coefficient = (_of_each(weight, index) * grad).unsqueeze(1)
-        twice = torch.is_grad_enabled()  # create_graph=True
         slope = F.softmax(logits, 1) * coefficient if twice else torch.exp(log_p).mul_(coefficient)
         return slope.scatter_add_(1, index.unsqueeze(1), -coefficient), None, None, None, None
 
