@@ -210,8 +210,8 @@ def test_speed_against_the_straightforward_loop(benchmark):
     )
     benchmark.pedantic(lambda: ways["package, eager"][0](1), rounds=1)
     if enabled:
+        benchmark.extra_info["goal"] = GOAL
         ratio = max(images[name] for name in package if "bfloat16" not in name) / images["straightforward"]
-        benchmark.extra_info["goal_met"] = ratio >= GOAL
         assert ratio > 1.2, images
 
 
