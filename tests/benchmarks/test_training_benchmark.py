@@ -223,15 +223,15 @@ def test_operations_are_those_of_the_paper_network(benchmark):
 
 def _worker(barrier, threads: int, steps: int, enabled: bool, queue) -> None:
     torch.set_num_threads(threads)
-    train, _ = ours(enabled, False)
-    train(1)
+    train, _ = ours(enabled, compiled=enabled)
+    train(1 + steps // 4)  # warm-up
     barrier.wait()
     queue.put(train(steps))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_images_per_second_against_workers(benchmark, workers):
-    """Runs at once, with the cores divided between them; the sum of their images per second."""
+    """Compiled runs at once, with the cores divided between them; the sum of their images per second."""
     cores = torch.get_num_threads()
     if workers > cores and DEVICE.type == "cpu":
         pytest.skip(f"{workers} runs at once need {workers} cores, there are {cores}")
