@@ -9,19 +9,18 @@ from torch import Tensor
 
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDICES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
-NUMBERS = {int, float, *(kind for kind in np.sctypeDict.values() if issubclass(kind, (np.integer, np.floating)))}
 BATCH_SIZES = {2**k for k in range(4, 11)}  # 16 to 1024
 
 
 def check_options(gamma: float, reduction: str, ignore_index: int, label_smoothing: float) -> None:
-    """The options of a loss, all but its tensors."""
-    if type(gamma) not in NUMBERS or not 0 <= gamma < math.inf:
+    """The options of a loss, all but its tensors; the usual types first, since every call of a loss comes by here."""
+    if not (type(gamma) is float or _is_number(gamma)) or not 0 <= gamma < math.inf:
         raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
-    if type(ignore_index) is not int:
+    if type(ignore_index) is not int and (not isinstance(ignore_index, int) or isinstance(ignore_index, bool)):
         raise TypeError(f"ignore_index must be an integer, got {ignore_index!r}")
-    if type(label_smoothing) not in NUMBERS or not 0 <= label_smoothing <= 1:
+    if not (type(label_smoothing) is float or _is_number(label_smoothing)) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be a number in [0, 1], got {label_smoothing!r}")
 
 
@@ -92,6 +91,10 @@ def warn_of_counts(class_counts: np.ndarray, beta: float, weight: np.ndarray, st
             "those of the whole training set",
             stacklevel=stacklevel,
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (float, int, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _kind(value: object) -> str:

@@ -65,14 +65,21 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
 
 
 def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: str, ignore_index: int) -> Tensor:
-    """torch's kernel. For the mean it is the C weights that are divided, and not the sum: autograd sees one step less.
+    """torch's kernel, or `SoftmaxSum` for many logits on the CPU.
 
-    Where all is ignored they are divided by 0, but the kernel passes over what is ignored, and multiplies nothing.
+    For the mean it is the C weights that are divided, and not the sum: autograd sees one step less.  Where all is
+    ignored they are divided by 0, but the kernel passes over what is ignored, and multiplies nothing.
     """
     if weight.dtype != logits.dtype:
         weight = weight.to(logits.dtype)
-    plain = type(logits) is Tensor and logits.is_cpu  # of no subclass, such as fake tensors, which hold no numbers
-    if plain and logits.numel() >= MANY and not weight.requires_grad and not derived_by_others():
+    if (
+        logits.numel() >= MANY
+        and logits.is_cpu
+        and type(logits) is Tensor  # of no subclass, such as fake tensors, which hold no numbers
+        and not weight.requires_grad
+        and not derived_by_others()
+        and not torch._C._len_torch_dispatch_stack()  # make_fx and the like, which follow each step
+    ):
         return SoftmaxSum.apply(logits, target, weight, reduction, ignore_index)
     if reduction == "mean":
         weight = torch.div(weight, torch.count_nonzero(torch.ne(target, ignore_index)))
@@ -80,33 +87,40 @@ def _fused_softmax(logits: Tensor, target: Tensor, weight: Tensor, reduction: st
 
 
 class SoftmaxSum(torch.autograd.Function):
-    """The same on the CPU, with a gradient worked out in two passes over memory, c_y (softmax(z) - onehot(y)).
+    """sum_b c_y (-log softmax(z)_y), c = w, or w / n for the mean, and its gradient c_y (softmax(z) - onehot(y)).
 
-    Autograd's own way from the kernel fills a tensor with zeros, puts -c_y in each row, and passes over it twice more.
+    The gradient takes two passes over memory.  Autograd's own, from torch's kernel, fills a tensor with zeros, puts
+    -c_y in each row, and passes over it twice more.  It looks at values on the host: for the CPU only.
     """
 
     @staticmethod
     def forward(ctx, logits, target, weight, reduction, ignore_index):
         kept = target.numel()
-        if ignore_index >= 0 or target.min().item() < 0:  # else none is ignored: one look at the targets, not two
+        if ignore_index >= 0 or target.min().item() < 0:  # else none is ignored, which one look at the targets tells
             kept = torch.count_nonzero(torch.ne(target, ignore_index)).item()
         ctx.ignored = None if kept == target.numel() else ignore_index
-        ctx.scale = 1 / (kept or 1) if reduction == "mean" else 1.0
+        if reduction == "mean":
+            weight = weight / (kept or 1)
         log_p = torch.log_softmax(logits, 1)
         ctx.save_for_backward(logits, log_p, target, weight)
-        return F.nll_loss(log_p, target, weight, None, ignore_index, reduction="sum") * ctx.scale
+        return F.nll_loss(log_p, target, weight, None, ignore_index, reduction="sum")
 
     @staticmethod
     def backward(ctx, grad):
         logits, log_p, index, weight = ctx.saved_tensors
-        twice = torch.is_grad_enabled()  # create_graph=True
-        grad = (grad if twice else grad.item()) * ctx.scale
-        if ctx.ignored is not None:
+        if ctx.ignored is None:
+            coefficient = _of_each(weight, index)
+        else:
             keep = index != ctx.ignored
-            index, grad = index * keep, grad * keep
-        coefficient = (_of_each(weight, index) * grad).unsqueeze(1)
-        slope = F.softmax(logits, 1) * coefficient if twice else torch.exp(log_p).mul_(coefficient)
-        return slope.scatter_add_(1, index.unsqueeze(1), -coefficient), None, None, None, None
+            index = index * keep
+            coefficient = torch.where(keep, _of_each(weight, index), 0)
+        coefficient, index = (coefficient * grad).unsqueeze(1), index.unsqueeze(1)
+        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(
+            grad
+        ):  # create_graph, is_grads_batched
+            return (F.softmax(logits, 1) * coefficient).scatter_add(1, index, -coefficient), None, None, None, None
+        slope = torch.exp(log_p).mul_(coefficient).scatter_add_(1, index, coefficient.neg_())
+        return slope, None, None, None, None
 
 
 def _log_one_minus_softmax(logits: Tensor) -> Tensor:

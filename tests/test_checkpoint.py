@@ -59,21 +59,26 @@ def test_one_altered_bit_is_noticed(path, where):
 
 
 @pytest.mark.parametrize(
-    "experiment, images, precision, software, word",
+    "experiment, images, software, word",
     [
-        (replace(RUN, seed=1), "images", "float32", {}, "experiment"),
-        (replace(RUN, epochs=100), "images", "float32", {}, "experiment"),
-        (RUN, "other images", "float32", {}, "subset_fingerprint"),
-        (RUN, "images", "bfloat16 autocast", {}, "precision"),
-        (RUN, "images", "float32", dict(__version__="9.9"), "package_version"),
+        (replace(RUN, seed=1), "images", {}, "experiment"),
+        (replace(RUN, epochs=100), "images", {}, "experiment"),
+        (RUN, "other images", {}, "subset_fingerprint"),
+        (RUN, "images", dict(__version__="9.9"), "package_version"),
     ],
 )
-def test_foreign_is_named_and_set_aside(path, experiment, images, precision, software, word, monkeypatch):
+def test_foreign_is_named_and_set_aside(path, experiment, images, software, word, monkeypatch):
     for name, value in software.items():
         monkeypatch.setattr(checkpoint.replication, name, value)
     with pytest.warns(UserWarning, match=f"checkpoint cannot be used.*its {word} is"):
-        assert checkpoint.load(path, experiment, images, precision) is None
+        assert checkpoint.load(path, experiment, images, "float32") is None
     assert len(in_quarantine(path)) == 1
+
+
+def test_another_precision_is_refused_and_nothing_is_lost(path):
+    with pytest.raises(ValueError, match=r"precision must be .*--precision float32, got bfloat16.*delete .*run\.pt"):
+        checkpoint.load(path, RUN, "images", "bfloat16 autocast")
+    assert checkpoint.load(path, RUN, "images", "float32")["step"] == 7 and not in_quarantine(path)
 
 
 def test_no_code_runs_from_a_checkpoint(path):

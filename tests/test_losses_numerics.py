@@ -1,11 +1,13 @@
 """Extreme logits against mpmath, derivatives of both orders, and the faults measured in other implementations."""
 
 import itertools
+import math
 
 import mpmath
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from replication import loss_terms
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
@@ -166,7 +168,7 @@ def test_first_and_second_derivatives(loss, options, reduction, kind):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_softmax_of_many_logits(reduction, monkeypatch):
-    """They go another way: the same at every extreme, twice differentiable, twice over, only where that is right."""
+    """They go another way: the same at every extreme, twice differentiable, twice over."""
     monkeypatch.setattr(loss_terms, "MANY", 10**9)
     logits = torch.tensor(list(itertools.product(EXTREMES, repeat=3)), requires_grad=True)
     target, weight = torch.arange(len(logits)) % 3, torch.tensor([0.1, 1.0, 7.0])
@@ -183,12 +185,44 @@ def test_softmax_of_many_logits(reduction, monkeypatch):
 
     small = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
     target, weight = torch.randint(0, 4, (3, 2)), torch.rand(4, dtype=torch.float64)
-    target[0, 0] = -100
-    assert gradcheck(lambda z: softmax_cross_entropy(z, target, weight, reduction), small)
-    assert gradgradcheck(lambda z: softmax_cross_entropy(z, target, weight, reduction), small)
-    with torch._subclasses.FakeTensorMode():  # numbers without values: what is to be read of them would fail
+    target[0, :] = -100
+
+    def loss(z):
+        return softmax_cross_entropy(z, target, weight, reduction)
+
+    assert gradcheck(loss, small, check_batched_grad=True) and gradgradcheck(loss, small, check_batched_grad=True)
+    once = torch.autograd.grad(loss(small), small)[0]
+    twice = torch.autograd.grad(loss(small), small, create_graph=True)[0]
+    torch.testing.assert_close(once, twice.detach(), rtol=1e-14, atol=1e-16)  # all of float64, ignored targets or not
+    weight[0] = math.inf  # of a class that only ignored targets would have, were they looked up
+    target[target == 0] = 1
+    assert torch.autograd.grad(loss(small), small)[0].isfinite().all()
+
+
+def test_softmax_of_many_logits_leaves_to_torch_what_is_not_its_own(monkeypatch):
+    """A gradient in the weights, tensors without numbers, and those who follow each step."""
+    logits, target = torch.randn(5, 4, requires_grad=True), torch.arange(5) % 4
+    weight = torch.rand(4, requires_grad=True)
+    with pytest.raises(RuntimeError, match="weight"):  # torch's kernel refuses what SoftmaxSum would leave out unsaid
+        monkeypatch.setattr(loss_terms, "MANY", 1)
+        torch.autograd.grad(softmax_cross_entropy(logits, target, weight), weight)
+    meta = torch.randn(5, 4, device="meta", requires_grad=True)
+    softmax_cross_entropy(meta, target.to("meta")).backward()
+    with torch._subclasses.FakeTensorMode():
         fake = torch.randn(3, 4, requires_grad=True)
-        softmax_cross_entropy(fake, torch.zeros(3, dtype=torch.long), reduction=reduction).backward()
+        softmax_cross_entropy(fake, torch.zeros(3, dtype=torch.long)).backward()
+    traced = make_fx(lambda z: softmax_cross_entropy(z, target))(logits.detach())
+    torch.testing.assert_close(traced(logits.detach()), softmax_cross_entropy(logits.detach(), target))
+
+
+def test_softmax_on_both_sides_of_many():
+    for rows in (loss_terms.MANY // 64 - 1, loss_terms.MANY // 64):
+        logits, target = torch.randn(rows, 64, requires_grad=True), torch.arange(rows) % 64
+        value = softmax_cross_entropy(logits, target)
+        assert ("SoftmaxSum" in value.grad_fn.name()) == (logits.numel() >= loss_terms.MANY)
+        expected = torch.nn.functional.cross_entropy(logits, target)
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (value, expected)))
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 1, 3])

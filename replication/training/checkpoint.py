@@ -39,7 +39,11 @@ def save(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
 
 
 def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision: str) -> dict | None:
-    """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside)."""
+    """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside).
+
+    Raises:
+        ValueError: a checkpoint of this run in another precision; hours of work, which a forgotten option must not end.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -49,12 +53,18 @@ def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
             raise ValueError("it is truncated or altered")
         held = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
         for name, value in _identity(experiment, subset_fingerprint, precision).items():
-            if held.get(name) != value:
-                raise ValueError(f"its {name} is {held.get(name)!r}, not {value!r}")
-        return held["state"]
+            if held[name] != value and name != "precision":
+                raise ValueError(f"its {name} is {held[name]!r}, not {value!r}")
+        state, begun = held["state"], held["precision"]
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         set_aside(path, f"checkpoint cannot be used ({error or type(error).__name__})")
         return None
+    if begun != precision:
+        raise ValueError(
+            f"precision must be that of the run's checkpoint, --precision {begun.split()[0]}, "
+            f"got {precision.split()[0]}; to begin anew delete {path}"
+        )
+    return state
 
 
 def _identity(experiment: Experiment, subset_fingerprint: str, precision: str) -> dict:
