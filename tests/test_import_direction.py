@@ -18,7 +18,14 @@ WITHOUT_TORCH = (
     ["replication", "replication.__main__"]
     + [
         f"replication.training.{name}"
-        for name in ("records", "experiment", "schedule", "large_scale_experiment", "large_scale_command")
+        for name in (
+            "records",
+            "experiment",
+            "schedule",
+            "large_scale_experiment",
+            "large_scale_command",
+            "sweep_command",
+        )
     ]
     + [
         ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all: written beside the final name, on disk, then renamed."""
+"""Files that are there whole or not at all: written beside the final name, then renamed; folders that take them."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,3 +38,19 @@ def write_text(path: Path | str, text: str) -> Path:
     with whole_file(path) as file:
         file.write(text.encode())
     return Path(path)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder for results and try it, before hours are spent.
+
+    Raises:
+        ValueError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"results must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
+        ) from error

@@ -13,9 +13,7 @@ from typing import Protocol
 import torch
 
 import replication
-from replication.training.records import RunRecord
-
-PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # as asked for, and as records name it
+from replication.training.records import PRECISIONS, RunRecord
 
 
 class Run(Protocol):

@@ -13,6 +13,7 @@ from replication.data.whole_file import write_text
 from replication.training.experiment import Experiment
 
 SCHEMA = 1
+PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of training: as asked for, and as records name it
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RunRecord:
     subset_fingerprint: str
     device: str
     threads: int
-    precision: str
+    precision: str  # one of the values of PRECISIONS
     compiled: bool
     torch_version: str
     package_version: str

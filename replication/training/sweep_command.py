@@ -1,0 +1,179 @@
+"""The verbs `train` and `sweep`: their options, and runs of the CIFAR protocol as these ask for.
+
+No torch until they run, so that --help is quick.
+"""
+
+import argparse
+from dataclasses import fields
+
+from replication.data.whole_file import check_writable
+from replication.training.experiment import CHOICES, GRIDS, PROFILES, Experiment, grid
+from replication.training.records import PRECISIONS, record_path
+
+FIELD_HELP = {
+    "dataset": "data set; all but digits need --data-root",
+    "imbalance_factor": "largest class over smallest, >= 1",
+    "loss": "loss function",
+    "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5, 1, 2)",
+    "beta": "class-balanced term in [0, 1]; 0 is the plain loss, 1 inverse class frequency",
+    "seed": "decides subset, initial weights, batch order and augmentation",
+    "depth": "layers of the network, 6 k + 2",
+    "epochs": "length of the run; the schedule scales with it",
+    "batch_size": "images a step",
+    "base_learning_rate": "learning rate after the warm-up",
+    "weight_decay": "weight decay",
+    "weights": "uniform_scaled: no re-balancing, the loss times the class-balanced loss's average weight",
+    "reduction": "weighted_mean: divided by the batch's sum of weights, as torch does",
+    "drop_factor": "learning rate drop at 80 and 90 %% of the epochs",
+    "shortcut": "where the shape changes: 2x2 average pool, or every other pixel",
+    "shuffle": "buffered: the input pipeline of the authors' code, simulated",
+    "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",
+}
+OPTION = {"imbalance_factor": "--imbalance"}
+
+
+def add_train_arguments(parser) -> None:
+    """What one run is made of, on an argparse parser."""
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)"
+    )
+    _add_experiment(parser, [f.name for f in fields(Experiment)])
+
+
+def add_sweep_arguments(parser) -> None:
+    """Which runs of which grid, and on what."""
+    parser.add_argument(
+        "grid", metavar="GRID", choices=GRIDS, help=", ".join(f"{k} ({len(v)} runs)" for k, v in GRIDS.items())
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)"
+    )
+    parser.add_argument(
+        "--imbalance",
+        type=float,
+        nargs="+",
+        metavar="FACTOR",
+        dest="only_imbalance",
+        help="only these imbalance factors",
+    )
+    parser.add_argument("--losses", nargs="+", choices=CHOICES["loss"], dest="only_losses", help="only these losses")
+    parser.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
+    _add_experiment(parser, ["dataset"])
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)"
+    )
+    parser.add_argument(
+        "--address", default=None, help="ray: auto, or HOST:PORT of a cluster (default: start one here)"
+    )
+    parser.add_argument(
+        "--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)"
+    )
+
+
+def add_running_arguments(parser) -> None:
+    """How runs go, the same for both verbs."""
+    parser.add_argument(
+        "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers)"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)"
+    )
+    parser.add_argument("--deterministic", action="store_true", help="exact repetition on CUDA too, slower")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of training (default: bfloat16 on CUDA, float32 on CPUs; bfloat16 is faster on CPUs with AMX)",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="torch.compile (default: on CUDA, in runs long enough to repay it)",
+    )
+
+
+def _add_experiment(parser, names) -> None:
+    for field in fields(Experiment):
+        if field.name in names:
+            kind = float if field.type in (float, float | None) else field.type
+            keywords = (
+                dict(choices=CHOICES[field.name])
+                if field.name in CHOICES
+                else dict(type=kind, metavar=kind.__name__.upper())
+            )
+            option = OPTION.get(field.name, "--" + field.name.replace("_", "-"))
+            parser.add_argument(
+                option, dest=field.name, help=FIELD_HELP[field.name], default=argparse.SUPPRESS, **keywords
+            )
+
+
+def train(args) -> int:
+    """Run one experiment unless its record is there; 0, or 1 where it diverged or failed."""
+    from replication.training.sweep import sweep as run_all
+
+    chosen = {f.name: getattr(args, f.name) for f in fields(Experiment) if hasattr(args, f.name)}
+    experiment = Experiment(**PROFILES[args.profile] | chosen)
+    where = _where(args, experiment.dataset)
+    outcomes = run_all([experiment], where)
+    print(_summary(outcomes), record_path(experiment, where.runs(experiment)), sep="; ")
+    return _exit_code(outcomes)
+
+
+def sweep(args) -> int:
+    """Run what is left of a grid; 0, or 1 where a run diverged or failed."""
+    from replication.training.sweep import sweep as run_all
+
+    overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
+    experiments = [
+        e
+        for e in grid(args.grid, args.profile, args.seeds, **overrides)
+        if (not args.only_imbalance or e.imbalance_factor in args.only_imbalance)
+        and (not args.only_losses or e.loss in args.only_losses)
+        and (not args.only_betas or e.beta in args.only_betas)
+    ]
+    if not experiments:
+        raise ValueError("imbalance, losses and betas must leave at least one run of the grid")
+    if args.engine != "ray" and (args.address or args.gpus_per_run):
+        raise ValueError("address and gpus-per-run must go with --engine ray")
+    where = _where(args, experiments[0].dataset)
+    cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
+    outcomes = run_all(experiments, where, workers=args.workers, engine=args.engine, **cluster)
+    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {where.runs(experiments[0])}")
+    return _exit_code(outcomes)
+
+
+def _where(args, dataset: str):
+    from replication.training.run import pick_device
+    from replication.training.sweep import Where, load_once
+
+    pick_device(args.device)
+    if args.checkpoint_every < 1:
+        raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
+    check_writable(args.results)
+    load_once(dataset, args.data_root, args.download)
+    return Where(
+        args.results,
+        args.data_root,
+        args.device,
+        args.threads,
+        args.deterministic,
+        args.compile,
+        args.checkpoint_every,
+        args.precision,
+    )
+
+
+def _summary(outcomes) -> str:
+    words = dict(kept="there already", elsewhere="at work in another process")
+    return ", ".join(f"{n} {words.get(k, k)}" for k, n in outcomes.items() if n)
+
+
+def _exit_code(outcomes) -> int:
+    return 1 if outcomes["diverged"] or outcomes["failed"] else 0
