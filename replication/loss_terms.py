@@ -115,9 +115,8 @@ class SoftmaxSum(torch.autograd.Function):
             index = index * keep
             coefficient = torch.where(keep, _of_each(weight, index), 0)
         coefficient, index = (coefficient * grad).unsqueeze(1), index.unsqueeze(1)
-        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(
-            grad
-        ):  # create_graph, is_grads_batched
+        batched = torch._C._functorch.is_legacy_batchedtensor(grad)  # is_grads_batched=True: nothing in place
+        if batched or torch.is_grad_enabled():  # create_graph=True
             return (F.softmax(logits, 1) * coefficient).scatter_add(1, index, -coefficient), None, None, None, None
         slope = torch.exp(log_p).mul_(coefficient).scatter_add_(1, index, coefficient.neg_())
         return slope, None, None, None, None

@@ -76,7 +76,7 @@ def test_foreign_is_named_and_set_aside(path, experiment, images, software, word
 
 
 def test_another_precision_is_refused_and_nothing_is_lost(path):
-    with pytest.raises(ValueError, match=r"precision must be .*--precision float32, got bfloat16.*delete .*run\.pt"):
+    with pytest.raises(ValueError, match=r"precision must be float32, in which .*, got bfloat16; .*delete .*run\.pt"):
         checkpoint.load(path, RUN, "images", "bfloat16 autocast")
     assert checkpoint.load(path, RUN, "images", "float32")["step"] == 7 and not in_quarantine(path)
 

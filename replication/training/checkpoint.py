@@ -61,8 +61,8 @@ def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
         return None
     if begun != precision:
         raise ValueError(
-            f"precision must be that of the run's checkpoint, --precision {begun.split()[0]}, "
-            f"got {precision.split()[0]}; to begin anew delete {path}"
+            f"precision must be {begun.split()[0]}, in which this run was begun, got {precision.split()[0]}; "
+            f"to begin anew delete {path}"
         )
     return state
 
