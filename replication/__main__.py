@@ -11,6 +11,9 @@ from replication.data.whole_file import check_writable
 from replication.training import large_scale_command, sweep_command
 from replication.training.experiment import PROFILES
 
+TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
+KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with errors on one line, of one process where torchrun started many."""
@@ -125,5 +128,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
+def keep_memory() -> None:
+    """Start this process anew, workers-to-be included, with a malloc that keeps what is freed, in huge pages.
+
+    A training step frees and asks for hundreds of megabytes; given back to the system in between, they cost up to a
+    third of it in page faults (results/benchmarks_training.md).  Does nothing where GLIBC_TUNABLES is set already;
+    another C library than glibc ignores it.
+    """
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        environment = os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
 if __name__ == "__main__":
+    if set(sys.argv[1:2]) & set(TRAINS):
+        keep_memory()
     sys.exit(main())

@@ -1,6 +1,7 @@
 """The command line: what goes wrong ends with exit code 2 and one line that names it; help reads well."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.__main__ import main
+from replication.__main__ import KEEP_MEMORY, main
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "--device", "cpu", "--threads", "1"]
@@ -52,6 +53,24 @@ def test_bad_input_is_one_line(arguments, name, allowed, capsys, tmp_path):
     assert code == 2
     assert len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert re.search(name, printed.err) and re.search(allowed, printed.err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+@pytest.mark.parametrize(("verb", "set_before"), [("train", None), ("train", "glibc.malloc.check=0"), ("report", None)])
+def test_training_keeps_the_memory_that_it_frees(verb, set_before, tmp_path):
+    """The process that trains has the settings, unless the user made some; one that does not train is left alone."""
+    program = (
+        "import os, runpy, sys, replication.__main__ as main; "
+        "replaced = os.execve; os.execve = lambda *a: (print(a[2]['GLIBC_TUNABLES']), replaced(*a)); "
+        "sys.argv[0] = 'replication'; runpy.run_module('replication', run_name='__main__')"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    if set_before:
+        environment["GLIBC_TUNABLES"] = set_before
+    command = [sys.executable, "-c", program, verb, "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count(f"usage: python -m replication {verb}") == 1
+    assert (KEEP_MEMORY in done.stdout) == (verb == "train" and not set_before)
 
 
 def test_results_that_cannot_be_written(tmp_path, capsys):

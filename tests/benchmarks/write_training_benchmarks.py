@@ -54,7 +54,8 @@ def page(data: dict) -> str:
     )
     runs = sorted((i["workers"], i["threads"], i["rate"]) for i in infos if "workers" in i)
     workers = pd.DataFrame(
-        [(w, t, f"{r:.0f}") for w, t, r in runs], columns=["runs at once", "threads each", "images/s, all"]
+        [(w, t, f"{r:.0f}", f"{r / base:.2f}") for w, t, r in runs],
+        columns=["runs at once", "threads each", "images/s, all", "times the straightforward loop"],
     )
     package = max(rate for name, rate in rates.items() if name.startswith("package"))
     float32 = max(rate for name, rate in rates.items() if name.startswith("package") and "bfloat16" not in name)
@@ -74,7 +75,8 @@ that calls them: {alone / base:.2f} times the first.  In float32 the package is 
 
 Written by `make benchmark-training` on {where}, {speed["threads"]} cores, torch {speed["torch"]}; ResNet-32, batch 128.
 The straightforward loop: torchvision transforms over PIL images in a DataLoader with 2 workers, eager, NCHW, float32.
-The ways are timed in turn in one run; the best of {speed["rounds"]} rounds of each counts.
+The ways are timed in turn in one run, each in a process of its own; the best of {speed["rounds"]} rounds counts.
+The package's processes keep the memory that they free, as its command line has it (`keep_memory`).
 
 {markdown(ways)}
 
@@ -83,7 +85,8 @@ A step takes {speed["operations_an_image"] / 1e6:.0f} million floating-point ope
 multiplies matrices at {peaks["float32"] / 1e9:.0f} billion a second in float32, {peaks["bfloat16"] / 1e9:.0f} in
 bfloat16; each way is compared with its own.{limit}
 
-Several runs at once, the cores divided between them (compiled{"" if on_cuda else ", float32"}):
+Several runs at once, as `sweep --workers` has them, the cores divided between them; timed right after the table above
+(compiled{"" if on_cuda else ", float32"}):
 
 {markdown(workers)}
 
