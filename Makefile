@@ -28,7 +28,8 @@ report: .venv/installed  ## rebuild tables, figures and results/README.md from t
 benchmark: .venv/installed  ## time the losses and the covering on this machine, write results/benchmarks.md
 	@mkdir -p .benchmarks
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target .benchmarks/site balanced-loss
-	@PYTHONPATH=.benchmarks/site $(RUN) -m pytest tests/benchmarks -k "not training" --benchmark-enable \
+	@GLIBC_TUNABLES=$$($(RUN) -c "from replication.__main__ import KEEP_MEMORY as k; print(k)") \
+		PYTHONPATH=.benchmarks/site $(RUN) -m pytest tests/benchmarks -k "not training" --benchmark-enable \
 		--benchmark-json=.benchmarks/losses.json
 	@$(RUN) tests/benchmarks/write_benchmarks.py .benchmarks/losses.json results/benchmarks.md
 

@@ -7,7 +7,8 @@ With u_i = z_i, but u_y = -z_y for the true class y (so u_i = -z_i^t in the pape
 
 Every factor lies in [0, 1] or grows like u, so no finite logit gives NaN or infinity, in value or gradient.
 `focal_term` is f in steps that autograd can follow. `focal_sum` adds f over the classes without ever building a one-hot
-target: it works out f' on the way forward, in pieces of the batch, and holds two tensors of the logits' size at most.
+target: it works out f' on the way forward, in pieces of the batch, so that of many logits it holds two tensors of their
+size at most.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EXACT = 40.0  # from here on softplus(u) and u are one number in float64
-SMALLEST_PIECE = {"cpu": 2**16}  # elements: what a core's cache holds
+PIECE_A_CORE = 2**16  # elements: what a core's cache holds, and enough for torch to give each core a share
 SMALLEST_PIECE_ELSEWHERE = 2**22  # what fills a GPU for longer than a launch takes
 PIECES = 8
 
@@ -126,5 +127,5 @@ def _negate_true_class(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _rows_a_piece(logits: Tensor) -> int:
-    smallest = SMALLEST_PIECE.get(logits.device.type, SMALLEST_PIECE_ELSEWHERE)
+    smallest = PIECE_A_CORE * torch.get_num_threads() if logits.is_cpu else SMALLEST_PIECE_ELSEWHERE
     return max(1, max(smallest, logits.numel() // PIECES) * len(logits) // max(1, logits.numel()))
