@@ -150,7 +150,7 @@ def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     extra = here.set_index(cell)[["mean", "sd", "n", "low", "high", "diverged", "seeds"]]
     frame = frame.join(extra, how="left").join(renamed, how="left").reset_index()
     for count in ("n", "diverged", "difference_n"):
-        frame[count] = frame[count].fillna(0).astype(int)
+        frame[count] = pd.to_numeric(frame[count]).fillna(0).astype(int)
     return frame.assign(seeds=frame["seeds"].fillna(""))
 
 
