@@ -15,7 +15,7 @@ help:  ## what can be made here
 reproduce: .venv/installed  ## run notebooks 01 to 09 in the smoke profile, say where figures and tables are
 	@$(RUN) -m replication reproduce --profile smoke
 
-test: .venv/installed  ## the whole test suite, notebooks included
+test: .venv/installed  ## the test suite, notebooks included, without the tests that take minutes
 	@$(RUN) -m pytest -m "not slow"
 
 test-all: .venv/installed  ## the same, with the tests that take minutes; installs Ray for its own

@@ -131,8 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
 def keep_memory() -> None:
     """Start this process anew, workers-to-be included, with a malloc that keeps what is freed, in huge pages.
 
-    A training step frees and asks for hundreds of megabytes; given back to the system in between, they cost up to a
-    third of it in page faults (results/benchmarks_training.md).  Does nothing where GLIBC_TUNABLES is set already;
+    A training step frees and asks for hundreds of megabytes; given back to the system in between, they cost about a
+    quarter of it in page faults (results/benchmarks_training.md).  Does nothing where GLIBC_TUNABLES is set already;
     another C library than glibc ignores it.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:

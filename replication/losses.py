@@ -16,9 +16,9 @@ sigmoid losses, whose classes may be true together, each element has its own: t_
 v = sum_i t_i w_i / sum_i t_i (1 if no class is true). A positive weighs as its class, a negative as the
 positives beside it do on average; for a single true class that is w_y throughout.
 
-Raised, in this order: TypeError for logits that are not floating, or class indices that are not integers; ValueError
-for shapes that do not fit, an unknown reduction, a label_smoothing or gamma out of range, and on the CPU for a class
-index outside [0, C). On a GPU that last one is the device's own assertion.
+Raised: TypeError for logits that are not floating, or class indices or an ignore_index that are not integers;
+ValueError for shapes that do not fit (the weight's too), an unknown reduction, a label_smoothing or gamma out of range,
+and on the CPU for a class index outside [0, C). On a GPU that last one is the device's own assertion.
 """
 
 import numpy as np

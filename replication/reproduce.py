@@ -99,7 +99,7 @@ def write_index(folder: Path, profile: str) -> Path:
     text = (
         "The smoke profile trains on scikit-learn's digits: it proves the pipeline and nothing else."
         if profile == "smoke"
-        else f"Measured in the {profile} profile; each caption says with what budget."
+        else f"Measured in the {profile} profile, whose budget each table's caption gives; theory and print beside it."
     )
     figures = (
         f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'

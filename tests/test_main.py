@@ -31,7 +31,7 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["train", "--dataset", "cifar10", "--data-root", "/nowhere"], "data_root", "exists"),
         (["sweep", "heatmap"], "GRID", "heat-map"),
         (["sweep", "smoke", "--profile", "smoke", "--workers", "0"], "workers", ">= 1"),
-        (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "at least one"),
+        (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "among those of the grid"),
         (["sweep", "smoke", "--profile", "smoke", "--gpus-per-run", "0.5"], "gpus-per-run", "--engine ray"),
         (["covering", "--full", "--volume", "10"], "full", "without"),
         (["covering", "--volume", "0.5"], "volume", ">= 1"),

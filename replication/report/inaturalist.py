@@ -9,6 +9,7 @@ import pandas as pd
 from replication.report.large_scale_tables import TITLES
 from replication.report.writing import Table
 from replication.theory.effective_number import class_balanced_weights, effective_number
+from replication.training.experiment import BETAS
 
 
 @cache
@@ -21,12 +22,12 @@ def class_counts(dataset: str) -> np.ndarray:
     return np.repeat(frame["images_per_class"], frame["classes"]).to_numpy()[::-1]
 
 
-def weights_table(betas=(0.9, 0.99, 0.999, 0.9999)) -> Table:
+def weights_table() -> Table:
     """What each beta does to iNaturalist: effective numbers and weights of the largest and smallest class."""
     rows = []
     for dataset in ("inat2017", "inat2018"):
         counts = class_counts(dataset)
-        for beta in betas:
+        for beta in BETAS[1:]:
             effective, weights = effective_number(counts, beta), class_balanced_weights(counts, beta)
             rows.append(
                 dict(

@@ -1,20 +1,15 @@
 """Figures of the losses: value and slope against a logit, and the weight of each class. Arrays in, figures out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from replication.data.long_tail import long_tailed_counts
 from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR, save_figure
+from replication.report.theory_figures import FIGURE6_COUNTS
 from replication.theory.effective_number import class_balanced_weights
-
-BETAS = (0.9, 0.99, 0.999, 0.9999)
-WEIGHT_COUNTS = {
-    "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
-    "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
-}
+from replication.training.experiment import BETAS
 
 
 def losses_figure(
@@ -33,17 +28,13 @@ def losses_figure(
     return figure
 
 
-def class_weights_figure(
-    class_counts: Mapping[str, Sequence[int]] = WEIGHT_COUNTS, betas: Sequence[float] = BETAS
-) -> Figure:
-    """The weight of each class for each beta, logarithmic, one panel a data set; the weights of a panel average 1."""
+def class_weights_figure() -> Figure:
+    """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
     figure = Figure(figsize=(10, 3.9))
-    for axis, (name, counts) in zip(
-        figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True
-    ):
+    for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
         axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
-        for beta in betas:
+        for beta in BETAS[1:]:
             weights = class_balanced_weights(counts, beta)
             axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
         inverse = class_balanced_weights(counts, 1)

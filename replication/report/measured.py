@@ -9,20 +9,12 @@ import pandas as pd
 
 from replication.report.statistics import paired, summary
 from replication.report.style import loss_label
+from replication.training import experiment
 from replication.training.experiment import PROFILES, Experiment
 from replication.training.records import read_records
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
-SWITCHES = (
-    "base_learning_rate",
-    "weight_decay",
-    "weights",
-    "reduction",
-    "drop_factor",
-    "shortcut",
-    "shuffle",
-    "last_bias",
-)
+SWITCHES = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # what a run of the paper's protocol keeps
 DEFAULTS = {f.name: f.default for f in fields(Experiment)}
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice

@@ -15,6 +15,7 @@ from replication.report.style import LOSS_COLOURS, loss_label
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}
 FIGURES = {"cifar10": 8, "cifar20": 9, "cifar100": 10}  # number of each heat map in the paper
 LABELS = tuple(LOSS_COLOURS)  # the five losses in the paper's order
+FIGURE5_LOSSES = ("softmax", "sigmoid", "focal 0.5")
 TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100", "digits": "digits",
           "fashion_mnist": "Fashion-MNIST", "folder": "folder of images"}  # fmt: skip
 
@@ -82,15 +83,15 @@ def balanced(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells["beta"] > 0]
 
 
-def difference_to_plain(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:
+def difference_to_plain(cells: pd.DataFrame) -> pd.DataFrame:
     """The class-balanced cells with `plain` and `difference` = class-balanced minus plain (points; negative is better).
 
     A cell whose plain partner (same data set, loss and imbalance) is missing has NaN in both.
     """
     keys = ["dataset", "label", "imbalance_factor"]
-    partner = plain(cells).set_index(keys)[value].rename("plain")
+    partner = plain(cells).set_index(keys)["error"].rename("plain")
     joined = balanced(cells).join(partner, on=keys)
-    return joined.assign(difference=joined[value] - joined["plain"])
+    return joined.assign(difference=joined["error"] - joined["plain"])
 
 
 def lowest(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:

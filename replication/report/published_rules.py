@@ -15,8 +15,8 @@ from replication.report.statistics import trend_test
 from replication.report.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
-    LEVEL,
     REPLICATED,
+    SIGNIFICANCE,
     Evidence,
     Finding,
     by_signs,
@@ -25,7 +25,6 @@ from replication.report.verdicts import (
     together,
 )
 
-FIGURE5 = ("softmax", "sigmoid", "focal 0.5")
 CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
 
 
@@ -46,7 +45,7 @@ def r1_published(evidence: Evidence) -> Finding:
         f"test over columns p = {tendency.p:.2g}), and in {(luck['left_low'] > 0).sum()} its own 95 % interval leaves "
         f"out 0; at the beta fixed beforehand the mean improves in {(luck['fixed_gain'] > 0).sum()}"
     )
-    worse = (published_luck(maps, 1 - LEVEL / n)["left_high"] < 0).any()
+    worse = (published_luck(maps, 1 - SIGNIFICANCE / n)["left_high"] < 0).any()
     if worse or tendency.verdict == CONTRADICTED:
         return Finding(CONTRADICTED, words)
     return Finding(tendency.verdict if (left > 0).all() else INCONCLUSIVE, words)
@@ -69,7 +68,7 @@ def r3_published(evidence: Evidence) -> Finding:
 
 
 def r4_published(evidence: Evidence) -> Finding:
-    d = differences(evidence, "cifar10").query("imbalance_factor == 50 and label in @FIGURE5")
+    d = differences(evidence, "cifar10").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     worse = d[d["difference"] >= 0]
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
     up = int((steps.to_numpy() >= 0).sum())
@@ -81,7 +80,7 @@ def r4_published(evidence: Evidence) -> Finding:
 
 
 def r5_published(evidence: Evidence) -> Finding:
-    d = differences(evidence, "cifar100").query("imbalance_factor == 50 and label in @FIGURE5")
+    d = differences(evidence, "cifar100").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     middle, large = d.query("beta in (0.99, 0.999)"), d.query("beta == 0.9999")
     against = middle[middle["difference"] >= 0]
     named = "; ".join(f"{r.label} at {r.beta:g}: {r.plain:.2f} -> {r.error:.2f}" for r in against.itertuples())
@@ -134,7 +133,7 @@ def r7_published(evidence: Evidence) -> Finding:
 def _trend(words: str, table) -> Finding:
     """Do gains rise with imbalance?  Rows are losses, columns rising imbalance factors."""
     tau, p = trend_test(table)
-    verdict = INCONCLUSIVE if p >= LEVEL else REPLICATED if tau > 0 else CONTRADICTED
+    verdict = INCONCLUSIVE if p >= SIGNIFICANCE else REPLICATED if tau > 0 else CONTRADICTED
     return Finding(verdict, f"{words}Kendall's tau {tau:+.2f}, exact p = {p:.2g}", p)
 
 

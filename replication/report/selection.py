@@ -10,7 +10,7 @@ import pandas as pd
 from replication.report import paper
 from replication.report.measured import CELL, cells, finished, fixed_beta, pairs, reference, seed_means
 from replication.report.statistics import (
-    LEVEL,
+    CONFIDENCE,
     additive_fit,
     additive_residual_sd,
     expected_minimum,
@@ -50,7 +50,7 @@ def rerun_sd() -> tuple[float, int]:
     return pooled_sd(group["error"] for _, group in both.groupby(["label", "beta"]))
 
 
-def published_luck(maps: pd.DataFrame | None = None, level: float = LEVEL) -> pd.DataFrame:
+def published_luck(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) -> pd.DataFrame:
     """How much the best of 20 gains by luck in each column of the heat maps, from their printed numbers alone.
 
     Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
-from matplotlib import rcParams
 from tqdm import tqdm
 
 from replication.data.whole_file import write_text
 from replication.report import (
     claims,
+    covering_figures,
     evidence_tables,
     heat_maps,
     large_scale_figures,
@@ -36,6 +36,7 @@ from replication.training.experiment import PROFILES
 FOLDERS = (*PROFILES, "custom")
 TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
           evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
+COVERING = ("verify", "departures", "near_duplicates", "random_crops")  # the tables of the simulations
 FIGURES = {
     "figure5": training_figures.figure5,
     "curves": training_figures.curves_figure,
@@ -48,7 +49,7 @@ def evidence(results: Path | str, profile: str) -> Evidence:
     """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common)."""
     results = Path(results)
     found = {}
-    for name in ("verify", "departures", "near_duplicates", "random_crops"):
+    for name in COVERING:
         paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
         path = next((path for path in paths if path.exists()), None)
         found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
@@ -108,13 +109,7 @@ def published_tables(results: Path | str) -> list[Path]:
 def draw(drawing: Drawing) -> list[Path]:
     """Draw and save one figure; the paths, none where there is nothing to draw."""
     figure = drawing.draw(*drawing.args)
-    if figure is None:
-        return []
-    figure.set_dpi(rcParams["savefig.dpi"])  # text is measured as it will be drawn
-    for _ in range(2):  # the second settles it; then fixed, so that it is not done again for each format
-        figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")
-    return save_figure(figure, drawing.folder, drawing.name)
+    return save_figure(figure, drawing.folder, drawing.name) if figure else []
 
 
 def draw_all(drawings: list[Drawing], processes: int = 1, others: tuple = ()) -> list[Path]:
@@ -159,6 +154,8 @@ def rebuild(results: Path | str = "results", profile: str | None = None, figures
         rest = tuple(
             partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
         )
+        if all((results / "covering" / f"{name}.csv").is_file() for name in COVERING):
+            rest += (partial(covering_figures.save_all, results / "covering"),)
         draw_all(drawings, min(4, cpu_count()), rest)
     paths += large_scale_figures.write_all(results, figures)
     paths += (

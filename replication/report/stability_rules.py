@@ -11,9 +11,9 @@ from replication.report.statistics import sign_test
 from replication.report.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
-    LEVEL,
     REPLICATED,
     SEEDS,
+    SIGNIFICANCE,
     Evidence,
     Finding,
     by_interval,
@@ -97,7 +97,7 @@ def p2_runs(evidence: Evidence) -> Finding:
     )
     if n < SEEDS:
         return Finding(INCONCLUSIVE, f"{words}; a verdict needs {SEEDS} seeds")
-    if p < LEVEL:
+    if p < SIGNIFICANCE:
         return Finding(REPLICATED if counts["zero"] > counts["prior"] else CONTRADICTED, words, p)
     return Finding(CONTRADICTED if n >= 2 * SEEDS and not counts["zero"] else INCONCLUSIVE, words, p)
 

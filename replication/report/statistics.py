@@ -12,7 +12,7 @@ import numpy as np
 from scipy import integrate, stats
 from scipy.special import log_ndtr
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 class Summary(NamedTuple):
@@ -25,7 +25,7 @@ class Summary(NamedTuple):
     high: float
 
 
-def summary(values, level: float = LEVEL) -> Summary:
+def summary(values, level: float = CONFIDENCE) -> Summary:
     """Mean, sample standard deviation, n and the two-sided Student t-interval: mean -+ t_{n-1} sd / sqrt(n).
 
     No value gives NaN and n = 0; one value has no spread and no interval (NaN).
@@ -107,7 +107,7 @@ class Paired(NamedTuple):
     p_permutation: float  # NaN beyond 16 pairs or with none
 
 
-def paired(a, b, level: float = LEVEL) -> Paired:
+def paired(a, b, level: float = CONFIDENCE) -> Paired:
     """b - a, pair by pair (same seed, same subset, same batches): summary, sign and sign-flip p-values.
 
     Raises:
@@ -159,10 +159,10 @@ def luck_of_the_best(means, sd: float, draws: int = 20000, seed: int = 0) -> Luc
     Raises:
         ValueError: no means, sd < 0, or values that are not finite.
     """
-    return _luck(_picks(means, sd, draws, np.random.default_rng(seed)), LEVEL)
+    return _luck(_picks(means, sd, draws, np.random.default_rng(seed)), CONFIDENCE)
 
 
-def luck_beyond(means, others, sd: float, level: float = LEVEL, draws: int = 20000, seed: int = 0) -> Luck:
+def luck_beyond(means, others, sd: float, level: float = CONFIDENCE, draws: int = 20000, seed: int = 0) -> Luck:
     """Luck of picking the lowest of `means` beyond that of picking the lowest of `others`, both with noise sd.
 
     Taken off the difference of the two picks, its mean leaves what a rerun of both would give, its bounds (central

@@ -49,6 +49,11 @@ def loss_label(loss: str, gamma: float | None = None) -> str:
 
 def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
+    figure.set_dpi(plt.rcParams["savefig.dpi"])  # text is measured as it will be drawn
+    if figure.get_layout_engine():
+        for _ in range(2):  # the second settles it; then fixed, so that it is not done again for each format
+            figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
     paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
     for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
         with whole_file(path) as file:

@@ -1,6 +1,5 @@
 """Figures 3 and 6 of the paper, and what they do not show: they follow from the formulas and the class counts alone."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +8,21 @@ from matplotlib.figure import Figure
 from replication.data.long_tail import long_tailed_counts
 from replication.report.style import BETA_COLOURS, THEORY_COLOUR, save_figure
 from replication.theory.effective_number import effective_number
+from replication.training.experiment import BETAS
 
-BETAS = (0.9, 0.99, 0.999, 0.9999)
 FIGURE6_COUNTS = {  # imbalance 50, Section 5.1
     "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
     "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
 }
 
 
-def class_balanced_term_figure(betas: Sequence[float] = BETAS, largest: int = 10_000) -> Figure:
+def class_balanced_term_figure() -> Figure:
     """Figure 3: (1 - beta) / (1 - beta^n) against n, both axes logarithmic, between its limits 1 and 1 / n."""
-    n = np.geomspace(1, largest, 400)
+    n = np.geomspace(1, 10_000, 400)
     figure = Figure(figsize=(5.6, 4))
     axis = figure.subplots()
     axis.loglog(n, np.ones_like(n), color=BETA_COLOURS[0.0], linestyle="--", label="β = 0: no re-weighting")
-    for beta in betas:
+    for beta in BETAS[1:]:
         axis.loglog(n, 1 / effective_number(n, beta), color=BETA_COLOURS[beta], label=f"β = {beta}")
     axis.loglog(n, 1 / n, color=THEORY_COLOUR, linestyle=":", label="β → 1: inverse frequency, 1/n")
     axis.set(xlabel="samples of the class, n", ylabel="(1 − β) / (1 − βⁿ)", title="Class-balanced term")
@@ -31,17 +30,13 @@ def class_balanced_term_figure(betas: Sequence[float] = BETAS, largest: int = 10
     return figure
 
 
-def effective_numbers_figure(
-    class_counts: Mapping[str, Sequence[int]] = FIGURE6_COUNTS, betas: Sequence[float] = BETAS
-) -> Figure:
+def effective_numbers_figure() -> Figure:
     """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel a data set."""
     figure = Figure(figsize=(10, 3.9))
-    for axis, (name, counts) in zip(
-        figure.subplots(1, len(class_counts), squeeze=False)[0], class_counts.items(), strict=True
-    ):
+    for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
         axis.semilogy(counts, color=THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
-        for beta in sorted(betas, reverse=True):
+        for beta in sorted(BETAS[1:], reverse=True):
             covered = effective_number(counts, beta)
             axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
         axis.set(title=name, xlabel="class, head to tail", ylabel="samples", ylim=(5, 2 * max(counts)))

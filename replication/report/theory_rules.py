@@ -10,8 +10,8 @@ from replication.data.long_tail import long_tailed_counts
 from replication.report.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
-    LEVEL,
     REPLICATED,
+    SIGNIFICANCE,
     Evidence,
     Finding,
     judged,
@@ -190,7 +190,7 @@ def t6_near_duplicates(evidence: Evidence) -> Finding:
         if len(coarse) and len(fine):
             p = float(stats.mannwhitneyu(fine, coarse).pvalue)
             lower = bool(fine.median() < coarse.median())
-            sides.add(None if p >= LEVEL else lower)
+            sides.add(None if p >= SIGNIFICANCE else lower)
             words.append(
                 f"radius {radius:.3g}: median N {fine.median():.3g} against {coarse.median():.3g} (p = {p:.2g})"
             )
@@ -215,10 +215,10 @@ def l1_exact(evidence: Evidence) -> Finding:
     return judged(bool(none == 0 and gap < 1e-6 and smooth), words + "; tail over head rises steadily between" * smooth)
 
 
-def average_weight(evidence: Evidence, factor: float, beta: float = 0.9999) -> float:
-    """Average class-balanced weight over the training images of long-tailed CIFAR-10."""
+def average_weight(evidence: Evidence, factor: float) -> float:
+    """Average class-balanced weight at beta 0.9999 over the training images of long-tailed CIFAR-10."""
     counts = np.array(long_tailed_counts(5000, 10, factor))
-    return float((counts * evidence.class_balanced_weights(counts, beta)).sum() / counts.sum())
+    return float((counts * evidence.class_balanced_weights(counts, 0.9999)).sum() / counts.sum())
 
 
 def l2_exact(evidence: Evidence) -> Finding:

@@ -12,7 +12,6 @@ from replication.report.measured import cells, finished, fixed_beta, paired_cell
 from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR
 from replication.training.experiment import BETAS
 
-FIGURE5_LOSSES = ("softmax", "sigmoid", "focal 0.5")
 PLAIN, BALANCED = BETA_COLOURS[0.0], BETA_COLOURS[0.9999]
 
 
@@ -49,7 +48,7 @@ def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
     figure, axes = _panels(len(panels), 3.6, 3.7)
     for axis, (source, dataset, factor, frame) in zip(axes[0], panels, strict=True):
         here = frame[(frame["dataset"] == dataset) & (frame["imbalance_factor"] == factor)]
-        for label in FIGURE5_LOSSES:
+        for label in paper.FIGURE5_LOSSES:
             _against_beta(axis, here[here["label"] == label], LOSS_COLOURS[label], label)
         axis.set_xticks(range(1, len(BETAS)), [f"{b:g}" for b in BETAS[1:]])
         axis.set(title=f"{paper.TITLES[dataset]}, imbalance {factor:g}\n({source})", xlabel="beta")

@@ -21,7 +21,7 @@ from replication.theory.effective_number import class_balanced_weights, effectiv
 REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED = "replicated", "contradicted", "inconclusive", "not measured"
 VERDICTS = (REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED)
 SEEDS = 3  # fewest seeds for a verdict from runs
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 
 
 class Finding(NamedTuple):
@@ -82,7 +82,7 @@ def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:
         return nothing("cells that bear on it")
     below, above, p = int((d < 0).sum()), int((d > 0).sum()), sign_test(d)
     words = f"{below} of {len(d)} {what} (sign test p = {p:.2g}, mean {d.mean():+.2f})"
-    verdict = INCONCLUSIVE if p >= LEVEL else REPLICATED if below > above else CONTRADICTED
+    verdict = INCONCLUSIVE if p >= SIGNIFICANCE else REPLICATED if below > above else CONTRADICTED
     return Finding(verdict, words, p)
 
 
@@ -100,7 +100,7 @@ def together(parts: dict[str, Finding]) -> Finding:
     p = min(1.0, measured * least)
     if measured > 1 and least:
         words += f"; the part most against it has p = {least:.2g}, times {measured} parts {p:.2g}"
-    return Finding(CONTRADICTED if p < LEVEL else INCONCLUSIVE, words, p)
+    return Finding(CONTRADICTED if p < SIGNIFICANCE else INCONCLUSIVE, words, p)
 
 
 def capped(finding: Finding, lost: int, what: str = "runs that bear on it") -> Finding:

@@ -15,7 +15,7 @@ from replication.theory.effective_number import beta_from_volume, effective_numb
 from replication.theory.occupancy import check_draws, check_replicates, check_volume, covered, occupancy_moments
 
 COLUMNS = ["geometry", "d", "N", "n", "replicates", "mean", "standard_error", "E_n", "exact_sd", "z"]
-LEVEL = 1e-4  # of the whole table
+TABLE_LEVEL = 1e-4  # of the whole table
 SMALL_INFORMATION = 30  # replicates x variance below which the mean is too skewed for a normal bound
 FOR_VARIANCE = 1000  # the same, for the variance of the variance
 
@@ -140,7 +140,7 @@ class Check(NamedTuple):
     known: int  # how many rows have an exact variance above 0
 
 
-def check(frame: pd.DataFrame, level: float = LEVEL) -> Check:
+def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
     """Judge a table of `verify`: means by z, variances by chi-square, both at `level` for the whole table (Bonferroni).
 
     Means: |z| at most the normal quantile at level / rows.  Where replicates x variance is below 30 a count is too

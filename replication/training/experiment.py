@@ -18,13 +18,16 @@ CHOICES = {
     "last_bias": ("prior", "zero"),
 }
 
+SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")  # what other code changes
+LATER = {"later": True}  # metadata of a field that experiments had not from the start
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training run, completely: two equal Experiments on one device give the same record (times aside).
+    """What is trained, completely: on one device and in one precision, equal Experiments give the same record.
 
-    The defaults are the paper's protocol (Section 5.2 and the authors' code).  The last six fields are switches for
-    what other implementations change; their defaults are the paper's.
+    (Times aside.)  The defaults are the paper's protocol, Section 5.2 and the authors' code.  A field that is added
+    later needs `field(default=..., metadata=LATER)`, so that the records from before it keep their names.
 
     Raises:
         ValueError: a field outside its range, named with its value and what is allowed.
@@ -76,9 +79,12 @@ class Experiment:
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        changed = [f"{f.name}-{getattr(self, f.name)}" for f in fields(self)[-6:] if getattr(self, f.name) != f.default]
+        changed = [f"{f.name}-{getattr(self, f.name)}" for f in self._changed() if f.name in SWITCHES]
         head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
+
+    def _changed(self) -> list:
+        return [f for f in fields(self) if getattr(self, f.name) != f.default]
 
     @property
     def digest(self) -> str:
@@ -96,8 +102,10 @@ class Experiment:
 
 
 def digest(experiment) -> str:
-    """Eight hexadecimal digits of SHA-256 over every field of a dataclass."""
-    return hashlib.sha256(json.dumps(asdict(experiment), sort_keys=True).encode()).hexdigest()[:8]
+    """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
+    unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
+    values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def require(experiment, name: str, allowed: Callable[[float], bool], words: str) -> None:

@@ -20,7 +20,7 @@ PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of trainin
 class RunRecord:
     """What one run gave.  Errors are percent of the test set; `error` (the headline) is that of the last epoch.
 
-    `curve` holds one dict an evaluated epoch: epoch, learning_rate, training_loss (mean since the last evaluation),
+    `curve` holds one dict per evaluated epoch: epoch, learning_rate, training_loss (mean since the last evaluation),
     error.  `status` is "finished" or "diverged" (a loss that is not finite; `error` is then None).
     """
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from replication.data.long_tail import long_tailed_counts
 from replication.data.sources import load
 from replication.training.checkpoint import set_aside
 from replication.training.experiment import Experiment
 from replication.training.progress import Progress, report_run, totals
-from replication.training.records import RunRecord, read_record, record_path
+from replication.training.records import PRECISIONS, RunRecord, read_record, record_path
 
 __all__ = ["Where", "existing_record", "report_run", "run_one", "sweep"]
 
@@ -150,8 +151,13 @@ def sweep(
     if engine not in ("local", "ray"):
         raise ValueError(f"engine must be local or ray, got {engine!r}")
     experiments = list(dict.fromkeys(experiments))
-    todo = [e for e in experiments if existing_record(e, where) is None]
+    records = {e: existing_record(e, where) for e in experiments}
+    todo = [e for e, record in records.items() if record is None]
     outcomes = Counter(kept=len(experiments) - len(todo))
+    wanted = PRECISIONS.get(where.precision)
+    others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
+    if others:
+        tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
         return outcomes
     with Progress({e: _images(e, where) for e in todo}, outcomes) as progress:

@@ -129,15 +129,9 @@ def sweep(args) -> int:
     from replication.training.sweep import sweep as run_all
 
     overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
-    experiments = [
-        e
-        for e in grid(args.grid, args.profile, args.seeds, **overrides)
-        if (not args.only_imbalance or e.imbalance_factor in args.only_imbalance)
-        and (not args.only_losses or e.loss in args.only_losses)
-        and (not args.only_betas or e.beta in args.only_betas)
-    ]
-    if not experiments:
-        raise ValueError("imbalance, losses and betas must leave at least one run of the grid")
+    experiments = grid(args.grid, args.profile, args.seeds, **overrides)
+    for option, name in (("imbalance", "imbalance_factor"), ("losses", "loss"), ("betas", "beta")):
+        experiments = _only(experiments, option, name, getattr(args, f"only_{option}"))
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
     where = _where(args, experiments[0].dataset)
@@ -145,6 +139,16 @@ def sweep(args) -> int:
     outcomes = run_all(experiments, where, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {where.runs(experiments[0])}")
     return _exit_code(outcomes)
+
+
+def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:
+    """The runs with one of the chosen values; ValueError where one of these has none."""
+    there = dict.fromkeys(getattr(e, name) for e in experiments)
+    for value in chosen or ():
+        if value not in there:
+            allowed = ", ".join(v if isinstance(v, str) else f"{v:g}" for v in there)
+            raise ValueError(f"{option} must be among those of the grid's runs, {allowed}, got {value}")
+    return [e for e in experiments if not chosen or getattr(e, name) in chosen]
 
 
 def _where(args, dataset: str):
