@@ -5,6 +5,7 @@ worked out before the loss, so that autograd has a product and a sum to follow a
 """
 
 import functools
+import operator
 from collections.abc import Callable
 
 import torch
@@ -46,20 +47,22 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
     if not dense and gamma == 0 and label_smoothing == 0 and (reduction == "mean" or reduction == "sum"):
         target = target if target.dtype == torch.int64 else target.long()
         return _fused_softmax(logits, target, weight, reduction, ignore_index)
-    terms = -F.log_softmax(logits, 1)  # (B, C, ...)
+    factors = [-F.log_softmax(logits, 1)]  # (B, C, ...)
     if gamma != 0:
-        terms = torch.exp(gamma * _log_one_minus_softmax(logits)) * terms
+        factors.append(torch.exp(gamma * _log_one_minus_softmax(logits)))
+    product = functools.partial(functools.reduce, operator.mul)
     if dense:
         keep = (target != ignore_index).all(1)
         target = torch.where(keep.unsqueeze(1), target, 0).to(logits.dtype)
         own = (target * _per_class(weight, logits)).sum(1)
         coefficient = own / _divisor(reduction, own, keep)
-        loss = (_smooth(target, label_smoothing) * terms).sum(1)
+        loss = (_smooth(target, label_smoothing) * product(factors)).sum(1)
     else:
         index, coefficient = _place(target, weight, reduction, ignore_index, logits.dtype)
-        coefficient, loss = coefficient.squeeze(1), terms.gather(1, index).squeeze(1)
+        coefficient = coefficient.squeeze(1)
+        loss = product([f.gather(1, index).squeeze(1) for f in factors])  # gathered first: -log p elsewhere may be inf
         if label_smoothing != 0:
-            loss = (1 - label_smoothing) * loss + label_smoothing * terms.mean(1)
+            loss = (1 - label_smoothing) * loss + label_smoothing * product(factors).mean(1)
     loss = coefficient * loss
     return loss if reduction == "none" else loss.sum()
 

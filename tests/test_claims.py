@@ -174,6 +174,26 @@ def test_augmentation_makes_n_smaller(with_crops, expected):
     assert verdict(("T5", "simulation")) == N
 
 
+def test_digits_say_nothing_of_augmentation():
+    cells = {("digits", "none"): 1000, ("digits", "crop and flip"): 500}
+    assert verdict(("T5", "simulation"), duplicates(cells=cells)) == N
+
+
+def test_an_infinite_estimate_did_not_fall():
+    """No near-duplicate with or without copies, in six of ten classes: most did not fall."""
+    seen = duplicates(cells={("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 500}).near_duplicates
+    seen = seen.astype({"N": float, "N_high": float})
+    seen.loc[seen["class_name"].astype(int) < 6, ["N", "N_high"]] = np.inf
+    assert verdict(("T5", "simulation"), Evidence(near_duplicates=seen)) == C
+
+
+def test_every_radius_must_agree_on_augmentation():
+    seen = duplicates(cells={("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 500}).near_duplicates
+    other = duplicates(cells={("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 990}).near_duplicates
+    both = pd.concat([seen, other.assign(radius=2.0)])
+    assert verdict(("T5", "simulation"), Evidence(near_duplicates=both)) == I
+
+
 def test_one_random_copy_is_told_beside_all_copies():
     cells = {("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 990}
     crops = duplicates(cells={("cifar10", "one random crop and flip"): 1500}).near_duplicates

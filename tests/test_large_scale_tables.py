@@ -174,6 +174,9 @@ def test_weights_lie_between_equal_and_inverse_frequency():
     assert data.loc[("inat2018", 0.9), "effective_smallest"] == pytest.approx(1.9)  # 1 + beta
 
 
+TABLE3 = [(d, k) for d in ("inat2017", "inat2018", "ilsvrc2012") for k in (50, 101, 152)]
+
+
 @pytest.mark.parametrize(
     "differences, verdict",
     [
@@ -185,7 +188,24 @@ def test_weights_lie_between_equal_and_inverse_frequency():
     ],
 )
 def test_s1_follows_the_interval_over_seeds(tmp_path, differences, verdict):
-    assert rules.s1_runs(_frame(tmp_path, _pairs(differences))).verdict == verdict
+    records = [r for d, k in TABLE3 for r in _pairs(differences, dataset=d, depth=k)]
+    assert rules.s1_runs(_frame(tmp_path, records)).verdict == verdict
+
+
+def test_s1_speaks_of_every_data_set_and_depth(tmp_path):
+    records = [r for d, k in TABLE3[:8] for r in _pairs((-4.0, -4.1, -3.9), dataset=d, depth=k)]
+    finding = rules.s1_runs(_frame(tmp_path, records))
+    assert finding.verdict == INCONCLUSIVE and "measured: 8 of the 9 data sets and depths" in finding.words
+
+
+@pytest.mark.parametrize("rule", [rules.s1_runs, rules.s3_runs])
+def test_a_diverged_member_keeps_s1_and_s3_from_replicated(tmp_path, rule):
+    curves = (_curve(59.0, 43.0), _curve(60.0, 39.0))
+    records = [r for d, k in TABLE3 for r in _pairs((-4.0, -4.1, -3.9, -4.05), dataset=d, depth=k, curves=curves)]
+    assert rule(_frame(tmp_path, records)).verdict == REPLICATED
+    records[-1] = replace(records[-1], status="diverged", error=None)
+    finding = rule(_frame(tmp_path, records))
+    assert finding.verdict == INCONCLUSIVE and "diverged and in no mean: 1 of the runs" in finding.words
 
 
 def test_s1_needs_every_measured_pair(tmp_path):
@@ -197,11 +217,12 @@ def test_s1_needs_every_measured_pair(tmp_path):
 def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, balanced, verdict):
     records = []
     for seed in range(3):
-        records += [
-            _record(43.0, dataset="inat2018", depth=50, seed=seed),
-            _record(38.6, dataset="inat2018", depth=152, seed=seed),
-            _record(balanced + 0.05 * seed, dataset="inat2018", depth=50, seed=seed, **FOCAL),
-        ]
+        for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
+            records += [
+                _record(43.0, dataset=dataset, depth=50, seed=seed),
+                _record(38.6, dataset=dataset, depth=deeper, seed=seed),
+                _record(balanced + 0.05 * seed, dataset=dataset, depth=50, seed=seed, **FOCAL),
+            ]
     assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict
     assert rules.s2_runs(None).verdict == NOT_MEASURED
 

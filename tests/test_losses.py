@@ -6,6 +6,7 @@ compilers and torch.func.
 """
 
 import copy
+import math
 import pickle
 import warnings
 from unittest import mock
@@ -130,9 +131,26 @@ def test_beta_0_is_the_plain_loss_to_the_bit(loss):
 def test_class_balanced_focal_is_alpha_balanced_focal():
     """Section 4.3: CB focal is focal loss with alpha_t = (1 - beta) / (1 - beta^n); the weight stays outside p."""
     torch.manual_seed(0)
-    logits, target, weight = torch.randn(64, 4), torch.randint(0, 4, (64,)), torch.tensor([0.1, 0.4, 1.5, 2.0])
-    plain = sigmoid_focal_loss(logits, target, gamma=2, reduction="none")
-    torch.testing.assert_close(sigmoid_focal_loss(logits, target, weight, 2, "none"), weight[target] * plain)
+    counts, beta = np.array([5000, 500, 50, 5]), 0.999
+    logits, target = torch.randn(64, 4, dtype=torch.float64), torch.randint(0, 4, (64,))
+    ours = ClassBalancedLoss(counts, beta, "focal", 2.0, "none")(logits, target).numpy()
+    z, y = logits.numpy(), target.numpy()
+    p = 1 / (1 + np.exp(-np.where(np.arange(4) == y[:, None], z, -z)))
+    alpha_balanced = ((1 - beta) / (1 - beta**counts))[y] * (-((1 - p) ** 2) * np.log(p)).sum(1)
+    np.testing.assert_allclose(ours / alpha_balanced, (ours / alpha_balanced)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_softmax_losses_know_masked_classes(gamma):
+    """A logit of -inf takes its class out: value and slope are those without it, and it has none itself."""
+    logits = torch.tensor([[1.0, -math.inf, 2.0]], requires_grad=True)
+    short = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    masked, without = (softmax_focal_loss(z, torch.tensor([0]), gamma=gamma) for z in (logits, short))
+    masked.backward()
+    without.backward()
+    torch.testing.assert_close(masked, without)
+    torch.testing.assert_close(logits.grad[0, [0, 2]], short.grad[0])
+    assert logits.grad[0, 1] == 0
 
 
 def test_focal_with_gamma_0_is_sigmoid_and_softmax_focal_is_neither():

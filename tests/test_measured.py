@@ -67,6 +67,23 @@ def test_a_control_is_not_set_against_a_run_of_another_precision(records):
     assert controls.controls(records(*runs))["against"].tolist() == ["plain loss"]
 
 
+def test_a_cell_is_a_mean_over_one_precision(records):
+    """Two seeds in bfloat16 and one in float32: the two; one of each: float32."""
+    frame = records(record(30, seed=0), record(40, seed=1), record(42, seed=2))
+    mixed = frame.assign(precision=["float32", "bfloat16 autocast", "bfloat16 autocast"])
+    cell = measured.cells(mixed).iloc[0]
+    assert (cell["mean"], cell["n"]) == (41, 2)
+    cell = measured.cells(mixed.iloc[:2]).iloc[0]
+    assert (cell["mean"], cell["n"]) == (30, 1)
+
+
+def test_pairs_on_unlike_hardware_are_counted(records):
+    frame = records(*(record(40 - 5 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)))
+    assert measured.paired_cells(frame)["across"].tolist() == [0]
+    moved = frame.assign(device=frame["device"].where((frame["beta"] == 0) | (frame["seed"] == 0), "another"))
+    assert measured.paired_cells(moved)["across"].tolist() == [1]
+
+
 def test_lost_pairs_are_those_with_a_diverged_member(records):
     """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
     frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),

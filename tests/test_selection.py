@@ -76,6 +76,13 @@ def test_measured_luck_knows_the_spread_and_the_fixed_gain(noisy):
     assert row["fixed_low"] < 3 < row["fixed_high"] and row["fixed_n"] == 8
 
 
+def test_the_spread_is_that_of_the_cells_that_are_picked_from(noisy):
+    """The plain losses' own spread, here made ten times as large, is not the pick's."""
+    plain = noisy["beta"] == 0
+    wild = noisy.assign(error=noisy["error"].where(~plain, 43 + 10 * (noisy["error"] - 43)))
+    assert selection.measured_luck(wild).iloc[0]["sd"] == selection.measured_luck(noisy).iloc[0]["sd"]
+
+
 def test_the_pick_of_a_seed_shrinks_on_the_others_by_about_its_luck(noisy):
     rows = selection.selected_seeds(noisy)
     assert len(rows) == 8 and (rows["of"] == 6).all()

@@ -114,9 +114,9 @@ def test_p2_counts_seeds_and_not_runs(tmp_path):
     assert finding.verdict == I and "3 of 3 with 0, 0 of 3" in finding.words and "p = 0.25" in finding.words
 
 
-def test_p2_with_two_seeds_says_what_is_missing(tmp_path):
-    finding = p2_runs(biases(tmp_path, range(2), (), 2))
-    assert finding.verdict == I and "a verdict needs 3 seeds" in finding.words
+def test_p2_with_five_seeds_says_what_is_missing(tmp_path):
+    finding = p2_runs(biases(tmp_path, range(5), (), 5))
+    assert finding.verdict == I and "a verdict needs 6 seeds" in finding.words
 
 
 @pytest.mark.parametrize(("evaluations", "expected"), [(0, R), (2, R), (3, C), (14, C)])

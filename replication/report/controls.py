@@ -1,7 +1,8 @@
 """One switch changed at a time: what part of the gain is re-balancing, and what each porting slip costs.
 
 Every control run is paired with the reference run of its seed: same subset, initial weights, batches (where the switch
-leaves them alone), and precision.  Differences are in points of last-epoch error; positive is worse.
+leaves them alone), and precision; how many pairs ran on two kinds of hardware is told.  Differences are in points of
+last-epoch error; positive is worse.
 """
 
 import pandas as pd
@@ -19,7 +20,7 @@ WORDS = {
 }
 PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed", "precision"]
 COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words", "against"]
-STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation"]
+STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "across"]  # across: pairs on two machines
 
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
@@ -51,12 +52,13 @@ def controls(records: pd.DataFrame) -> pd.DataFrame:
         for against, (on, other) in partners.items():
             if against == "plain loss" and key[3] == 0:
                 continue
-            both = group.join(other.set_index(on)["error"].rename("other"), on=on, how="inner")
+            both = group.join(other.set_index(on)[["error", "device"]].add_prefix("other_"), on=on, how="inner")
             if len(both):
                 words = WORDS.get(key[4:6], f"{key[4]} = {key[5]}")
-                means = {"control": both["error"].mean(), "other": both["other"].mean()}
+                means = {"control": both["error"].mean(), "other": both["other_error"].mean()}
                 head = dict(zip(COLUMNS, [*key, words, against], strict=True))
-                rows.append(head | means | paired(both["other"], both["error"])._asdict())
+                across = {"across": int((both["device"] != both["other_device"]).sum())}
+                rows.append(head | means | paired(both["other_error"], both["error"])._asdict() | across)
     return pd.DataFrame(rows, columns=[*COLUMNS, "control", "other", *STATISTICS])
 
 
@@ -72,9 +74,14 @@ def parts_of_the_gain(records: pd.DataFrame) -> pd.DataFrame:
     if not len(both) or not len(scaled):
         return pd.DataFrame(columns=columns)
     rows = []
-    both = both.join(scaled.set_index(PAIR)["error"].rename("scaled"), on=PAIR, how="inner")
-    for key, g in both.groupby(["dataset", "label", "imbalance_factor", "beta"]):
-        parts = {"gain": (g["class_balanced"], g["plain"]), "step": (g["scaled"], g["plain"]),
-                 "re-balancing": (g["class_balanced"], g["scaled"])}  # fmt: skip
-        rows += [dict(zip(columns, [*key, part], strict=False)) | paired(*ab)._asdict() for part, ab in parts.items()]
+    other = scaled.set_index(PAIR)[["error", "device"]].rename(columns={"error": "scaled", "device": "scaled_device"})
+    parts = {
+        "gain": ("class_balanced", "plain"),
+        "step": ("scaled", "plain"),
+        "re-balancing": ("class_balanced", "scaled"),
+    }
+    for key, g in both.join(other, on=PAIR, how="inner").groupby(["dataset", "label", "imbalance_factor", "beta"]):
+        for part, (a, b) in parts.items():
+            across = {"across": int((g[f"{a}_device"] != g[f"{b}_device"]).sum())}
+            rows.append(dict(zip(columns, [*key, part], strict=False)) | paired(g[a], g[b])._asdict() | across)
     return pd.DataFrame(rows, columns=columns)

@@ -4,9 +4,9 @@ import pandas as pd
 
 from replication.report import paper, selection
 from replication.report.controls import controls, parts_of_the_gain
-from replication.report.measured import finished, fixed_beta, paired_cells, reference
-from replication.report.statistics import summary
-from replication.report.tables import caption
+from replication.report.measured import finished, fixed_beta, of_one_precision, paired_cells, reference
+from replication.report.statistics import expected_minimum, summary
+from replication.report.tables import across, caption
 from replication.report.writing import Table, number, p_value, signed, spread
 
 NEGATIVE = "Differences in points of error on the test set, last epoch, paired by seed; negative is better."
@@ -26,8 +26,11 @@ def paired_table(records: pd.DataFrame, profile: str) -> Table:
          "p, sign flips": p_value(r["p_permutation"])}
         for r in data.to_dict("records")
     ]  # fmt: skip
-    text = caption(records, profile, NEGATIVE, "Mean ± sd (n pairs) [95 % t-interval]; exact two-sided p-values: "
-                   "n pairs cannot give less than 2^(1-n), 0.25 for three.")  # fmt: skip
+    text = caption(
+        reference(records), profile, NEGATIVE, across(data),
+        "Mean ± sd (n pairs) [95 % t-interval]; exact two-sided p-values: n pairs cannot give less than 2^(1-n), 0.25 "
+        "for three.",
+    )  # fmt: skip
     columns = ["data set", "imbalance", "loss", "beta", "class-balanced minus plain", "p, sign test", "p, sign flips"]
     return Table(
         "paired", "Class-balanced against plain, paired", text, pd.DataFrame(shown, columns=columns), data, profile
@@ -59,6 +62,8 @@ def published_luck_table() -> Table:
     """How much the best of 20 gains by luck in each column of the printed heat maps."""
     data = selection.published_luck()
     sd, freedom = selection.rerun_sd()
+    one = paper.balanced(paper.heat_map("cifar10").query("imbalance_factor == 50"))
+    residual = (one["label"].nunique() - 1) * (one["beta"].nunique() - 1)
     shown = [
         {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "noise sd": number(r["sd"]),
          "gain, best of 20 over best plain": signed(r["gain"]),
@@ -69,9 +74,11 @@ def published_luck_table() -> Table:
     ]  # fmt: skip
     text = (
         "From printed numbers alone, points of error; positive gains are improvements. Noise sd: residual after the "
-        "effects of loss and beta (12 degrees of freedom; holds their interaction too, not what a column shares). "
+        f"effects of loss and beta ({residual} degrees of freedom; holds their interaction too, not what a "
+        "column shares). "
         "Luck: parametric bootstrap of the winner's curse around the additive fit, mean [central 95 %]; with equal "
-        "means it is sd x 1.87. Gain at the fixed beta: mean over five losses, at the beta that the paper advises from "
+        f"means it is sd x {-expected_minimum(len(one)):.2f}. Gain at the fixed beta: mean over five losses, at the "
+        "beta that the paper advises from "
         f"these same cells. Reruns of the authors' code put the sd at {number(sd)} points ({freedom} degrees of "
         "freedom, CIFAR-10 at imbalance 50)."
     )
@@ -104,9 +111,10 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
     columns = ["data set", "imbalance", "cells", "sd, seed to seed", "luck if all were equal", "luck of the best",
                "best of one seed, on the others", "gain at the fixed beta"]  # fmt: skip
     text = caption(
-        records, profile,
-        "Points of error; positive gains are improvements. Luck of the best: bootstrap of picking the lowest "
-        "of the measured class-balanced cells on single runs. Best of one seed, on the others: how much worse the "
+        reference(records), profile,
+        "Points of error; positive gains are improvements. Sd: within the class-balanced cells, pooled. Luck of the "
+        "best: bootstrap of picking the lowest of the measured class-balanced cells on single runs. Best of one "
+        "seed, on the others: how much worse the "
         "pick of a seed "
         "is on the other seeds. Gain at the fixed beta: mean over the losses measured, a value a seed, mean ± sd "
         "(n seeds) [95 %].",
@@ -143,8 +151,9 @@ def controls_table(records: pd.DataFrame, profile: str) -> Table:
     ]  # fmt: skip
     columns = ["control", "loss", "against", "control's error", "the other's", "difference", "p, sign flips"]
     text = caption(
-        records, profile, "Control minus the other, points; positive: the control is worse. Mean ± sd (n pairs) [95 %]."
-    )
+        records, profile, across(data),
+        "Control minus the other, points; positive: the control is worse. Mean ± sd (n pairs) [95 %].",
+    )  # fmt: skip
     return Table(
         "controls", "Controls: one switch at a time", text, pd.DataFrame(shown, columns=columns), data, profile
     )
@@ -165,8 +174,9 @@ def parts_table(records: pd.DataFrame, profile: str) -> Table:
         for r in data.to_dict("records")
     ]
     text = caption(
-        records, profile, "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %]."
-    )
+        records, profile, across(data),
+        "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %].",
+    )  # fmt: skip
     shown = pd.DataFrame(shown, columns=["loss", "part", "points", "p, sign flips"])
     return Table("parts", "What part of the gain is re-balancing", text, shown, data, profile)
 
@@ -177,7 +187,7 @@ def _loss(r: dict) -> str:
 
 def per_class(records: pd.DataFrame) -> pd.DataFrame:
     """Error of each class (head to tail), plain and at the fixed beta: summary over seeds."""
-    done = finished(reference(records))
+    done = finished(of_one_precision(records))
     rows = []
     for (dataset, label, factor, beta), group in done.groupby(["dataset", "label", "imbalance_factor", "beta"]):
         if beta not in (0.0, fixed_beta(dataset)):
@@ -209,7 +219,7 @@ def per_class_table(records: pd.DataFrame, profile: str) -> Table:
     columns = ["data set", "loss", "imbalance", "class", "images", "plain", "class-balanced"]
     betas = ", ".join(f"{_title(d)} {fixed_beta(d):g}" for d in sorted(set(data["dataset"])))
     text = caption(
-        records,
+        reference(records),
         profile,
         f"Error of each class in percent, mean ± sd (n) [95 %]; beta fixed beforehand: {betas or 'none'}.",
     )

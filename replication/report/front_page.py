@@ -9,17 +9,20 @@ from replication.report.controls import controls, parts_of_the_gain
 from replication.report.measured import cells, fixed_beta, most_seeds, pairs, seed_means, wall_hours
 from replication.report.selection import difference_by_imbalance, improvements, published_luck, rerun_sd
 from replication.report.statistics import expected_minimum, summary
-from replication.report.verdicts import VERDICTS
+from replication.report.verdicts import SEEDS, VERDICTS
 from replication.report.writing import markdown_rows, number, signed, spread
 from replication.theory import covering
+from replication.training.experiment import PROFILES
 
 Records = dict[str, pd.DataFrame]  # profile -> its records
 
 
 def verdict_sentence(verdicts: pd.DataFrame) -> str:
     """How many verdicts of each kind, and what the covering says."""
-    counts = verdicts.drop_duplicates(["id", "evidence"])["verdict"].value_counts()
-    tally = ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS)
+    ours = verdicts["evidence"].str.startswith("runs")
+    counts = verdicts["verdict"].value_counts()
+    tally = f"print, arithmetic and simulation: {_tally(verdicts[~ours])}"
+    tally += "".join(f"; our {kind}: {_tally(group)}" for kind, group in verdicts[ours].groupby("evidence"))
     core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
     judged = len(verdicts) - counts.get("not measured", 0)
     return (
@@ -28,6 +31,11 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
         "known): "
         f"{tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
     )
+
+
+def _tally(verdicts: pd.DataFrame) -> str:
+    counts = verdicts["verdict"].value_counts()
+    return ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts)
 
 
 def gain_sentence(records: Records) -> str:
@@ -67,7 +75,13 @@ def protocol_sentence(records: Records) -> str:
         words.append(
             f"{'plain' if not beta else 'class-balanced'}: paper {number(printed[beta])}, {others}, ours {mine}"
         )
-    return f"Full protocol (ResNet-32, 200 epochs), softmax at imbalance 50, error in percent: {'; '.join(words)}."
+    budget = PROFILES["paper"]
+    head = f"Full protocol (ResNet-{budget['depth']}, {budget['epochs']} epochs{_precision(records.get('paper'))})"
+    return f"{head}, softmax at imbalance 50, error in percent: {'; '.join(words)}."
+
+
+def _precision(runs: pd.DataFrame | None) -> str:
+    return "" if runs is None or not len(runs) else f"; ours trained in {_each(runs['precision'], ' and ')}"
 
 
 def _by_cell(records: pd.DataFrame | None) -> dict:
@@ -93,7 +107,7 @@ def selection_sentence() -> str:
 
 
 def controls_sentence(records: Records) -> str:
-    """What part of the gain is re-balancing, and the costliest slip: the first profile that has controls."""
+    """What part of the gain is re-balancing, and the slips that cost: the first profile that has controls."""
     for profile, frame in records.items():
         parts, slips = (
             parts_of_the_gain(frame),
@@ -109,10 +123,11 @@ def controls_sentence(records: Records) -> str:
             )
         slips = slips[~slips["switch"].isin(("weights", "shuffle"))]  # a control of our own, and the authors' pipeline
         if len(slips):
-            worst = slips.loc[slips["mean"].idxmax()].to_dict()
+            costly = slips[(slips["n"] >= SEEDS) & (slips["low"] > 0)].to_dict("records")
+            found = "; ".join(f"{r['words']} {spread(r, True)} points ({r['label']})" for r in costly)
             words.append(
-                f"the costliest porting slip measured: {worst['words']}, {spread(worst, True)} points "
-                f"({worst['label']})"
+                f"of {len(slips)} porting slips measured, those that cost more than nothing by {SEEDS} seeds or more: "
+                f"{found or 'none so far'}"
             )
         if words:
             return f"Controls (profile {profile}): {'; '.join(words)}."
@@ -180,7 +195,7 @@ def _budgets(records: Records) -> list[str]:
         {"profile": p, "records": len(f), "diverged": int((f["status"] != "finished").sum()),
          "wall hours": f"{wall_hours(f):.1f}",
          "network": f"ResNet-{_each(f['depth'])}", "epochs": _each(f["epochs"]),
-         "seeds": _each(f["seed"], " "), "hardware": _each(f["device"], "; ")}
+         "seeds": _each(f["seed"], " "), "precision": _each(f["precision"], ", "), "hardware": _each(f["device"], "; ")}
         for p, f in records.items()
     ]  # fmt: skip
     return [

@@ -2,25 +2,30 @@
 
 import pandas as pd
 
-from replication.report.large_scale_tables import TITLES
+from replication.report import paper
+from replication.report.large_scale_tables import COLUMNS, TITLES
+from replication.report.measured import per_seed
 from replication.report.published_rules import CLOSED
-from replication.report.verdicts import Finding, by_interval, nothing, together
+from replication.report.verdicts import Finding, by_interval, capped, covered, nothing, together
 
 BALANCED = "focal 0.5"
+KEYS = ["dataset", "depth", "seed"]
 SPLIT = 60  # epochs; claim S3
 MISSING = "large-scale runs of the paper's budget"
 
 
-def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
-    """Finished paper runs at 224 of softmax (beta 0) or of CB focal (0.999, 0.5), by data set, depth and seed."""
+def paper_runs(records: pd.DataFrame | None, label: str, status: str = "finished") -> pd.DataFrame:
+    """Paper runs at 224 of softmax (beta 0) or of CB focal (0.999, 0.5), by data set, depth and seed."""
     if records is None or not len(records):
-        return pd.DataFrame(columns=["dataset", "depth", "seed", "error", "curve"]).set_index(
-            ["dataset", "depth", "seed"]
-        )
+        return pd.DataFrame(columns=[*KEYS, "error", "curve"]).set_index(KEYS)
     beta = 0.999 if label == BALANCED else 0.0
-    keep = records["paper_run"] & (records["status"] == "finished") & (records["size"] == 224)
+    keep = records["paper_run"] & (records["status"] == status) & (records["size"] == 224)
     keep &= (records["label"] == label) & (records["beta"] == beta)
-    return records[keep].set_index(["dataset", "depth", "seed"]).sort_index()
+    return records[keep].set_index(KEYS).sort_index()
+
+
+def _capped(finding: Finding, records: pd.DataFrame | None) -> Finding:
+    return capped(finding, sum(len(paper_runs(records, label, "diverged")) for label in (BALANCED, "softmax")))
 
 
 def pairs(records: pd.DataFrame | None) -> pd.DataFrame:
@@ -33,13 +38,13 @@ def s1_runs(records: pd.DataFrame | None) -> Finding:
     """CB focal below softmax: on each data set and depth, the interval over seeds."""
     both = pairs(records)
     if not len(both):
-        return nothing(MISSING)
-    return together(
-        {
-            f"{TITLES[d]}, ResNet-{depth}": by_interval(g["difference"])
-            for (d, depth), g in both.groupby(["dataset", "depth"])
-        }
-    )
+        return _capped(nothing(MISSING), records)
+    parts = {
+        f"{TITLES[d]}, ResNet-{depth}": by_interval(g["difference"])
+        for (d, depth), g in both.groupby(["dataset", "depth"])
+    }
+    needed = len(COLUMNS) * len(paper.table3().query("loss == 'Softmax'"))  # each data set at each depth
+    return _capped(covered(together(parts), len(parts), needed, "data sets and depths of Table 3"), records)
 
 
 def s2_runs(records: pd.DataFrame | None) -> Finding:
@@ -61,7 +66,8 @@ def s2_runs(records: pd.DataFrame | None) -> Finding:
             parts[TITLES[dataset]] = by_interval(
                 share - CLOSED, f"share of the gap closed, less {CLOSED:.0%},", "above"
             )
-    return together(parts) if parts else nothing(MISSING)
+    finding = covered(together(parts), len(parts), 3, "data sets") if parts else nothing(MISSING)
+    return _capped(finding, records)
 
 
 def s3_runs(records: pd.DataFrame | None) -> Finding:
@@ -76,7 +82,10 @@ def s3_runs(records: pd.DataFrame | None) -> Finding:
             gap[(gap.index > SPLIT / 2) & (gap.index <= SPLIT)].mean(),
         )
     if not after:
-        return nothing(MISSING)
-    late, early = (pd.Series(v).groupby(level=2).mean() for v in (after, before))  # a value a seed
-    parts = {"epochs 61 to 90": by_interval(late), "against epochs 31 to 60": by_interval(late - early)}
-    return together(parts)
+        return _capped(nothing(MISSING), records)
+    late, early = (pd.Series(v).rename_axis(KEYS) for v in (after, before))
+    parts = {
+        "epochs 61 to 90": by_interval(per_seed(late)),
+        "against epochs 31 to 60": by_interval(per_seed(late - early)),
+    }
+    return _capped(together(parts), records)

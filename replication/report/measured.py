@@ -65,10 +65,18 @@ def finished(records: pd.DataFrame) -> pd.DataFrame:
     return done.assign(error=done["error"].astype(float))
 
 
+def of_one_precision(records: pd.DataFrame) -> pd.DataFrame:
+    """The reference runs that a cell's mean is over: in the precision with most of its seeds, float32 if as many."""
+    runs = reference(records)
+    seeds = runs.groupby([*CELL, "precision"])["seed"].nunique().rename("seeds").reset_index()
+    best = seeds.sort_values(["seeds", "precision"]).groupby(CELL)["precision"].last()  # "float32" sorts last
+    return runs[runs["precision"] == runs.join(best.rename("best"), on=CELL)["best"]]
+
+
 def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
+    """One row per cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
     rows = []
-    for key, group in reference(records)[[*CELL, "seed", "status", "error"]].groupby(CELL, sort=True):
+    for key, group in of_one_precision(records)[[*CELL, "seed", "status", "error"]].groupby(CELL, sort=True):
         done = group[group["status"] == "finished"]
         head = dict(zip(CELL, key, strict=True)) | summary(done["error"])._asdict()
         seeds = " ".join(map(str, sorted(done["seed"])))
@@ -85,7 +93,8 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """
     joined = _beside_plain(finished(reference(records)))
     joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
-    columns = [*CELL, "seed", "precision", "plain", "class_balanced", "difference"]
+    both = ["plain", "class_balanced"]
+    columns = [*CELL, "seed", "precision", *both, "difference", *(f"{member}_device" for member in both)]
     return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
 
 
@@ -98,18 +107,21 @@ def lost_pairs(records: pd.DataFrame) -> pd.DataFrame:
 
 def _beside_plain(runs: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "label", "imbalance_factor", "seed", "precision"]
-    plain = runs.loc[runs["beta"] == 0, [*keys, "error", "status"]]
-    plain = plain.rename(columns={"error": "plain", "status": "plain_status"})
-    return runs[runs["beta"] > 0].rename(columns={"error": "class_balanced"}).merge(plain, on=keys)
+    plain = runs.loc[runs["beta"] == 0, [*keys, "error", "status", "device"]]
+    plain = plain.rename(columns={"error": "plain", "status": "plain_status", "device": "plain_device"})
+    balanced = runs[runs["beta"] > 0].rename(columns={"error": "class_balanced", "device": "class_balanced_device"})
+    return balanced.merge(plain, on=keys)
 
 
 def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
     """One row a class-balanced cell: summary of its paired differences and their exact p-values."""
     rows = [
-        dict(zip(CELL, key, strict=True)) | paired(g["plain"], g["class_balanced"])._asdict()
+        dict(zip(CELL, key, strict=True))
+        | paired(g["plain"], g["class_balanced"])._asdict()
+        | {"across": int((g["plain_device"] != g["class_balanced_device"]).sum())}
         for key, g in pairs(records).groupby(CELL, sort=True)
     ]
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation"])
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "across"])
 
 
 def most_seeds(pair_rows: pd.DataFrame) -> pd.DataFrame:

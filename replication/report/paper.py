@@ -15,6 +15,7 @@ from replication.report.style import LOSS_COLOURS, loss_label
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}
 FIGURES = {"cifar10": 8, "cifar20": 9, "cifar100": 10}  # number of each heat map in the paper
 LABELS = tuple(LOSS_COLOURS)  # the five losses in the paper's order
+TABLE2_SETS = ("cifar10", "cifar100")
 FIGURE5_LOSSES = ("softmax", "sigmoid", "focal 0.5")
 TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100", "digits": "digits",
           "fashion_mnist": "Fashion-MNIST", "folder": "folder of images"}  # fmt: skip

@@ -8,7 +8,7 @@ import math
 import pandas as pd
 
 from replication.report import paper
-from replication.report.measured import CELL, cells, finished, fixed_beta, pairs, reference, seed_means
+from replication.report.measured import CELL, cells, finished, fixed_beta, of_one_precision, pairs, seed_means
 from replication.report.statistics import (
     CONFIDENCE,
     additive_fit,
@@ -80,8 +80,11 @@ def published_luck(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) 
 
 
 def seed_sd(records: pd.DataFrame) -> pd.DataFrame:
-    """Seed-to-seed standard deviation within cells, pooled for each data set and imbalance factor (points), with df."""
-    done = finished(reference(records))
+    """Seed-to-seed standard deviation within the class-balanced cells, those that are picked from (points), with df.
+
+    Pooled for each data set and imbalance factor; the plain losses vary more.
+    """
+    done = finished(of_one_precision(records)).query("beta > 0")
     rows = []
     for (dataset, factor), group in done.groupby(["dataset", "imbalance_factor"]):
         sd, freedom = pooled_sd(g["error"] for _, g in group.groupby(CELL))
@@ -123,7 +126,7 @@ def selected_seeds(records: pd.DataFrame) -> pd.DataFrame:
     One row a data set, imbalance factor and picking seed: the pick, its error on that seed, its mean on the other
     seeds, `shrinkage` = the latter minus the former (points; positive: the pick was partly luck).
     """
-    done = finished(reference(records)).query("beta > 0")
+    done = finished(of_one_precision(records)).query("beta > 0")
     rows = []
     for (dataset, factor), group in done.groupby(["dataset", "imbalance_factor"]):
         wide = group.pivot_table(index=["label", "beta"], columns="seed", values="error").dropna()

@@ -31,9 +31,7 @@ from replication.report.large_scale_tables import large_scale_records
 from replication.report.measured import budget, profile_records, profiles_with_records
 from replication.report.style import save_figure
 from replication.report.verdicts import Evidence
-from replication.training.experiment import PROFILES
 
-FOLDERS = (*PROFILES, "custom")
 TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
           evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
 COVERING = ("verify", "departures", "near_duplicates", "random_crops")  # the tables of the simulations
@@ -45,28 +43,33 @@ FIGURES = {
 }
 
 
-def evidence(results: Path | str, profile: str) -> Evidence:
-    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common)."""
+def evidence(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> Evidence:
+    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common).
+
+    Here and below, `records` are those of the profile where they have been read already.
+    """
     results = Path(results)
     found = {}
     for name in COVERING:
         paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
         path = next((path for path in paths if path.exists()), None)
         found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
-    return Evidence(records=profile_records(results, profile), large_scale=large_scale_records(results), **found)
+    records = profile_records(results, profile) if records is None else records
+    return Evidence(records=records, large_scale=large_scale_records(results), **found)
 
 
-def verdicts(results: Path | str, profile: str) -> tuple[pd.DataFrame, list[Path]]:
+def verdicts(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> tuple[pd.DataFrame, list[Path]]:
     """Judge every claim and write RESULTS/PROFILE/tables/claims.{md,csv,tex}; the verdicts and the paths."""
-    seen = evidence(results, profile)
+    seen = evidence(results, profile, records)
     judged = claims.judge(seen)
     table = claims.claims_table(judged, profile, budget(seen.records, profile))
     return judged, table.write(Path(results) / profile / "tables")
 
 
-def profile_tables(results: Path | str, profile: str) -> list[Path]:
+def profile_tables(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> list[Path]:
     """Write all tables of a profile, the verdicts aside; the paths."""
-    records, folder = profile_records(results, profile), Path(results) / profile / "tables"
+    records = profile_records(results, profile) if records is None else records
+    folder = Path(results) / profile / "tables"
     made = [table(records, profile) for table in TABLES]
     made += [tables.heat_map(records, profile, dataset) for dataset in tables.datasets(records, ("cifar10",))]
     return [path for table in made for path in table.write(folder)]
@@ -81,9 +84,10 @@ class Drawing(NamedTuple):
     args: tuple
 
 
-def profile_drawings(results: Path | str, profile: str) -> list[Drawing]:
+def profile_drawings(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> list[Drawing]:
     """The figures of a profile that its records may allow."""
-    records, folder = profile_records(results, profile), Path(results) / profile / "figures"
+    records = profile_records(results, profile) if records is None else records
+    folder = Path(results) / profile / "figures"
     sets = tables.datasets(records, ())
     main = "cifar10" if "cifar10" in sets or not sets else sets[0]
     drawings = [Drawing(folder, name, draw, (records, profile)) for name, draw in FIGURES.items()]
@@ -119,37 +123,28 @@ def draw_all(drawings: list[Drawing], processes: int = 1, others: tuple = ()) ->
     return [path for paths in tqdm(done, total=len(jobs), desc="figures", leave=False, delay=1) for path in paths]
 
 
-def rebuild(results: Path | str = "results", profile: str | None = None, figures: bool = True) -> list[Path]:
+def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]:
     """Write what is derived from RESULTS/<profile>/runs; returns the paths of what is there in the end.
 
-    With a profile ("smoke", "cpu", "paper", "custom"): its tables, verdicts and figures only.  Without one: those of
-    every profile that has records, the tables and figures of the printed numbers, those of theory and losses, and
-    RESULTS/README.md.  The smoke profile never appears in README.md.
+    That is tables, verdicts and figures of every profile that has records, those of the printed numbers, of theory,
+    losses and covering, and RESULTS/README.md, in which the smoke profile never appears.  Each profile's records are
+    read once, so that a run which ends meanwhile is in all of them or in none.
 
     figures: False leaves the figures as they are and links those that are there.
-
-    Raises:
-        ValueError: unknown profile.
 
     >>> paths = rebuild("results")  # doctest: +SKIP
     """
     results = Path(results)
-    if profile is not None and profile not in FOLDERS:
-        raise ValueError(f"profile must be one of {', '.join(FOLDERS)}, got {profile!r}")
-    if profile is not None:
-        drawings = profile_drawings(results, profile)
-        if figures:
-            draw_all(drawings)
-        return verdicts(results, profile)[1] + profile_tables(results, profile) + _there(drawings)
-    measured = profiles_with_records(results)
+    records = {name: profile_records(results, name) for name in profiles_with_records(results)}
+    measured = list(records)
     shown = [name for name in measured if name != "smoke"]
     paths, drawings, judged = published_tables(results), published_drawings(results), {}
     for name in dict.fromkeys([*measured, *(shown or ["cpu"])]):  # without records: verdicts from theory and print
-        judged[name], made = verdicts(results, name)
+        judged[name], made = verdicts(results, name, records.get(name))
         paths += made
     for name in measured:
-        paths += profile_tables(results, name)
-        drawings += profile_drawings(results, name)
+        paths += profile_tables(results, name, records[name])
+        drawings += profile_drawings(results, name, records[name])
     if figures:
         rest = tuple(
             partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
@@ -165,7 +160,7 @@ def rebuild(results: Path | str = "results", profile: str | None = None, figures
     )
     linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}
-    page = front_page(results, {name: profile_records(results, name) for name in shown}, by_profile, linked)
+    page = front_page(results, {name: records[name] for name in shown}, by_profile, linked)
     return [*paths, write_text(results / "README.md", page)]
 
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from replication.report import paper
-from replication.report.measured import budget, cells, fixed_beta, paired_cells
+from replication.report.measured import budget, cells, fixed_beta, paired_cells, reference
 from replication.report.writing import NOT_MEASURED, Table, number, signed, spread
 from replication.training.experiment import IMBALANCE_FACTORS, PROFILES
 
@@ -18,7 +18,13 @@ FACTORS = (*IMBALANCE_FACTORS, 1.0)
 
 def caption(records: pd.DataFrame, profile: str, *more: str) -> str:
     """What every caption holds: the budget of the records, then whatever else the table needs."""
-    return " ".join([budget(records, profile), *more])
+    return " ".join(filter(None, [budget(records, profile), *more]))
+
+
+def across(data: pd.DataFrame) -> str:
+    """How many of a table's pairs (columns n, across) ran on two kinds of hardware, which round differently."""
+    crossed = int(data["across"].sum())
+    return f"Of {data['n'].sum():.0f} pairs {crossed} ran on two kinds of hardware." if crossed else ""
 
 
 def datasets(records: pd.DataFrame, first=("cifar10", "cifar100")) -> list[str]:
@@ -118,7 +124,8 @@ def table2(records: pd.DataFrame, profile: str) -> Table:
         if (lines and lines[-1]["loss"] == row) or any(v != NOT_MEASURED for v in measured.values()):
             lines.append(head | {"source": "measured"} | measured)
     text = caption(
-        records, profile, PAPER_BUDGET, SPREAD, "Error in percent on the test set; columns: imbalance factor.",
+        reference(records), profile, PAPER_BUDGET, SPREAD,
+        "Error in percent on the test set; columns: imbalance factor.",
         '"class-balanced, lowest" is the lowest of all class-balanced cells (paper: of 20), picked on the test set; '
         'rows "CB" are at one beta fixed beforehand (paper: from Figures 8 and 10). "-": not in the paper.',
     )  # fmt: skip
@@ -164,8 +171,9 @@ def heat_map(records: pd.DataFrame, profile: str, dataset: str) -> Table:
         for row in data.to_dict("records")
     ]  # fmt: skip
     figure = f"Figure {paper.FIGURES[dataset]}" if dataset in paper.FIGURES else "Heat map"
-    text = caption(records[records["dataset"] == dataset], profile, PAPER_BUDGET, SPREAD,
-                   "To plain: class-balanced minus plain, points, ours by seed; negative is better.")  # fmt: skip
+    text = caption(reference(records[records["dataset"] == dataset]), profile, PAPER_BUDGET, SPREAD,
+                   "To plain: class-balanced minus plain, points, ours by seed; negative is better.",
+                   across(paired_cells(records[records["dataset"] == dataset])))  # fmt: skip
     columns = ["imbalance", "loss", "beta", "paper", "paper, to plain", "measured", "measured, to plain"]
     title = f"{figure}. Error on long-tailed {paper.TITLES[dataset]} for each loss, beta and imbalance factor"
     return Table(

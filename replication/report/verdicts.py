@@ -103,6 +103,13 @@ def together(parts: dict[str, Finding]) -> Finding:
     return Finding(CONTRADICTED if p < SIGNIFICANCE else INCONCLUSIVE, words, p)
 
 
+def covered(finding: Finding, done: int, needed: int, what: str, verdicts: tuple[str, ...] = (REPLICATED,)) -> Finding:
+    """No verdict of these while fewer than `needed` of what the claim speaks of are measured; `done` are."""
+    if done >= needed or finding.verdict not in verdicts:
+        return finding
+    return finding._replace(verdict=INCONCLUSIVE, words=f"{finding.words}; measured: {done} of the {needed} {what}")
+
+
 def capped(finding: Finding, lost: int, what: str = "runs that bear on it") -> Finding:
     """With `lost` of its runs or pairs diverged, and so in no mean, a finding may contradict but not replicate."""
     if not lost:
