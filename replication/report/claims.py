@@ -63,7 +63,7 @@ CLAIMS = (
         Rule("simulation", "CIFAR-10, all copies of an image counted as it: at every radius N falls beyond both "
              "intervals in most of five or more classes; contradicted if in most it does not fall at all (it cannot "
              "rise)", t.t5_near_duplicates),)),
-    Claim("T6", "Sec. 5.3", "A fine-grained data set has a smaller N a class than a coarse one.", (
+    Claim("T6", "Sec. 5.3", "A fine-grained data set has a smaller N per class than a coarse one.", (
         Rule("simulation", "median N of CIFAR-100's classes below CIFAR-10's at every radius, "
              "Mann-Whitney over classes at 5 %",
              t.t6_near_duplicates),)),
@@ -140,7 +140,7 @@ CLAIMS = (
 
 
 def judge(evidence: Evidence) -> pd.DataFrame:
-    """One row a claim and kind of evidence: id, place, claim, evidence, verdict, finding, rule."""
+    """One row per claim and kind of evidence: id, place, claim, evidence, verdict, finding, rule."""
     rows = []
     for claim in CLAIMS:
         for rule in claim.rules:
@@ -167,7 +167,7 @@ def claims_table(verdicts: pd.DataFrame, profile: str, text: str) -> Table:
 
 
 def wide(by_profile: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a claim: a verdict for each kind of evidence, `runs` once a profile; "-" where a kind does not apply."""
+    """One row per claim: a verdict for each kind of evidence, `runs` per profile; "-" where a kind does not apply."""
     first = next(iter(by_profile.values()))
     rows = []
     for claim in CLAIMS:

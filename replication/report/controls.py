@@ -35,7 +35,7 @@ def changed(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def controls(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a control and a thing it is set against: the error of both, and their paired difference.
+    """One row per control and a thing it is set against: the error of both, and their paired difference.
 
     `against` is "the paper's protocol" (same loss and beta, no switch changed) or "plain loss" (for class-balanced
     controls: what is left of the gain over the plain loss).

@@ -116,7 +116,7 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
         "best: bootstrap of picking the lowest of the measured class-balanced cells on single runs. Best of one "
         "seed, on the others: how much worse the "
         "pick of a seed "
-        "is on the other seeds. Gain at the fixed beta: mean over the losses measured, a value a seed, mean ± sd "
+        "is on the other seeds. Gain at the fixed beta: mean over the losses measured, one value per seed, mean ± sd "
         "(n seeds) [95 %].",
     )  # fmt: skip
     return Table(

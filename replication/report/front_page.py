@@ -21,7 +21,7 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
     """How many verdicts of each kind, and what the covering says."""
     ours = verdicts["evidence"].str.startswith("runs")
     counts = verdicts["verdict"].value_counts()
-    tally = f"print, arithmetic and simulation: {_tally(verdicts[~ours])}"
+    tally = f"print, arithmetic, simulation and large scale: {_tally(verdicts[~ours])}"
     tally += "".join(f"; our {kind}: {_tally(group)}" for kind, group in verdicts[ours].groupby("evidence"))
     core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
     judged = len(verdicts) - counts.get("not measured", 0)

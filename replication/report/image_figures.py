@@ -28,7 +28,7 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
 
 
 def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
-    """Learning rate against the epoch, logarithmic, one line a drop factor (zero, at the very start, is left out)."""
+    """Learning rate against the epoch, logarithmic, one line per drop factor (zero, at the very start, is left out)."""
     figure, axis = plt.subplots(figsize=(6, 3))
     for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):
         axis.plot(epochs, np.where(rate > 0, rate, np.nan), style, color="black", label=label)

@@ -53,7 +53,7 @@ def _is_paper_run(row: dict) -> bool:
 
 
 def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
+    """One row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
     rows = []
     done = records[records["paper_run"] & (records["status"] == "finished")]
     for key, group in done.groupby(CELL, sort=True):

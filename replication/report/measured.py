@@ -86,7 +86,7 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
+    """One row per class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
 
     Same seed: same subset, initial weights (last bias apart), batch order and augmentation; and the same precision.
     Negative is better.  Pairs that lost a member to divergence are in `lost_pairs`.
@@ -114,7 +114,7 @@ def _beside_plain(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a class-balanced cell: summary of its paired differences and their exact p-values."""
+    """One row per class-balanced cell: summary of its paired differences and their exact p-values."""
     rows = [
         dict(zip(CELL, key, strict=True))
         | paired(g["plain"], g["class_balanced"])._asdict()
@@ -133,7 +133,7 @@ def most_seeds(pair_rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_seed(values: pd.Series) -> pd.Series:
-    """One value a seed, the unit of every interval: the mean over the settings that have the most seeds.
+    """One value per seed, the unit of every interval: the mean over the settings that have the most seeds.
 
     Seeds share their subset between losses, so losses are not independent repeats: average them, then compare seeds.
     Index: the setting, "seed", and "precision", over which a setting is averaged.

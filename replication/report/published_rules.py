@@ -29,7 +29,7 @@ CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must c
 
 
 def differences(evidence: Evidence, dataset: str) -> pd.DataFrame:
-    """Class-balanced minus plain, a row a cell of the data set's printed heat map."""
+    """Class-balanced minus plain, one row per cell of the data set's printed heat map."""
     maps = evidence.heat_maps
     return paper.difference_to_plain(maps[maps["dataset"] == dataset])
 

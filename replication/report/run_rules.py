@@ -86,7 +86,7 @@ def r2_runs(evidence: Evidence) -> Finding:
     both = pd.concat(others, names=["label"]).dropna()
     finding = by_interval(
         per_seed(both), "sigmoid and focal minus softmax"
-    )  # a value a seed: pairs share their softmax
+    )  # one value per seed: pairs share their softmax
     done = COLUMNS & set(zip(*(both.index.get_level_values(k) for k in ("dataset", "imbalance_factor")), strict=True))
     most = len(COLUMNS) // 2 + 1
     finding = covered(finding, len(done), most, "columns of Table 2 that are most", (REPLICATED, CONTRADICTED))
@@ -160,7 +160,7 @@ def r7_runs(evidence: Evidence) -> Finding:
 
 
 def _slopes(group: pd.DataFrame) -> pd.Series:
-    """Slope of the difference over log10 imbalance, a value a seed: each loss's own, averaged over the losses.
+    """Slope of the difference over log10 imbalance, one value per seed: each loss's own, averaged over the losses.
 
     Only losses with three imbalance factors or more; only seeds that have all of these cells.
     """

@@ -82,7 +82,7 @@ def published_luck(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) 
 def seed_sd(records: pd.DataFrame) -> pd.DataFrame:
     """Seed-to-seed standard deviation within the class-balanced cells, those that are picked from (points), with df.
 
-    Pooled for each data set and imbalance factor; the plain losses vary more.
+    Pooled for each data set and imbalance factor; plain losses, not picked from, may vary otherwise.
     """
     done = finished(of_one_precision(records)).query("beta > 0")
     rows = []
@@ -123,7 +123,7 @@ def measured_luck(records: pd.DataFrame) -> pd.DataFrame:
 def selected_seeds(records: pd.DataFrame) -> pd.DataFrame:
     """Pick the best class-balanced cell on one seed and read its error on the others: the luck of the pick, measured.
 
-    One row a data set, imbalance factor and picking seed: the pick, its error on that seed, its mean on the other
+    One row per data set, imbalance factor and picking seed: the pick, its error on that seed, its mean on the other
     seeds, `shrinkage` = the latter minus the former (points; positive: the pick was partly luck).
     """
     done = finished(of_one_precision(records)).query("beta > 0")

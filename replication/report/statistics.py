@@ -173,7 +173,7 @@ def luck_beyond(means, others, sd: float, level: float = CONFIDENCE, draws: int 
 
 
 def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How far the lowest of noisy errors lies below its own mean, a value a simulated selection: (draws,)."""
+    """How far the lowest of noisy errors lies below its own mean, one value per simulated selection: (draws,)."""
     means = _finite("means", means)
     if not len(means):
         raise ValueError("means must hold at least one value, got none")

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 
 from replication.data.whole_file import whole_file
 
-# One colour a loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
+# One colour per loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
 LOSS_COLOURS = {
     "softmax": "#0072B2",  # blue
     "sigmoid": "#E69F00",  # orange
@@ -17,7 +17,7 @@ LOSS_COLOURS = {
     "focal 1.0": "#CC79A7",  # reddish purple
     "focal 2.0": "#D55E00",  # vermillion
 }
-# One colour a beta, light to dark (ordered quantity, so one sequential scale), beta 0 (plain) grey.
+# One colour per beta, light to dark (ordered quantity, so one sequential scale), beta 0 (plain) grey.
 BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6", 0.9999: "#3B1F6B"}
 PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside ours
 THEORY_COLOUR = "#000000"

@@ -61,7 +61,7 @@ def _range(values) -> str:
 
 
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 as facts: a row a data set, row of the table and imbalance factor; published and measured side by side.
+    """Table 2 as facts: one row per data set, row of the table and imbalance factor; published beside measured.
 
     Rows: the five plain losses; "class-balanced, lowest": the lowest of all class-balanced cells, picked on the test
     set as the paper does, `of` how many; "CB <loss>": at the one beta fixed beforehand, nothing picked.

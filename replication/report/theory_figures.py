@@ -31,7 +31,7 @@ def class_balanced_term_figure() -> Figure:
 
 
 def effective_numbers_figure() -> Figure:
-    """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel a data set."""
+    """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel per data set."""
     figure = Figure(figsize=(10, 3.9))
     for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None

@@ -136,7 +136,7 @@ def drop_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | N
 
 
 def per_class_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | None:
-    """Error of each class, head to tail, plain against the fixed beta, one panel a loss; None without records."""
+    """Error of each class, head to tail, plain against the fixed beta, one panel per loss; None without records."""
     data = per_class(records)
     if not len(data):
         return None

@@ -60,7 +60,7 @@ def judged(holds: bool, words: str, otherwise: str = CONTRADICTED) -> Finding:
 
 
 def by_interval(differences: Iterable[float], what: str = "difference", claimed: str = "below") -> Finding:
-    """One value a seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), n >= 3.
+    """One value per seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), n >= 3.
 
     Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.
     """

@@ -13,7 +13,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Table:
-    """`shown` holds text ready to read; `data` holds numbers, a row a fact.  `profile` ends each CSV row."""
+    """`shown` holds text ready to read; `data` holds numbers, one row per fact.  `profile` ends each CSV row."""
 
     name: str
     title: str

@@ -75,7 +75,7 @@ def verify(
         replicates: R >= 2.
 
     Returns:
-        One row an n: geometry, d, N, n, replicates, mean, standard_error (observed, so with the error of the probes),
+        One row per n: geometry, d, N, n, replicates, mean, standard_error (observed, so with the error of the probes),
         E_n (the paper's formula), exact_sd of one replicate (NaN where unknown),
         z = (mean - E_n) / standard error, the exact one where it is known, else the observed one.
 

@@ -111,7 +111,7 @@ def departures(
     """How far each law is from E_n, and the effective N that would stand in for N.
 
     Returns:
-        One row a law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z
+        One row per law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z
         (against exact_mean), N_at_n with N_at_n_low and _high (the N whose E_n is the mean, and the mean -+ 1.96
         standard errors), and for the whole curve fitted_N, fitted_low, fitted_high (95 %, bootstrap of the replicates)
         and misfit: the largest |z| that the best single N leaves.  If one N can serve, it is that of chance, about 2.

@@ -92,7 +92,7 @@ def _check_counts(class_counts: ArrayLike, empty: str) -> np.ndarray:
         raise ValueError(f"empty must be one of {EMPTY}, got {empty!r}")
     counts = _real("class_counts", class_counts)
     if counts.ndim != 1 or counts.size == 0:
-        raise ValueError(f"class_counts must be one number a class, shape (C,) with C >= 1, got shape {counts.shape}")
+        raise ValueError(f"class_counts must be one number per class, shape (C,) with C >= 1, got shape {counts.shape}")
     _require("class_counts", counts, (counts >= 0) & np.isfinite(counts), "finite and >= 0")
     vacant = np.flatnonzero(counts == 0).tolist()
     if len(vacant) == counts.size:

@@ -160,7 +160,7 @@ def beta_from_features(
     """Near-duplicates within each class, and the N and beta that they imply.
 
     Args:
-        features: (n, D), one row a sample.
+        features: (n, D), one row per sample.
         radius: two samples of a class within this distance of each other count as one place of the data space.  It is
             the unit in which N is measured: nothing in the data says which is right, and N moves with it.
         targets: (n,) classes; None is one class.
@@ -168,7 +168,7 @@ def beta_from_features(
             within the radius of the other.  More copies can only add coincidences.
 
     Returns:
-        One row a class: class_name, radius, draws, pairs, collisions, N, N_low, N_high, beta, beta_low, beta_high.
+        One row per class: class_name, radius, draws, pairs, collisions, N, N_low, N_high, beta, beta_low, beta_high.
         Real samples cluster, which makes the number of collisions more variable than binomial; pairs and collisions are
         divided by that excess (from the spread of the collisions of each sample) before the interval is taken.
 

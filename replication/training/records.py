@@ -1,4 +1,4 @@
-"""RunRecord: one JSON file a run, written beside its final name and renamed; all of a folder as a DataFrame."""
+"""RunRecord: one JSON file per run, written beside its final name and renamed; all of a folder as a DataFrame."""
 
 import json
 import math
@@ -94,7 +94,7 @@ def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> 
 
 
 def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) -> pd.DataFrame:
-    """All records of a folder: one row a run, the experiment's fields and the record's as columns, by name.
+    """All records of a folder: one row per run, the experiment's fields and the record's as columns, by name.
 
     A file that is not a record is left where it is, out of the frame, and named in a warning.  A folder without
     records gives an empty frame with all columns.

@@ -40,7 +40,7 @@ def read(path):
 
 
 def ratio_table(times, over, names):
-    """Time of each of `names` over that of `over`, a row a shape and number of threads."""
+    """Time of each of `names` over that of `over`, one row per shape and number of threads."""
     wide = times.pivot_table(index=["shape", "threads"], columns="name", values="ms", sort=False)
     if over not in wide:
         return None
@@ -50,7 +50,7 @@ def ratio_table(times, over, names):
 
 
 def goals(times):
-    """Each goal with the ratio at each number of threads, and whether it is met: a row a goal."""
+    """Each goal with the ratio at each number of threads, and whether it is met: one row per goal."""
     wide = times.set_index(["name", "shape", "threads"])["ms"]
     rows = []
     for name, over, shape, most in GOALS:

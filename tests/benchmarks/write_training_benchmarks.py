@@ -13,7 +13,7 @@ SIZES = {"CIFAR-10": (5000, 10), "CIFAR-20": (2500, 20), "CIFAR-100": (500, 100)
 
 
 def grid_hours(images_per_second: float) -> pd.DataFrame:
-    """Hours that the paper's grid takes: a row a data set, hours = sum over runs of images x epochs / rate / 3600.
+    """Hours that the paper's grid takes: one row per data set, hours = sum over runs of images x epochs / rate / 3600.
 
     The rate is that of all workers together.  Evaluation, every second epoch on 10 000 images, comes on top: a forward
     pass alone, about a seventh of the training at imbalance 100.
