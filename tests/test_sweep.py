@@ -51,6 +51,12 @@ def test_what_is_done_is_kept(finished, monkeypatch):
     assert {e: record_of(e, finished).stat().st_mtime_ns for e in RUNS} == before
 
 
+def test_a_record_in_another_precision_is_kept_and_said(finished, capsys):
+    for precision, said in (("bfloat16", True), ("float32", False), (None, False)):
+        assert sweep(RUNS, replace(here(finished), precision=precision)) == Counter(kept=3)
+        assert ("3 there already in another precision" in capsys.readouterr().out) == said
+
+
 def test_leaves_records_and_locks_only(finished):
     names = [p.name for p in finished.rglob("*") if p.is_file()]
     assert sorted(n for n in names if not n.endswith(".lock")) == sorted(record_of(e, finished).name for e in RUNS)
