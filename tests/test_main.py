@@ -76,8 +76,11 @@ def test_training_keeps_the_memory_that_it_frees(verb, set_before, tmp_path):
 def test_results_that_cannot_be_written(tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert main([*SMALL, "--results", str(blocked)]) == 2
-    assert re.fullmatch(r"error: results must be a folder that can be written, got .*\n", capsys.readouterr().err)
+    large = ["large-scale", "--dataset", "folder", "--data-root", str(tmp_path), "--depth", "18", "--epochs", "1"]
+    for arguments in (SMALL, large):
+        assert main([*arguments, "--results", str(blocked)]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert re.fullmatch(r"error: results must be a folder that can be written, got .*", last)
 
 
 def test_train_writes_a_record_once(tmp_path, capsys):

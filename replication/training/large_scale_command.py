@@ -12,6 +12,7 @@ from pathlib import Path
 from joblib import cpu_count
 from tqdm import tqdm
 
+from replication.data.whole_file import check_writable
 from replication.training.experiment import LOSSES
 from replication.training.large_scale_experiment import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.training.records import record_path
@@ -110,6 +111,7 @@ def _lead(experiment, args, device) -> int:
 
     with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
         try:
+            check_writable(args.results)
             result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
         except (ValueError, OSError) as error:
             if not begun:
