@@ -95,11 +95,11 @@ def test_r2_sigmoid_and_focal_against_softmax(runs, error, expected):
 
 @pytest.mark.parametrize(
     ("key", "cells", "words"),
-    [("R1", gains(35, COLUMNS[:9]), "measured: 9 of the 10 columns of Table 2"),
-     ("R2", sigmoids(35, COLUMNS[:5]), "measured: 5 of the 6 columns of Table 2 that are most"),
-     ("R2", sigmoids(45, COLUMNS[:5]), "measured: 5 of the 6 columns of Table 2 that are most"),
-     ("R3", betas(35, IMBALANCE_FACTORS[:4]), "measured: 4 of the 5 imbalance factors"),
-     ("R7", growing((1, 3, 5), ["cifar10"]), "measured: 1 of the 2 data sets of Table 2")],
+    [("R1", gains(35, COLUMNS[:9]), "columns of Table 2 measured: 9, needed: 10"),
+     ("R2", sigmoids(35, COLUMNS[:5]), "columns of Table 2 measured: 5, needed: 6"),
+     ("R2", sigmoids(45, COLUMNS[:5]), "columns of Table 2 measured: 5, needed: 6"),
+     ("R3", betas(35, IMBALANCE_FACTORS[:4]), "imbalance factors measured: 4, needed: 5"),
+     ("R7", growing((1, 3, 5), ["cifar10"]), "data sets of Table 2 measured: 1, needed: 2")],
 )  # fmt: skip
 def test_part_of_what_a_claim_speaks_of_does_not_decide_it(runs, key, cells, words):
     finding = RULES[key, "runs"].decide(runs(*cells))

@@ -84,12 +84,10 @@ def r2_runs(evidence: Evidence) -> Finding:
         return capped(nothing("softmax beside sigmoid or focal"), lost)
     others = {label: wide[label] - wide["softmax"] for label in wide if label != "softmax"}
     both = pd.concat(others, names=["label"]).dropna()
-    finding = by_interval(
-        per_seed(both), "sigmoid and focal minus softmax"
-    )  # one value per seed: pairs share their softmax
+    finding = by_interval(per_seed(both), "sigmoid and focal minus softmax")  # pairs of a seed share their softmax run
     done = COLUMNS & set(zip(*(both.index.get_level_values(k) for k in ("dataset", "imbalance_factor")), strict=True))
     most = len(COLUMNS) // 2 + 1
-    finding = covered(finding, len(done), most, "columns of Table 2 that are most", (REPLICATED, CONTRADICTED))
+    finding = covered(finding, len(done), most, "columns of Table 2", (REPLICATED, CONTRADICTED))
     return capped(finding, lost)
 
 

@@ -107,7 +107,7 @@ def covered(finding: Finding, done: int, needed: int, what: str, verdicts: tuple
     """No verdict of these while fewer than `needed` of what the claim speaks of are measured; `done` are."""
     if done >= needed or finding.verdict not in verdicts:
         return finding
-    return finding._replace(verdict=INCONCLUSIVE, words=f"{finding.words}; measured: {done} of the {needed} {what}")
+    return finding._replace(verdict=INCONCLUSIVE, words=f"{finding.words}; {what} measured: {done}, needed: {needed}")
 
 
 def capped(finding: Finding, lost: int, what: str = "runs that bear on it") -> Finding:

@@ -79,12 +79,9 @@ class Experiment:
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        changed = [f"{f.name}-{getattr(self, f.name)}" for f in self._changed() if f.name in SWITCHES]
+        changed = [f"{n}-{getattr(self, n)}" for n in SWITCHES if getattr(self, n) != getattr(type(self), n)]
         head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
-
-    def _changed(self) -> list:
-        return [f for f in fields(self) if getattr(self, f.name) != f.default]
 
     @property
     def digest(self) -> str:
