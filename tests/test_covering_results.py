@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from replication.report import covering_figures, covering_results
+from replication.report.style import draw_all
 from replication.theory import covering
 from replication.theory.departures import departures
 
@@ -43,7 +44,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(tmp_path
 
 
 def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(covering_figures, "save_all", lambda folder: None)
+    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: None)
     for name in "ab":
         assert covering_results.run(tmp_path / name, full=False).passed
     assert sorted(p.name for p in (tmp_path / "a" / "covering").iterdir()) == TABLES
@@ -57,7 +58,7 @@ def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
 
 
 def test_run_keeps_the_rows_of_data_sets_that_are_not_here(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(covering_figures, "save_all", lambda folder: None)
+    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: None)
     covering_results.run(tmp_path, full=False)
     path = tmp_path / "covering" / "near_duplicates.csv"
     digits = pd.read_csv(path)
@@ -71,7 +72,7 @@ def test_run_keeps_the_rows_of_data_sets_that_are_not_here(tmp_path, tiny, monke
 def test_all_figures_are_the_same_twice(tmp_path):
     for name in "ab":
         shutil.copytree(COMMITTED, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "*.pdf"))
-        covering_figures.save_all(tmp_path / name)
+        draw_all(covering_figures.drawings(tmp_path / name))
     files = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert files == sorted(TABLES + [f"{f}.{e}" for f in FIGURES for e in ("png", "pdf")])
     for file in files:
@@ -82,7 +83,7 @@ def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
     """Smoke works on a copy of any tables; the other profiles want the committed sizes and run anew if smaller."""
     calls = []
     monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append((results, full)))
-    monkeypatch.setattr(covering_figures, "save_all", lambda folder: calls.append(folder))
+    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: calls.append(drawings[0].folder))
     own, common = tmp_path / "smoke" / "covering", tmp_path / "covering"
     assert covering_results.prepare(tmp_path) == own
     for name in TABLES:

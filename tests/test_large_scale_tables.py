@@ -11,6 +11,7 @@ from replication.report import inaturalist, paper
 from replication.report import large_scale_figures as figures
 from replication.report import large_scale_rules as rules
 from replication.report import large_scale_tables as tables
+from replication.report.style import draw_all
 from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord, table3_rows
 
@@ -262,7 +263,7 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
 
 def test_all_files_are_written(tmp_path):
     _frame(tmp_path, _pairs((-4.0,)))
-    paths = figures.write_all(tmp_path)
+    paths = figures.write_tables(tmp_path) + draw_all(figures.drawings(tmp_path))
     assert {p.name for p in paths} >= {
         "table3.md",
         "large_scale_cost.csv",

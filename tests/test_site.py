@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from report_records import record, write
 
-from replication.report import claims, front_page, site
+from replication.report import claims, front_page, site, style
 from replication.report.covering_results import write_csv
 from replication.report.measured import pairs, profile_records, profiles_with_records, seed_means
 from replication.report.statistics import summary
@@ -122,7 +122,7 @@ def rebuilt(tmp_path_factory):
     write(results, "smoke", [record(9, profile="smoke", wall_seconds=1)])
     for drawing in site.profile_drawings(results, "cpu"):
         if drawing.name == "gain":
-            site.draw(drawing)
+            style.draw(drawing)
     return results, site.rebuild(results, figures=False)
 
 
@@ -163,7 +163,7 @@ def test_profiles_never_share_a_table(rebuilt):
 
 def test_figures_that_the_records_do_not_allow_are_not_drawn(rebuilt):
     drawings = {d.name: d for d in site.profile_drawings(rebuilt[0], "cpu")}
-    assert site.draw(drawings["drop"]) == []
+    assert style.draw(drawings["drop"]) == []
     assert {"figure5", "curves", "per_class", "gain", "heat_map_cifar10"} <= set(drawings)
     assert {d.name for d in site.published_drawings(rebuilt[0])} == {
         "figure4",
@@ -178,8 +178,8 @@ def test_figures_that_the_records_do_not_allow_are_not_drawn(rebuilt):
 @pytest.mark.slow
 def test_all_figures_in_several_processes_are_those_of_one(rebuilt, tmp_path):
     drawings = [d for d in site.profile_drawings(rebuilt[0], "paper") if d.name in ("drop", "gain")]
-    one = [p.read_bytes() for p in site.draw_all([d._replace(folder=tmp_path / "one") for d in drawings])]
-    two = [p.read_bytes() for p in site.draw_all([d._replace(folder=tmp_path / "two") for d in drawings], 2)]
+    one = [p.read_bytes() for p in style.draw_all([d._replace(folder=tmp_path / "one") for d in drawings])]
+    two = [p.read_bytes() for p in style.draw_all([d._replace(folder=tmp_path / "two") for d in drawings], 2)]
     assert len(one) == 2 and one == two
 
 

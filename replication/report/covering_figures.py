@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from replication.report.paper import TITLES
-from replication.report.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, save_figure
+from replication.report.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, Drawing
 from replication.theory import torus
 from replication.theory.covering import check
 from replication.theory.departures import clamped_mean
@@ -26,24 +26,20 @@ AUGMENTATIONS = {  # mark, colour, words
 }
 
 
-def save_all(folder: Path | str) -> list[Path]:
-    """Draw all figures from the tables in `folder` and save them there."""
+def drawings(folder: Path | str) -> list[Drawing]:
+    """The figures of the tables in `folder`, to be saved there."""
     folder = Path(folder)
     names = ("verify", "departures", "near_duplicates", "random_crops")
     verified, failed, *near = (pd.read_csv(folder / f"{name}.csv") for name in names)
-    figures = {
-        "covering": picture(),
-        "effective_number": effective_number_figure(verified),
-        "z_scores": z_scores(verified),
-        "spread": spread(verified),
-        "departures": departures_figure(failed),
-        "volume_not_whole": not_whole(),
-        "near_duplicates": near_duplicates_figure(pd.concat(near, ignore_index=True)),
-    }
-    paths = [path for name, figure in figures.items() for path in save_figure(figure, folder, name)]
-    for figure in figures.values():
-        plt.close(figure)
-    return paths
+    return [
+        Drawing(folder, "covering", picture),
+        Drawing(folder, "effective_number", effective_number_figure, (verified,)),
+        Drawing(folder, "z_scores", z_scores, (verified,)),
+        Drawing(folder, "spread", spread, (verified,)),
+        Drawing(folder, "departures", departures_figure, (failed,)),
+        Drawing(folder, "volume_not_whole", not_whole),
+        Drawing(folder, "near_duplicates", near_duplicates_figure, (pd.concat(near, ignore_index=True),)),
+    ]
 
 
 def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:

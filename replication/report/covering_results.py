@@ -8,6 +8,7 @@ import pandas as pd
 from replication.data import sources
 from replication.data.whole_file import whole_file
 from replication.report import covering_figures
+from replication.report.style import draw_all
 from replication.theory import covering
 from replication.theory.departures import LAWS, departures
 from replication.theory.near_duplicates import near_duplicates, radii_from_shares, take
@@ -85,7 +86,7 @@ def run(
     write_csv(failed, folder / "departures.csv")
     for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
         write_csv(_with_other_sets(near, folder / f"{name}.csv"), folder / f"{name}.csv")
-    covering_figures.save_all(folder)
+    draw_all(covering_figures.drawings(folder))
     return covering.check(table)
 
 
@@ -111,7 +112,7 @@ def prepare(results: Path | str = "results", profile: str = "smoke", data_root: 
         for name in TABLES:
             shutil.copyfile(common / f"{name}.csv", folder / f"{name}.csv")
     if _there(folder) and (not full or _committed_size(folder)):
-        covering_figures.save_all(folder)
+        draw_all(covering_figures.drawings(folder))
     else:
         run(home, full, data_root)
     return folder

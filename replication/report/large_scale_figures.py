@@ -10,7 +10,7 @@ from replication.report import paper
 from replication.report.inaturalist import class_counts, weights_table
 from replication.report.large_scale_rules import BALANCED, SPLIT, paper_runs
 from replication.report.large_scale_tables import COLUMNS, PROFILE, TITLES
-from replication.report.style import BETA_COLOURS, LOSS_COLOURS, save_figure
+from replication.report.style import BETA_COLOURS, LOSS_COLOURS, Drawing
 from replication.theory.effective_number import effective_number
 
 
@@ -64,15 +64,18 @@ def counts_figure() -> Figure:
     return figure
 
 
-def write_all(results: Path | str, figures: bool = True) -> list[Path]:
-    """Write RESULTS/large-scale/tables/* and, unless told not to draw, figures/* from its records; the paths."""
-    folder = Path(results) / PROFILE
+def write_tables(results: Path | str) -> list[Path]:
+    """Write RESULTS/large-scale/tables/* from its records; the paths."""
     records = tables.large_scale_records(results)
     made = [tables.table3(records), tables.cost_table(records), weights_table()]
     made += [tables.runs_table(records)] if len(records) else []
-    paths = [path for table in made for path in table.write(folder / "tables")]
-    if not figures:
-        return paths + sorted((folder / "figures").glob("*.p*"))
-    for name, figure in (("figure7", figure7(records)), ("inaturalist_counts", counts_figure())):
-        paths += save_figure(figure, folder / "figures", name)
-    return paths
+    return [path for table in made for path in table.write(Path(results) / PROFILE / "tables")]
+
+
+def drawings(results: Path | str) -> list[Drawing]:
+    """The figures of RESULTS/large-scale, to be saved in its figures/."""
+    folder = Path(results) / PROFILE / "figures"
+    return [
+        Drawing(folder, "figure7", figure7, (tables.large_scale_records(results),)),
+        Drawing(folder, "inaturalist_counts", counts_figure),
+    ]

@@ -1,12 +1,11 @@
 """Figures of the losses: value and slope against a logit, and the weight of each class. Arrays in, figures out."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR, save_figure
+from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR
 from replication.report.theory_figures import FIGURE6_COUNTS
 from replication.theory.effective_number import class_balanced_weights
 from replication.training.experiment import BETAS
@@ -57,8 +56,3 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
     axis.legend(loc="upper left")
     return figure
-
-
-def save_all(folder: Path | str) -> list[Path]:
-    """What needs no loss to be computed, the class weights, as PNG and PDF under FOLDER; returns the paths."""
-    return save_figure(class_weights_figure(), folder, "class_weights")

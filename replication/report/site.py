@@ -3,14 +3,10 @@
 Records are the source of truth; this imports no torch and takes seconds.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
-from tqdm import tqdm
+from joblib import cpu_count
 
 from replication.data.whole_file import write_text
 from replication.report import (
@@ -29,7 +25,7 @@ from replication.report.data_figures import class_counts_figure
 from replication.report.front_page import front_page
 from replication.report.large_scale_tables import large_scale_records
 from replication.report.measured import budget, profile_records, profiles_with_records
-from replication.report.style import save_figure
+from replication.report.style import Drawing, draw_all
 from replication.report.verdicts import Evidence
 
 TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
@@ -40,6 +36,11 @@ FIGURES = {
     "curves": training_figures.curves_figure,
     "drop": training_figures.drop_figure,
     "per_class": training_figures.per_class_figure,
+}
+THEORY_FIGURES = {
+    "figure3_weights": theory_figures.class_balanced_term_figure,
+    "figure6_effective_numbers": theory_figures.effective_numbers_figure,
+    "class_weights": loss_figures.class_weights_figure,
 }
 
 
@@ -75,15 +76,6 @@ def profile_tables(results: Path | str, profile: str, records: pd.DataFrame | No
     return [path for table in made for path in table.write(folder)]
 
 
-class Drawing(NamedTuple):
-    """A figure to be made: draw(*args), saved as FOLDER/NAME.png and .pdf unless it is None."""
-
-    folder: Path
-    name: str
-    draw: Callable
-    args: tuple
-
-
 def profile_drawings(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> list[Drawing]:
     """The figures of a profile that its records may allow."""
     records = profile_records(results, profile) if records is None else records
@@ -110,17 +102,14 @@ def published_tables(results: Path | str) -> list[Path]:
     return [path for table in made for path in table.write(Path(results) / "published" / "tables")]
 
 
-def draw(drawing: Drawing) -> list[Path]:
-    """Draw and save one figure; the paths, none where there is nothing to draw."""
-    figure = drawing.draw(*drawing.args)
-    return save_figure(figure, drawing.folder, drawing.name) if figure else []
-
-
-def draw_all(drawings: list[Drawing], processes: int = 1, others: tuple = ()) -> list[Path]:
-    """All of them, and what `others` (functions of no argument that return paths) draw, with a progress bar."""
-    jobs = [delayed(draw)(drawing) for drawing in drawings] + [delayed(other)() for other in others]
-    done = Parallel(processes, return_as="generator")(jobs)
-    return [path for paths in tqdm(done, total=len(jobs), desc="figures", leave=False, delay=1) for path in paths]
+def common_drawings(results: Path | str) -> list[Drawing]:
+    """The figures of theory, losses, covering and large scale, which no profile's records change."""
+    results = Path(results)
+    folder = results / "theory" / "figures"
+    drawings = [Drawing(folder, name, draw) for name, draw in THEORY_FIGURES.items()]
+    if all((results / "covering" / f"{name}.csv").is_file() for name in COVERING):
+        drawings += covering_figures.drawings(results / "covering")
+    return drawings + large_scale_figures.drawings(results)
 
 
 def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]:
@@ -145,19 +134,11 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     for name in measured:
         paths += profile_tables(results, name, records[name])
         drawings += profile_drawings(results, name, records[name])
+    drawings += common_drawings(results)
     if figures:
-        rest = tuple(
-            partial(module.save_all, results / "theory" / "figures") for module in (theory_figures, loss_figures)
-        )
-        if all((results / "covering" / f"{name}.csv").is_file() for name in COVERING):
-            rest += (partial(covering_figures.save_all, results / "covering"),)
-        draw_all(drawings, min(4, cpu_count()), rest)
-    paths += large_scale_figures.write_all(results, figures)
-    paths += (
-        _there(drawings)
-        + sorted((results / "theory").glob("figures/*.p*"))
-        + sorted((results / "covering").glob("*.*"))
-    )
+        draw_all(drawings, min(4, cpu_count()))
+    paths += large_scale_figures.write_tables(results)
+    paths += _there(drawings) + sorted((results / "covering").glob("*.csv"))
     linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}
     page = front_page(results, {name: records[name] for name in shown}, by_profile, linked)

@@ -1,8 +1,12 @@
 """One hand for all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
+from joblib import Parallel, delayed
+from tqdm import tqdm
 
 matplotlib.use("Agg", force=False)
 import matplotlib.pyplot as plt
@@ -59,3 +63,28 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
         with whole_file(path) as file:
             figure.savefig(file, format=path.suffix[1:], metadata=metadata)
     return paths
+
+
+class Drawing(NamedTuple):
+    """A figure to be made: draw(*args), saved as FOLDER/NAME.png and .pdf unless it is None."""
+
+    folder: Path
+    name: str
+    draw: Callable
+    args: tuple = ()
+
+
+def draw(drawing: Drawing) -> list[Path]:
+    """Draw and save one figure; the paths, none where there is nothing to draw."""
+    figure = drawing.draw(*drawing.args)
+    if figure is None:
+        return []
+    paths = save_figure(figure, drawing.folder, drawing.name)
+    plt.close(figure)
+    return paths
+
+
+def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
+    """All of them, with a progress bar; the paths in the order of the drawings."""
+    done = Parallel(processes, return_as="generator")(delayed(draw)(drawing) for drawing in drawings)
+    return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]

@@ -1,12 +1,10 @@
 """Figures 3 and 6 of the paper, and what they do not show: they follow from the formulas and the class counts alone."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
-from replication.report.style import BETA_COLOURS, THEORY_COLOUR, save_figure
+from replication.report.style import BETA_COLOURS, THEORY_COLOUR
 from replication.theory.effective_number import effective_number
 from replication.training.experiment import BETAS
 
@@ -42,10 +40,3 @@ def effective_numbers_figure() -> Figure:
         axis.set(title=name, xlabel="class, head to tail", ylabel="samples", ylim=(5, 2 * max(counts)))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
-
-
-def save_all(folder: Path | str) -> list[Path]:
-    """Both figures, as PNG and PDF, under FOLDER; returns the paths."""
-    return save_figure(class_balanced_term_figure(), folder, "figure3_weights") + save_figure(
-        effective_numbers_figure(), folder, "figure6_effective_numbers"
-    )
