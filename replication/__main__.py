@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         default="prototypes",
         help="what is dropped (default: prototypes)",
     )
-    p.add_argument("--dim", type=int, default=1, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
+    p.add_argument("--dim", type=int, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     p.add_argument(
         "--full",
@@ -83,12 +83,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _covering(args) -> int:
-    one = (args.volume, args.draws, args.replicates) != (None, None, None) or args.geometry != "prototypes"
+    chosen = (args.volume, args.draws, args.replicates, args.dim)
+    one = any(value is not None for value in chosen) or args.geometry != "prototypes"
     if args.full and one:
-        raise ValueError("full must stand without volume, draws, replicates and geometry: it runs the whole battery")
+        raise ValueError(
+            "full must stand without volume, draws, replicates, geometry and dim: it runs the whole battery"
+        )
+    if args.dim is not None and args.geometry == "prototypes":
+        raise ValueError("dim must go with geometry cubes or balls: prototypes have none")
+    if args.data_root and not args.full:
+        raise ValueError("data-root must go with full: only the near-duplicates of the whole battery read images")
     if not args.full:
         from replication.theory import covering
 
+        args.dim = 1 if args.dim is None else args.dim
         return covering.main(args)
     from replication.report.covering_results import run
 
@@ -121,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except KeyboardInterrupt:
-        print("interrupted; no finished run is lost, and the same command goes on from here", file=sys.stderr)
+        resumable = "; no finished run is lost, and the same command goes on from here"
+        print(f"interrupted{resumable if args.verb in TRAINS else ''}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

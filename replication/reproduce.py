@@ -58,6 +58,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
 def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: Path | None, device: str) -> str | None:
     """Run one notebook in the folder of the notebooks, keep it as `copy`; what went wrong, or None."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
     relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
@@ -72,6 +73,8 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
         papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3", config=quiet)
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except DeadKernelError as error:  # killed for memory, say
+        return str(error)
     finally:
         _forget_paths(copy)
     return None

@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sweep_processes import CONTEXT, SMALL, content, here, hold_lock, start
@@ -44,8 +45,10 @@ class _FakeRay:
 
         class NodeDiedError(Exception): ...
 
-    def __init__(self, deaths: int):
-        self.deaths, self.told = deaths, []
+        class OutOfMemoryError(Exception): ...
+
+    def __init__(self, deaths: int, death: str):
+        self.deaths, self.death, self.told = deaths, getattr(self.exceptions, death), []
         fake = self
 
         class Queue:
@@ -75,21 +78,38 @@ class _FakeRay:
     def get(self, task):
         if self.deaths:
             self.deaths -= 1
-            raise self.exceptions.WorkerCrashedError
+            raise self.death
         return task()
 
     def cancel(self, task, force):
         pass
 
 
-def drive(results, deaths: int, runs=RUNS) -> Counter:
+def drive(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counter:
     """The driver's own logic, without Ray."""
-    ray, outcomes = _FakeRay(deaths), Counter()
+    ray, outcomes = _FakeRay(deaths, death), Counter()
     with Progress(dict.fromkeys(runs, 10**6), outcomes) as progress:
         driver = cluster._Driver(ray, here(results), dict(num_cpus=1), progress, progress.report)
         driver.run(cluster.deque(runs), 2)
     assert not driver.flying
     return outcomes
+
+
+@pytest.mark.parametrize(("share", "device"), [(0.0, "cpu"), (0.5, "auto")])
+def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, device):
+    """Ray hides no GPU from a task that asked for none, and "auto" would take it."""
+    places = []
+    ray = SimpleNamespace(init=lambda **_: None, shutdown=lambda: None, cluster_resources=lambda: dict(CPU=8, GPU=1))
+
+    def driver(ray, where, *_):
+        places.append(where)
+        return SimpleNamespace(run=lambda *_: None)
+
+    monkeypatch.setattr(cluster, "_ray", lambda: ray)
+    monkeypatch.setattr(cluster, "_Driver", driver)
+    where = replace(here(tmp_path), device="auto")
+    cluster.run_on_ray(RUNS, where, 1, None, None, gpus_per_run=share)
+    assert places[0].device == device
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +130,9 @@ def test_the_driver_writes_the_records_of_a_local_sweep(local, tmp_path):
     assert drive(tmp_path, deaths=0) == Counter(kept=3)
 
 
-def test_the_driver_tries_a_run_three_times(tmp_path, capsys):
-    assert drive(tmp_path, deaths=2, runs=RUNS[:1]) == Counter(finished=1)
+@pytest.mark.parametrize("death", ["WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"])
+def test_the_driver_tries_a_run_three_times(tmp_path, capsys, death):
+    assert drive(tmp_path, deaths=2, runs=RUNS[:1], death=death) == Counter(finished=1)
     record_of(RUNS[0], tmp_path).unlink()
     assert drive(tmp_path, deaths=3, runs=RUNS[:1]) == Counter(failed=1)
     assert "its worker died 3 times" in capsys.readouterr().out

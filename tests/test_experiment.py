@@ -81,6 +81,8 @@ def test_a_field_added_later_leaves_names_as_they_were():
         dict(shortcut="conv"),
         dict(shuffle="none"),
         dict(last_bias="one"),
+        dict(last_bias="zero"),
+        dict(weights="uniform_scaled"),
     ],
 )
 def test_refuses(wrong):

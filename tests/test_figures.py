@@ -61,7 +61,23 @@ def test_figure_5_draws_the_papers_lines_at_imbalance_50():
 
 def test_figure_5_of_records_stands_beside_the_paper_at_the_same_imbalance(records):
     titles = [axis.get_title() for axis in training_figures.figure5(records, "cpu").axes]
-    assert titles[2:] == ["CIFAR-10, imbalance 100\n(paper)", "CIFAR-10, imbalance 100\n(profile cpu)"]
+    assert titles[2:] == ["CIFAR-10, imbalance 100\n(paper)", "CIFAR-10, imbalance 100\n(profile cpu, n = 2)"]
+
+
+def test_figure_5_compares_a_loss_over_one_set_of_seeds(tmp_path):
+    """Plain 50 on seed 0 and 40 on seeds 1, 2; beta 0.9999 three below each; beta 0.9, 49, on seed 0 alone: no gain."""
+    runs = [record(40 + 10 * (s == 0) - 3 * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
+    frame = profile_records(write(tmp_path, "cpu", [*runs, record(49, beta=0.9)]), "cpu")
+    axis = training_figures.figure5(frame, "cpu").axes[-1]
+    assert axis.get_title().endswith("n = 3)")
+    points = [np.asarray(line.get_ydata(), float) for line in axis.lines if line.get_marker() == "o"]
+    assert [y.round(2).tolist() for y in points if len(y)] == [[40.33]]
+
+
+def test_a_difference_of_fewer_pairs_than_runs_says_so(tmp_path):
+    runs = [record(40, seed=s, beta=0.9999) for s in range(3)]
+    frame = profile_records(write(tmp_path, "cpu", [*runs, record(45)]), "cpu")
+    assert "40.00  (-5.00, 1 pairs)  n=3" in texts(heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[1])
 
 
 def test_curves_are_means_over_seeds_with_a_band_from_lowest_to_highest(records):

@@ -214,14 +214,22 @@ def test_s1_needs_every_measured_pair(tmp_path):
     assert rules.s1_runs(_frame(tmp_path, records)).verdict == CONTRADICTED
 
 
-@pytest.mark.parametrize("balanced, verdict", [(39.0, REPLICATED), (42.5, CONTRADICTED)])
-def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, balanced, verdict):
+@pytest.mark.parametrize(
+    "plain, deep, balanced, verdict",
+    [
+        (43.0, 38.6, 39.0, REPLICATED),
+        (43.0, 38.6, 42.5, CONTRADICTED),
+        (40.0, 40.5, 38.0, REPLICATED),  # better than both, though depth only harmed
+        (40.0, 40.0, 38.0, REPLICATED),  # and where depth changed nothing
+    ],
+)
+def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, plain, deep, balanced, verdict):
     records = []
     for seed in range(3):
         for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
             records += [
-                _record(43.0, dataset=dataset, depth=50, seed=seed),
-                _record(38.6, dataset=dataset, depth=deeper, seed=seed),
+                _record(plain, dataset=dataset, depth=50, seed=seed),
+                _record(deep, dataset=dataset, depth=deeper, seed=seed),
                 _record(balanced + 0.05 * seed, dataset=dataset, depth=50, seed=seed, **FOCAL),
             ]
     assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict

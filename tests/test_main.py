@@ -34,6 +34,9 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "among those of the grid"),
         (["sweep", "smoke", "--profile", "smoke", "--gpus-per-run", "0.5"], "gpus-per-run", "--engine ray"),
         (["covering", "--full", "--volume", "10"], "full", "without"),
+        (["covering", "--full", "--dim", "2"], "full", "without"),
+        (["covering", "--dim", "2"], "dim", "cubes or balls"),
+        (["covering", "--data-root", "."], "data-root", "full"),
         (["covering", "--volume", "0.5"], "volume", ">= 1"),
         (["covering", "--volume", "10", "--draws", "-1"], "draws", ">= 0"),
         (["covering", "--replicates", "1"], "replicates", ">= 2"),
@@ -93,6 +96,27 @@ def test_train_writes_a_record_once(tmp_path, capsys):
     assert main([*SMALL, "--results", str(tmp_path)]) == 0
     assert "1 there already" in capsys.readouterr().out
     assert json.loads(path.read_text()) == record
+
+
+def test_train_names_no_record_that_is_not_there(tmp_path, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr("replication.training.sweep.train_one", fails)
+    assert main([*SMALL, "--results", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 failed"
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("train", True), ("report", False)])
+def test_an_interrupted_verb_promises_what_it_keeps(verb, goes_on, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("replication.training.sweep.sweep", interrupted)
+    monkeypatch.setattr("replication.report.site.rebuild", interrupted)
+    arguments = SMALL if verb == "train" else [verb]
+    assert main([*arguments, "--results", str(tmp_path)]) == 130
+    assert ("goes on from here" in capsys.readouterr().err) == goes_on
 
 
 @pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "report", "large-scale"])

@@ -96,15 +96,27 @@ def test_seed_means_use_only_seeds_that_have_every_cell(records):
     runs = [record(30, seed=s) for s in (0, 1)] + [record(30, seed=s, loss="sigmoid") for s in (1, 2)]
     runs += [record(28 - s, seed=s, beta=0.9999) for s in (0, 1)]
     runs += [record(26 - s, seed=s, beta=0.9999, loss="sigmoid") for s in (1, 2)]
-    assert measured.seed_means(measured.pairs(records(*runs))).to_dict() == {1: -4.0}
+    assert measured.per_seed(measured.differences(measured.pairs(records(*runs)))).to_dict() == {1: -4.0}
 
 
 def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
     runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
     begun = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
-    both = measured.pairs(records(*runs, *begun))
-    assert measured.seed_means(both).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
-    assert set(measured.most_seeds(both)["label"]) == {"softmax"}
+    values = measured.differences(measured.pairs(records(*runs, *begun)))
+    assert measured.per_seed(values).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
+    wide = measured.settings_by_seeds(values)
+    assert set(measured.complete(wide).index.unique("label")) == {"softmax"} and len(wide) == 2
+
+
+def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
+    runs = [
+        record(30 - gain * (b > 0), seed=s, beta=b, loss=loss)
+        for loss, gain, seeds in (("softmax", 5, 4), ("sigmoid", 7, 3))
+        for s in range(seeds)
+        for b in (0.0, 0.9999)
+    ]
+    values = measured.differences(measured.pairs(records(*runs)))
+    assert measured.per_seed(values).to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
 
 
 def test_another_profiles_run_is_left_out_and_named(tmp_path):

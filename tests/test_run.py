@@ -14,6 +14,7 @@ from replication.data.long_tail import long_tailed_counts
 from replication.data.sources import load
 from replication.data.streams import stream
 from replication.theory.effective_number import class_balanced_weights
+from replication.training import loop
 from replication.training import run as module
 from replication.training.experiment import Experiment
 from replication.training.loop import pick_device, pick_precision
@@ -210,6 +211,23 @@ def test_record_says_what_ran(plain):
     assert plain.dataset_fingerprint == DIGITS[0].fingerprint != plain.subset_fingerprint
     assert plain.parameters == sum(p.numel() for p in start_of().model.parameters())
     assert plain.threads == torch.get_num_threads() and plain.device.startswith("CPU (")
+
+
+def test_a_record_names_each_kind_of_machine_that_it_ran_on(tmp_path, monkeypatch):
+    """Begun on one, stopped at the first checkpoint, ended on another."""
+    path, experiment = tmp_path / "c.pt", replace(SHORT, epochs=4)
+
+    def stopped(self, path, curve, seconds):
+        save(self, path, curve, seconds)
+        raise KeyboardInterrupt
+
+    save = module._Run.save
+    monkeypatch.setattr(module._Run, "save", stopped)
+    monkeypatch.setattr(loop, "_device_name", lambda device: "CPU (one)")
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, DIGITS, device="cpu", checkpoint_path=path, checkpoint_every=2)
+    monkeypatch.setattr(loop, "_device_name", lambda device: "CPU (two)")
+    assert train(experiment, DIGITS, device="cpu", checkpoint_path=path).device == "CPU (one), then CPU (two)"
 
 
 def test_evaluates_every_second_epoch_and_the_last():

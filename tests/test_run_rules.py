@@ -115,7 +115,30 @@ def test_r2_keeps_to_the_settings_that_every_seed_has(tmp_path):
     made = [record(40 + s / 10, seed=s, loss=x) for s in range(3) for x in ("softmax", "sigmoid")]
     made.append(record(10, seed=0, loss="focal", gamma=1.0))
     words = RULES["R2", "runs"].decide(Evidence(records=profile_records(write(tmp_path, "cpu", made), "cpu"))).words
-    assert words.startswith("sigmoid and focal minus softmax +0.00 [+0.00, +0.00], n = 3")
+    assert words.startswith("sigmoid and focal minus softmax (sigmoid) +0.00 [+0.00, +0.00], n = 3")
+
+
+@pytest.mark.parametrize(
+    ("key", "cells", "others"),
+    [("R2", sigmoids(35), [cell(45, 0, 100, "sigmoid"), cell(40, 0.9, 100), cell(45, 0.9, 100, "sigmoid")]),
+     ("R3", betas(35), [cell(e, b, 100, "sigmoid") for b, e in zip(BETAS[1:], (40, 38, 37, 45), strict=True)])],
+)  # fmt: skip
+def test_a_setting_that_was_begun_holds_the_verdict_until_it_has_the_seeds_of_the_others(
+    runs, tmp_path, key, cells, others
+):
+    """One seed of a loss or beta that says the contrary does not decide, but the rest must not decide without it."""
+    assert verdict((key, "runs"), runs(*cells)) == R
+    write(tmp_path, "cpu", [record(error, seed=0, **fields) for fields, error in others])
+    finding = RULES[key, "runs"].decide(Evidence(records=profile_records(tmp_path, "cpu")))
+    assert finding.verdict == I and "settings that have these seeds measured" in finding.words
+
+
+def test_columns_count_alike_in_r2_however_many_settings_they_hold(runs):
+    """Sigmoid 1 point worse in each of six columns, and 8 better at three further betas of one: the mean is -0.0."""
+    more = [c for b in (0.9, 0.99, 0.999) for c in (cell(40, b, 200), cell(32, b, 200, "sigmoid"))]
+    words = RULES["R2", "runs"].decide(runs(*sigmoids(41), *more)).words
+    mean = (5 * 1 + (1 - 3 * 8) / 4) / 6
+    assert abs(float(words.split(") ")[1].split(" [")[0]) - mean) < 0.15
 
 
 def test_r2_has_a_value_a_seed_however_many_pairs_share_a_softmax_run(runs):

@@ -13,7 +13,7 @@ from report_records import record, write
 
 from replication.report import claims, front_page, site, style
 from replication.report.covering_results import write_csv
-from replication.report.measured import pairs, profile_records, profiles_with_records, seed_means
+from replication.report.measured import differences, pairs, per_seed, profile_records, profiles_with_records
 from replication.report.statistics import summary
 from replication.report.verdicts import Evidence
 from replication.theory import covering
@@ -105,7 +105,7 @@ def test_what_the_readme_says_came_out_is_what_came_out(committed):
     assert set(t1["evidence"]) == {"exact", "simulation"} and set(t1["verdict"]) == {"replicated"}
     assert "lowers the error in our runs too" in said
     ours = pairs(profile_records(committed[1], "cpu")).query("beta == 0.9999 and imbalance_factor == 100")
-    assert summary(seed_means(ours)).high < 0
+    assert summary(per_seed(differences(ours))).high < 0
     assert "what the paper says of beta at imbalance 50, taken literally, fails on its own printed numbers" in said
     figure5 = judged.query("id in ('R4', 'R5') and evidence == 'published'")
     assert len(figure5) == 2 and set(figure5["verdict"]) == {"contradicted"}

@@ -135,3 +135,17 @@ def test_p_values(p, text):
 def test_spread_of_none_one_and_three():
     words = [writing.spread(summary(v)._asdict()) for v in ([], [4.0], [3.0, 4.0, 5.0])]
     assert words == ["not measured", "4.00 (n = 1)", "4.00 ± 1.00 (n = 3) [1.52, 6.48]"]
+
+
+def test_spread_tells_diverged_from_not_measured_and_no_spread_from_certainty():
+    words = [writing.spread(summary(v)._asdict() | {"diverged": k}) for v, k in (([], 3), ([4.0, 4.0], 0), ([4.0], 2))]
+    assert words == ["diverged (3 of 3)", "4.00 ± 0.00 (n = 2)", "4.00 (n = 1, 2 diverged)"]
+
+
+def test_the_lowest_cell_is_picked_among_those_with_enough_seeds_and_has_no_interval(tmp_path):
+    """A lucky single run at 0.9 does not win against cells of three seeds."""
+    runs = [record(40 + s, seed=s, beta=b) for s in range(3) for b in (0.999, 0.9999)]
+    frame = profile_records(write(tmp_path, "cpu", [*runs, record(30, beta=0.9)]), "cpu")
+    rows = tables.table2_rows(frame).query("dataset == 'cifar10' and imbalance_factor == 100").set_index("row")
+    pick = rows.loc["class-balanced, lowest"]
+    assert (pick["mean"], pick["n"]) == (41, 3) and pick["pick"].endswith("lowest of 2") and math.isnan(pick["low"])

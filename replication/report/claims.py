@@ -130,7 +130,7 @@ CLAIMS = (
     Claim("S2", "Sec. 5.4",
           "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.", (
         Rule("published", f"it closes {p.CLOSED:.0%} or more of the gap in top-1 on each", p.s2_published),
-        Rule("large-scale runs", f"the share less {p.CLOSED:.0%}: " + INTERVAL,
+        Rule("large-scale runs", f"points gained less {p.CLOSED:.0%} of those that depth gains: " + INTERVAL,
              lambda e: s.s2_runs(e.large_scale)))),
     Claim("S3", "Fig. 7",
           "Its advantage shows after 60 epochs.", (

@@ -7,6 +7,7 @@ from replication.report.controls import controls, parts_of_the_gain
 from replication.report.measured import finished, fixed_beta, of_one_precision, paired_cells, reference
 from replication.report.statistics import expected_minimum, summary
 from replication.report.tables import across, caption
+from replication.report.verdicts import SEEDS
 from replication.report.writing import Table, number, p_value, signed, spread
 
 NEGATIVE = "Differences in points of error on the test set, last epoch, paired by seed; negative is better."
@@ -94,8 +95,7 @@ def published_luck_table() -> Table:
 def luck_table(records: pd.DataFrame, profile: str) -> Table:
     """The same from our seed-to-seed spread, and the pick of one seed read on the other seeds."""
     data = selection.measured_luck(records)
-    again = selection.selected_seeds(records).groupby(["dataset", "imbalance_factor"])["shrinkage"]
-    shrink = again.mean().rename("shrinkage")
+    shrink = selection.selected_seeds(records).groupby(["dataset", "imbalance_factor"])["shrinkage"].mean()
     data = (
         data.join(shrink, on=["dataset", "imbalance_factor"])
         if len(data)
@@ -103,21 +103,20 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
     )
     shown = [
         {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "cells": r["k"],
-         "sd, seed to seed": number(r["sd"]), "luck if all were equal": number(r["luck_equal"]),
+         "sd of a run": number(r["sd"]), "luck if all were equal": number(r["luck_equal"]),
          "luck of the best": number(r["luck"]), "best of one seed, on the others": signed(r["shrinkage"]),
          "gain at the fixed beta": _fixed(r)}
         for r in data.to_dict("records")
     ]  # fmt: skip
-    columns = ["data set", "imbalance", "cells", "sd, seed to seed", "luck if all were equal", "luck of the best",
+    columns = ["data set", "imbalance", "cells", "sd of a run", "luck if all were equal", "luck of the best",
                "best of one seed, on the others", "gain at the fixed beta"]  # fmt: skip
     text = caption(
         reference(records), profile,
-        "Points of error; positive gains are improvements. Sd: within the class-balanced cells, pooled. Luck of the "
-        "best: bootstrap of picking the lowest of the measured class-balanced cells on single runs. Best of one "
-        "seed, on the others: how much worse the "
-        "pick of a seed "
-        "is on the other seeds. Gain at the fixed beta: mean over the losses measured, one value per seed, mean ± sd "
-        "(n seeds) [95 %].",
+        f"Points of error; positive gains are improvements. Cells: the class-balanced ones with {SEEDS} seeds, or the "
+        "most there are. Sd: of a run, what remains after the effects of cell and seed (what all cells of a seed share "
+        "favours none of them). Luck of the best: bootstrap of picking the lowest of these cells on single runs. Best "
+        "of one seed, on the others: how much worse the pick of a seed is on the other seeds. Gain at the fixed beta: "
+        "mean over the losses with as many seeds, one value per seed, mean ± sd (n seeds) [95 %].",
     )  # fmt: skip
     return Table(
         "luck",
@@ -199,7 +198,9 @@ def per_class(records: pd.DataFrame) -> pd.DataFrame:
         )
         for c, values in enumerate(zip(*errors, strict=True)):
             head = {"dataset": dataset, "label": label, "imbalance_factor": factor, "beta": beta, "class_index": c}
-            rows.append(head | {"class_name": names[c], "images": counts[c]} | summary(values)._asdict())
+            s = summary(values)
+            bounds = {"low": max(s.low, 0.0), "high": min(s.high, 100.0)} if s.n > 1 else {}
+            rows.append(head | {"class_name": names[c], "images": counts[c]} | s._asdict() | bounds)
     head = ["dataset", "label", "imbalance_factor", "beta", "class_index", "class_name", "images"]
     return pd.DataFrame(rows, columns=[*head, "mean", "sd", "n", "low", "high"])
 
@@ -221,7 +222,8 @@ def per_class_table(records: pd.DataFrame, profile: str) -> Table:
     text = caption(
         reference(records),
         profile,
-        f"Error of each class in percent, mean ± sd (n) [95 %]; beta fixed beforehand: {betas or 'none'}.",
+        f"Error of each class in percent, mean ± sd (n) [95 %, cut at 0 and 100, near which it is rough]; beta fixed "
+        f"beforehand: {betas or 'none'}.",
     )
     return Table(
         "per_class", "Error per class, head to tail", text, pd.DataFrame(lines, columns=columns), data, profile

@@ -6,7 +6,16 @@ import pandas as pd
 
 from replication.report import claims, evidence_tables, paper, tables
 from replication.report.controls import controls, parts_of_the_gain
-from replication.report.measured import cells, fixed_beta, most_seeds, pairs, seed_means, wall_hours
+from replication.report.measured import (
+    cells,
+    complete,
+    differences,
+    fixed_beta,
+    lost_pairs,
+    pairs,
+    settings_by_seeds,
+    wall_hours,
+)
 from replication.report.selection import difference_by_imbalance, improvements, published_luck, rerun_sd
 from replication.report.statistics import expected_minimum, summary
 from replication.report.verdicts import SEEDS, VERDICTS
@@ -22,7 +31,8 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
     ours = verdicts["evidence"].str.startswith("runs")
     counts = verdicts["verdict"].value_counts()
     tally = f"print, arithmetic, simulation and large scale: {_tally(verdicts[~ours])}"
-    tally += "".join(f"; our {kind}: {_tally(group)}" for kind, group in verdicts[ours].groupby("evidence"))
+    for kind, group in verdicts[ours].groupby("evidence"):  # "runs", or "runs (cpu)"
+        tally += f"; our {_with_budget(kind)}: {_tally(group)}"
     core = verdicts.query("id == 'T1' and evidence == 'simulation'").iloc[0]
     judged = len(verdicts) - counts.get("not measured", 0)
     return (
@@ -31,6 +41,11 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
         "known): "
         f"{tally}; its formula for the effective number against the simulated covering: {core['verdict']}."
     )
+
+
+def _with_budget(kind: str) -> str:
+    budget = PROFILES.get(kind.removeprefix("runs (").removesuffix(")"))
+    return kind.replace(")", f": ResNet-{budget['depth']}, {budget['epochs']} epochs)") if budget else kind
 
 
 def _tally(verdicts: pd.DataFrame) -> str:
@@ -42,17 +57,21 @@ def gain_sentence(records: Records) -> str:
     """Our gain at the fixed beta, at the imbalance with most of the pairs, profile by profile."""
     words = []
     for profile, frame in records.items():
-        both = pairs(frame).query("dataset == 'cifar10' and beta == @fixed_beta('cifar10') and imbalance_factor > 1")
+        both, lost = (
+            rows.query("dataset == 'cifar10' and beta == @fixed_beta('cifar10') and imbalance_factor > 1")
+            for rows in (pairs(frame), lost_pairs(frame))
+        )
         if not len(both):
             continue
         factor = both["imbalance_factor"].value_counts().sort_index().idxmax()
-        here = most_seeds(both[both["imbalance_factor"] == factor])
-        s = summary(seed_means(here))
+        here = complete(settings_by_seeds(differences(both[both["imbalance_factor"] == factor])))
+        s, lost = summary(here.mean()), int((lost["imbalance_factor"] == factor).sum())
         if s.n:
             interval = f" [{signed(s.low)}, {signed(s.high)}]" if s.n > 1 else ""
             words.append(
                 f"{signed(s.mean)}{interval} points of error at imbalance {factor:g} (profile {profile}; "
-                f"{', '.join(sorted(here['label'].unique()))}; seeds: {s.n})"
+                f"{', '.join(here.index.unique('label'))}; seeds: {s.n}"
+                f"{f'; pairs lost to divergence: {lost}' if lost else ''})"
             )
     beta = f"{fixed_beta('cifar10'):g}"
     if not words:
@@ -163,7 +182,13 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines += _budgets(records)
     lines += ["## Verdicts", "", markdown_rows(claims.wide(by_profile)), ""]
     links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
-    lines += [f'"-": the kind of evidence does not apply. Findings and rules, claim by claim: {", ".join(links)}.', ""]
+    budgets = [f"{p}: ResNet-{PROFILES[p]['depth']}, {PROFILES[p]['epochs']} epochs" for p in by_profile]
+    lines += [
+        '"-": the kind of evidence does not apply. A verdict of runs holds at the budget of its profile '
+        f"({'; '.join(budgets)}; the paper's is that of profile paper). "
+        f"Findings and rules, claim by claim: {', '.join(links)}.",
+        "",
+    ]
     for profile, frame in records.items():
         lines += _profile(results, profile, frame, written)
     lines += ["## What the paper's own numbers say", ""]

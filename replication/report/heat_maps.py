@@ -18,7 +18,8 @@ def _grid(cells, column: str, factors) -> np.ndarray:
     return np.array([[values.get((*row, f), math.nan) for f in factors] for row in ROWS], dtype=float)  # (25, factors)
 
 
-def _draw(axis, errors: np.ndarray, differences: np.ndarray, counts: np.ndarray | None, factors, title: str):
+def _draw(axis, factors, title: str, errors, differences, counts=None, paired=None, lost=None):
+    """All but the first two arrays (25, factors): counts of seeds, of pairs and of diverged runs, for ours alone."""
     plain = np.array([beta == 0 for _, beta in ROWS])
     colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, differences)
     image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
@@ -26,11 +27,13 @@ def _draw(axis, errors: np.ndarray, differences: np.ndarray, counts: np.ndarray 
     inside = dict(ha="center", va="center", in_layout=False)
     for i, j in np.ndindex(errors.shape):
         if not math.isfinite(errors[i, j]):
-            axis.text(j, i, "not measured", **inside, fontsize=6, color="#808080")
+            gone = lost is not None and lost[i, j] > 0
+            axis.text(j, i, "diverged" if gone else "not measured", **inside, fontsize=6, color="#808080")
             continue
         text = f"{errors[i, j]:.2f}"
         if math.isfinite(differences[i, j]):
-            text += f"  ({differences[i, j]:+.2f})"
+            few = paired is not None and paired[i, j] != counts[i, j]
+            text += f"  ({differences[i, j]:+.2f}{f', {paired[i, j]:.0f} pairs' if few else ''})"
         if counts is not None:
             text += f"  n={counts[i, j]:.0f}"
         dark = abs(differences[i, j]) > 0.7 * LIMIT  # False for NaN
@@ -62,12 +65,12 @@ def heat_map_figure(records, dataset: str, profile: str | None = None) -> Figure
         against = paper.difference_to_plain(cells)
         grids = _grid(cells, "error", IMBALANCE_FACTORS), _grid(against, "difference", IMBALANCE_FACTORS)
         title = f"paper, Figure {paper.FIGURES[dataset]}: {paper.TITLES[dataset]}"
-        image = _draw(axes[0], *grids, None, IMBALANCE_FACTORS, title)
+        image = _draw(axes[0], IMBALANCE_FACTORS, title, *grids)
     if measured:
         cells = heat_map_cells(records, dataset)
         factors = [f for f in sorted(set(cells["imbalance_factor"]), reverse=True) if f > 1]
-        grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n")]
-        image = _draw(axes[-1], *grids, factors, f"measured, profile {profile}: {paper.TITLES[dataset]}")
+        grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n", "difference_n", "diverged")]
+        image = _draw(axes[-1], factors, f"measured, profile {profile}: {paper.TITLES[dataset]}", *grids)
     axes[0].set_yticks(
         range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8
     )

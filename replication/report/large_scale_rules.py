@@ -48,7 +48,10 @@ def s1_runs(records: pd.DataFrame | None) -> Finding:
 
 
 def s2_runs(records: pd.DataFrame | None) -> Finding:
-    """Share of the gap from ResNet-50 to the deeper softmax network that the loss closes, against CLOSED."""
+    """Points that the loss takes off ResNet-50's error, less the share CLOSED of those that depth takes off softmax's.
+
+    A difference, not a ratio: the gap between two softmax runs can be near 0 or negative.
+    """
     plain, balanced = (
         paper_runs(records, label)["error"].astype(float).unstack("depth") for label in ("softmax", BALANCED)
     )
@@ -62,9 +65,9 @@ def s2_runs(records: pd.DataFrame | None) -> Finding:
             rows = plain.loc[dataset].join(
                 balanced.xs(dataset, level="dataset")[[50]].rename(columns={50: "balanced"}), how="inner"
             )
-            share = ((rows[50] - rows["balanced"]) / (rows[50] - rows[deeper])).dropna()
+            excess = ((rows[50] - rows["balanced"]) - CLOSED * (rows[50] - rows[deeper])).dropna()
             parts[TITLES[dataset]] = by_interval(
-                share - CLOSED, f"share of the gap closed, less {CLOSED:.0%},", "above"
+                excess, f"points gained, less {CLOSED:.0%} of those that ResNet-{deeper} gains,", "above"
             )
     finding = covered(together(parts), len(parts), 3, "data sets") if parts else nothing(MISSING)
     return _capped(finding, records)

@@ -43,7 +43,7 @@ def r1_published(evidence: Evidence) -> Finding:
         f"best of 20 below the best of 5 plain in {(luck['gain'] > 0).sum()} of {n} columns; after the luck of the "
         f"larger choice is taken off, in {(left > 0).sum()} (by {left.min():+.2f} to {left.max():+.2f} points; sign "
         f"test over columns p = {tendency.p:.2g}), and in {(luck['left_low'] > 0).sum()} its own 95 % interval leaves "
-        f"out 0; at the beta fixed beforehand the mean improves in {(luck['fixed_gain'] > 0).sum()}"
+        f"out 0; at the beta that the paper advises the mean improves in {(luck['fixed_gain'] > 0).sum()}"
     )
     worse = (published_luck(maps, 1 - SIGNIFICANCE / n)["left_high"] < 0).any()
     if worse or tendency.verdict == CONTRADICTED:

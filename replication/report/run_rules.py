@@ -12,14 +12,14 @@ import pandas as pd
 from replication.report.controls import PAIR
 from replication.report.measured import (
     CELL,
+    complete,
+    differences,
     finished,
     fixed_beta,
     lost_pairs,
-    most_seeds,
     pairs,
-    per_seed,
     reference,
-    seed_means,
+    settings_by_seeds,
 )
 from replication.report.paper import TABLE2_SETS, TITLES
 from replication.report.verdicts import (
@@ -66,13 +66,26 @@ def _by(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return runs.pivot_table(index=index, columns=column, values="error")
 
 
+def _by_seeds(
+    values: pd.Series, what: str = "difference", claimed: str = "below", equal: tuple[str, ...] = ()
+) -> Finding:
+    """`by_interval` of one value per seed, the mean over the settings; their losses are named.
+
+    No verdict while a setting that was begun lacks seeds that others have: the rest must not decide without it.
+
+    equal: levels of the index whose groups count alike, however many settings each holds.
+    """
+    begun = settings_by_seeds(values)
+    table = complete(begun)
+    means = table.groupby(level=list(equal)).mean() if equal else table
+    finding = by_interval(means.mean(), f"{what} ({', '.join(table.index.unique('label'))})", claimed)
+    return covered(finding, len(table), len(begun), "settings that have these seeds", (REPLICATED, CONTRADICTED))
+
+
 def r1_runs(evidence: Evidence) -> Finding:
     both, lost = _pairs(evidence)
     groups = both.groupby(["dataset", "imbalance_factor"])
-    parts = {
-        f"{TITLES[d]} at {f:g} ({', '.join(sorted(most_seeds(g)['label'].unique()))})": by_interval(seed_means(g))
-        for (d, f), g in groups
-    }
+    parts = {f"{TITLES[d]} at {f:g}": _by_seeds(differences(g)) for (d, f), g in groups}
     finding = covered(together(parts), len(COLUMNS & set(groups.groups)), len(COLUMNS), "columns of Table 2")
     return capped(finding, lost, "pairs")
 
@@ -84,8 +97,9 @@ def r2_runs(evidence: Evidence) -> Finding:
         return capped(nothing("softmax beside sigmoid or focal"), lost)
     others = {label: wide[label] - wide["softmax"] for label in wide if label != "softmax"}
     both = pd.concat(others, names=["label"]).dropna()
-    finding = by_interval(per_seed(both), "sigmoid and focal minus softmax")  # pairs of a seed share their softmax run
-    done = COLUMNS & set(zip(*(both.index.get_level_values(k) for k in ("dataset", "imbalance_factor")), strict=True))
+    column = ("dataset", "imbalance_factor")
+    done = COLUMNS & set(both.groupby(level=list(column)).groups)
+    finding = _by_seeds(both, "sigmoid and focal minus softmax", equal=column)  # pairs of a seed share their softmax
     most = len(COLUMNS) // 2 + 1
     finding = covered(finding, len(done), most, "columns of Table 2", (REPLICATED, CONTRADICTED))
     return capped(finding, lost)
@@ -99,8 +113,7 @@ def r3_runs(evidence: Evidence) -> Finding:
         if set(BETAS[1:]) <= set(wide):
             table = wide[list(BETAS[1:])].dropna()
             for rival in BETAS[1:-1]:
-                values = per_seed(table[0.9999] - table[rival])
-                parts[f"at {factor:g}, 0.9999 against {rival:g}"] = by_interval(values)
+                parts[f"at {factor:g}, 0.9999 against {rival:g}"] = _by_seeds(table[0.9999] - table[rival])
     if not parts:
         return capped(nothing("imbalance factor with all four betas"), lost)
     done = len(parts) // len(BETAS[1:-1])
@@ -111,7 +124,7 @@ def _gains(runs: pd.DataFrame, betas: tuple[float, ...], above: tuple[float, ...
     """For each beta measured, class-balanced minus plain by seed; the claim is "below", but "above" for those."""
     wide = _by(runs, "beta")
     return {
-        f"beta {b:g}": by_interval(per_seed(wide[b] - wide[0.0]), claimed="above" if b in above else "below")
+        f"beta {b:g}": _by_seeds(wide[b] - wide[0.0], claimed="above" if b in above else "below")
         for b in betas
         if {b, 0.0} <= set(wide)
     }
@@ -121,7 +134,7 @@ def r4_runs(evidence: Evidence) -> Finding:
     runs, lost = runs_of(evidence, "dataset == 'cifar10' and imbalance_factor == 50")
     parts, wide = _gains(runs, BETAS[1:]), _by(runs, "beta")
     steps = [(a, b) for a, b in pairwise(BETAS[1:]) if {a, b} <= set(wide)]
-    parts |= {f"{a:g} to {b:g}": by_interval(per_seed(wide[b] - wide[a]), "change") for a, b in steps}
+    parts |= {f"{a:g} to {b:g}": _by_seeds(wide[b] - wide[a], "change") for a, b in steps}
     return capped(covered(together(parts), len(parts), 7, "comparisons"), lost)
 
 
@@ -137,7 +150,7 @@ def r6_runs(evidence: Evidence) -> Finding:
     for dataset, side in (("cifar10", "below"), ("cifar20", "above"), ("cifar100", "above")):
         here = _by(runs[runs["dataset"] == dataset], "beta")
         if {0.9, 0.9999} <= set(here):
-            parts[TITLES[dataset]] = by_interval(per_seed(here[0.9999] - here[0.9]), "0.9999 minus 0.9:", side)
+            parts[TITLES[dataset]] = _by_seeds(here[0.9999] - here[0.9], "0.9999 minus 0.9", side)
         else:
             parts[TITLES[dataset]] = nothing("runs at 0.9 and 0.9999")
     return capped(together(parts), lost)

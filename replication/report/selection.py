@@ -8,7 +8,16 @@ import math
 import pandas as pd
 
 from replication.report import paper
-from replication.report.measured import CELL, cells, finished, fixed_beta, of_one_precision, pairs, seed_means
+from replication.report.measured import (
+    complete,
+    differences,
+    finished,
+    fixed_beta,
+    of_one_precision,
+    pairs,
+    per_seed,
+    settings_by_seeds,
+)
 from replication.report.statistics import (
     CONFIDENCE,
     additive_fit,
@@ -57,8 +66,8 @@ def published_luck(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) 
     `luck_equal` = -sd x expected_minimum(20), were all 20 equally good; `luck`, `luck_low`, `luck_high`: bootstrap of
     the winner's curse around the additive fit; `gain` = best plain minus best class-balanced; `fair_luck` = luck of
     the best of 20 less luck of the best of 5 plain, to be taken off the gain; `left`, `left_low`, `left_high` = gain
-    less that luck, and its bounds at `level`; `fixed_gain` = mean over the losses at the one beta fixed beforehand
-    (no choice at all); all in points.
+    less that luck, and its bounds at `level`; `fixed_gain` = mean over the losses at the one beta that the
+    paper advises (no choice but that advice, which rests on these cells); all in points.
     """
     maps = paper.heat_maps() if maps is None else maps
     fixed = difference_by_imbalance(maps).set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
@@ -79,40 +88,31 @@ def published_luck(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) 
     return pd.DataFrame(rows)
 
 
-def seed_sd(records: pd.DataFrame) -> pd.DataFrame:
-    """Seed-to-seed standard deviation within the class-balanced cells, those that are picked from (points), with df.
-
-    Pooled for each data set and imbalance factor; plain losses, not picked from, may vary otherwise.
-    """
+def _grids(records: pd.DataFrame):
+    """(data set, imbalance factor), and its class-balanced errors without gaps: (label, beta) by seed."""
     done = finished(of_one_precision(records)).query("beta > 0")
-    rows = []
-    for (dataset, factor), group in done.groupby(["dataset", "imbalance_factor"]):
-        sd, freedom = pooled_sd(g["error"] for _, g in group.groupby(CELL))
-        rows.append({"dataset": dataset, "imbalance_factor": factor, "sd": sd, "df": freedom})
-    return pd.DataFrame(rows, columns=["dataset", "imbalance_factor", "sd", "df"])
+    for key, group in done.groupby(["dataset", "imbalance_factor"]):
+        yield key, complete(settings_by_seeds(group.set_index(["label", "beta", "seed"])["error"]))
 
 
 def measured_luck(records: pd.DataFrame) -> pd.DataFrame:
-    """The same for our runs: best of the k measured class-balanced cells, luck from our seed-to-seed spread.
+    """The same for our runs: best of the k class-balanced cells that have enough seeds, luck from their own noise.
 
-    Columns: k (cells), sd (of one run, seed to seed), luck_equal, luck, luck_low, luck_high (a pick among single runs
-    around our cell means), and the gain at the fixed beta with its interval over seeds; NaN without two seeds.
+    Columns: k (cells), sd (of one run, after the effects of cell and seed: what all cells of a seed share favours none
+    of them), luck_equal, luck, luck_low, luck_high (a pick among single runs around our cell means), and the gain at
+    the fixed beta with its interval over seeds; NaN without two cells and two seeds.
     """
-    table, spread, differences = cells(records), seed_sd(records), pairs(records)
-    rows = []
-    for _, (dataset, factor, sd, _) in spread.iterrows():
-        here = table.query("dataset == @dataset and imbalance_factor == @factor and beta > 0 and n > 0")
-        if not len(here):
-            continue
-        known = math.isfinite(sd)
-        luck = luck_of_the_best(here["mean"], sd) if known else (math.nan,) * 3
+    rows, both = [], pairs(records)
+    for (dataset, factor), table in _grids(records):
+        known = min(table.shape) > 1
+        sd = additive_residual_sd(table)[0] if known else math.nan
+        luck = luck_of_the_best(table.mean(axis=1), sd) if known else (math.nan,) * 3
         beta = fixed_beta(dataset)
-        fixed = summary(
-            -seed_means(differences.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta"))
-        )
-        equal = -sd * expected_minimum(len(here)) if known else math.nan
+        here = both.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta")
+        fixed = summary(-per_seed(differences(here)))
+        equal = -sd * expected_minimum(len(table)) if known else math.nan
         rows.append(
-            {"dataset": dataset, "imbalance_factor": factor, "k": len(here), "sd": sd, "luck_equal": equal,
+            {"dataset": dataset, "imbalance_factor": factor, "k": len(table), "sd": sd, "luck_equal": equal,
              "luck": luck[0], "luck_low": luck[1], "luck_high": luck[2], "fixed_beta": beta, "fixed_gain": fixed.mean,
              "fixed_sd": fixed.sd, "fixed_low": fixed.low, "fixed_high": fixed.high, "fixed_n": fixed.n}
         )  # fmt: skip
@@ -126,11 +126,9 @@ def selected_seeds(records: pd.DataFrame) -> pd.DataFrame:
     One row per data set, imbalance factor and picking seed: the pick, its error on that seed, its mean on the other
     seeds, `shrinkage` = the latter minus the former (points; positive: the pick was partly luck).
     """
-    done = finished(of_one_precision(records)).query("beta > 0")
     rows = []
-    for (dataset, factor), group in done.groupby(["dataset", "imbalance_factor"]):
-        wide = group.pivot_table(index=["label", "beta"], columns="seed", values="error").dropna()
-        if wide.shape[0] < 2 or wide.shape[1] < 2:
+    for (dataset, factor), wide in _grids(records):
+        if min(wide.shape) < 2:
             continue
         for seed in wide:
             pick = wide[seed].idxmin()

@@ -6,6 +6,7 @@ import pandas as pd
 
 from replication.report import paper
 from replication.report.measured import budget, cells, fixed_beta, paired_cells, reference
+from replication.report.verdicts import SEEDS
 from replication.report.writing import NOT_MEASURED, Table, number, signed, spread
 from replication.training.experiment import IMBALANCE_FACTORS, PROFILES
 
@@ -63,12 +64,13 @@ def _range(values) -> str:
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     """Table 2 as facts: one row per data set, row of the table and imbalance factor; published beside measured.
 
-    Rows: the five plain losses; "class-balanced, lowest": the lowest of all class-balanced cells, picked on the test
-    set as the paper does, `of` how many; "CB <loss>": at the one beta fixed beforehand, nothing picked.
+    Rows: the five plain losses; "class-balanced, lowest": the lowest of the class-balanced cells with enough seeds
+    (three, or the most that any has), picked on the test set as the paper does, of how many, without an interval,
+    which would not hold after a pick; "CB <loss>": at the one beta fixed beforehand, nothing picked by us.
     """
     ours = cells(records)
     measured, printed = _lookup(ours), _lookup(pd.concat([paper.heat_maps(), _balanced_column()]))
-    best_ours = _lookup_best(paper.lowest(ours, "mean"))
+    best_ours = _lookup_best(paper.lowest(_with_most_seeds(ours), "mean").assign(low=math.nan, high=math.nan))
     table2 = paper.table2()
     best_paper = {
         (r["dataset"], r["imbalance_factor"]): r for r in table2[table2["row"] == "class_balanced"].to_dict("records")
@@ -87,6 +89,12 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     return frame.sort_values(["dataset", "row"], key=lambda c: c.map({k: i for i, k in enumerate(order)}).fillna(9)
                              if c.name == "row" else c, kind="stable").reset_index(drop=True)  # fmt: skip
+
+
+def _with_most_seeds(ours: pd.DataFrame) -> pd.DataFrame:
+    ours = ours[ours["beta"] > 0]
+    most = ours.groupby(["dataset", "imbalance_factor"])["n"].transform("max").clip(upper=SEEDS)
+    return ours[ours["n"] >= most]
 
 
 def _balanced_column() -> pd.DataFrame:
@@ -126,8 +134,10 @@ def table2(records: pd.DataFrame, profile: str) -> Table:
     text = caption(
         reference(records), profile, PAPER_BUDGET, SPREAD,
         "Error in percent on the test set; columns: imbalance factor.",
-        '"class-balanced, lowest" is the lowest of all class-balanced cells (paper: of 20), picked on the test set; '
-        'rows "CB" are at one beta fixed beforehand (paper: from Figures 8 and 10). "-": not in the paper.',
+        '"class-balanced, lowest" is picked on the test set, by the paper from 20 single runs, by us from the cells '
+        f"with {SEEDS} seeds, or the most there are; it has no interval; the table of luck says what the pick gains "
+        'by luck. Rows "CB" are at one beta, fixed before our runs at what the paper advises (from its own cells, '
+        'Figures 8 and 10). "-": not in the paper.',
     )  # fmt: skip
     shown = pd.DataFrame(lines)
     return Table("table2", "Table 2. Error on long-tailed CIFAR, published and measured", text, shown, data, profile)

@@ -1,6 +1,7 @@
 """Figure 5, training curves with their band over seeds, error per class, and the gain against imbalance."""
 
 import math
+from itertools import zip_longest
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,7 +9,17 @@ from matplotlib.figure import Figure
 from replication.report import paper
 from replication.report.controls import changed
 from replication.report.evidence_tables import per_class
-from replication.report.measured import cells, finished, fixed_beta, paired_cells, reference
+from replication.report.measured import (
+    cells,
+    complete,
+    finished,
+    fixed_beta,
+    of_one_precision,
+    paired_cells,
+    reference,
+    settings_by_seeds,
+)
+from replication.report.statistics import summary
 from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR
 from replication.training.experiment import BETAS
 
@@ -36,7 +47,8 @@ def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
     """Error against beta, the plain loss dashed: the paper at imbalance 50, and the same from records.
 
     Where our records know another imbalance factor better, the paper's numbers at that one stand beside them.
-    Bars: 95 % t-interval.
+    Ours: for each loss the betas that have enough seeds, over the seeds that all of them have (their number is in the
+    title), so that a line compares like with like.  Bars: 95 % t-interval.
     """
     panels = [("paper", d, 50.0, paper.heat_map(d).rename(columns={"error": "mean"})) for d in ("cifar10", "cifar100")]
     ours = cells(records) if records is not None else pd.DataFrame(columns=["dataset"])
@@ -44,7 +56,9 @@ def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
         factor = busiest(records, dataset, 50.0)
         if factor != 50.0 and dataset in paper.HEAT_MAPS:
             panels.append(("paper", dataset, factor, paper.heat_map(dataset).rename(columns={"error": "mean"})))
-        panels.append((f"profile {profile}", dataset, factor, ours))
+        mine = _like_with_like(records, dataset, factor)
+        seeds = "-".join(f"{n}" for n in sorted({mine["n"].min(), mine["n"].max()})) if len(mine) else "0"
+        panels.append((f"profile {profile}, n = {seeds}", dataset, factor, mine))
     figure, axes = _panels(len(panels), 3.6, 3.7)
     for axis, (source, dataset, factor, frame) in zip(axes[0], panels, strict=True):
         here = frame[(frame["dataset"] == dataset) & (frame["imbalance_factor"] == factor)]
@@ -56,6 +70,19 @@ def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
     axes[0][0].plot([], [], "--", color=PUBLISHED_COLOUR, label="dashed: plain loss")
     axes[0][0].legend(fontsize=8)
     return figure
+
+
+def _like_with_like(records: pd.DataFrame, dataset: str, factor: float) -> pd.DataFrame:
+    """Cells of the losses of Figure 5, those of a loss over one set of seeds."""
+    runs = finished(of_one_precision(records)).query("dataset == @dataset and imbalance_factor == @factor")
+    rows = [
+        {"dataset": dataset, "imbalance_factor": factor, "label": label, "beta": beta} | summary(errors)._asdict()
+        for label in paper.FIGURE5_LOSSES
+        for beta, errors in complete(
+            settings_by_seeds(runs[runs["label"] == label].set_index(["beta", "seed"])["error"])
+        ).iterrows()
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "imbalance_factor", "label", "beta", "mean", "high", "n"])
 
 
 def _against_beta(axis, cells_of_a_loss: pd.DataFrame, colour: str, label: str) -> None:
@@ -129,9 +156,8 @@ def drop_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | N
     ):
         same = base.query("dataset == @dataset and label == @label and imbalance_factor == @factor and beta == @beta")
         title = f"{paper.TITLES[dataset]}, imbalance {factor:g}\n{label}, " + (f"beta {beta:g}" if beta else "plain")
-        panels.append(
-            (title, [(same, BALANCED, "drop 0.01", "-"), (runs, LOSS_COLOURS["focal 2.0"], "drop 0.1", "--")])
-        )
+        colour = BALANCED if beta else PLAIN
+        panels.append((title, [(same, colour, "drop 0.01", "-"), (runs, PUBLISHED_COLOUR, "drop 0.1", "--")]))
     return _rows_of_curves(panels, profile) if panels else None
 
 
@@ -144,11 +170,16 @@ def per_class_figure(records: pd.DataFrame, profile: str | None = None) -> Figur
     factor = busiest(records, dataset, 100.0)
     here = data.query("dataset == @dataset and imbalance_factor == @factor")
     labels = [label for label in paper.LABELS if label in set(here["label"])]
-    figure, axes = _panels(len(labels), 4.0, 3.9, sharey=True)
-    for axis, label in zip(axes[0], labels, strict=False):
+    columns = min(3, len(labels))
+    figure, axes = _panels(columns, 4.0, 3.9, rows=math.ceil(len(labels) / columns), sharey=True)
+    for axis, label in zip_longest(axes.flat, labels):
+        if label is None:
+            axis.remove()
+            continue
         draw_per_class(axis, here[here["label"] == label], fixed_beta(dataset))
         axis.set_title(f"{paper.TITLES[dataset]}, imbalance {factor:g}\n{label} (profile {profile})")
-    axes[0][0].set_ylabel("error (percent)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("error (percent)")
     axes[0][0].legend()
     return figure
 
@@ -160,7 +191,7 @@ def draw_per_class(axis, rows: pd.DataFrame, beta: float) -> None:
         (beta, BALANCED, f"class-balanced, beta {beta:g}", 0.12),
     ):
         one = rows[rows["beta"] == b]
-        low, high = (one[end].fillna(one["mean"]).clip(0, 100) for end in ("low", "high"))
+        low, high = (one[end].fillna(one["mean"]) for end in ("low", "high"))
         axis.errorbar(
             one["class_index"] + shift,
             one["mean"],
@@ -206,7 +237,8 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
     axis.minorticks_off()
     axis.plot([], [], ":", marker=".", color=PUBLISHED_COLOUR, label="dotted: the paper")
     axis.set(xlabel="imbalance factor", ylabel="class-balanced minus plain (points)")
-    axis.set_title(f"{paper.TITLES[dataset]}, beta {beta:g} fixed beforehand\n(below 0: class-balanced is better)")
+    chosen = "the paper's advice" if records is None else "fixed before our runs"
+    axis.set_title(f"{paper.TITLES[dataset]}, beta {beta:g}, {chosen}\n(below 0: class-balanced is better)")
     axis.legend(fontsize=8)
 
 

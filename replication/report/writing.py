@@ -80,14 +80,18 @@ def signed(value: float, digits: int = 2) -> str:
 def spread(row, sign: bool = False) -> str:
     """Mean ± sample sd, n and the 95 % t-interval where there are two values; the bare value and n = 1 for one.
 
-    `row` holds mean, sd, n, low and high, as a Summary or a row of `cells` does.
+    `row` holds mean, sd, n, low, high and perhaps diverged, as a row of `cells` does.  Without an interval where it
+    has no bounds, or no width (values that are all alike say little of the next).
     """
+    lost = 0 if row is None else row.get("diverged", 0)
     if row is None or not row["n"]:
-        return NOT_MEASURED
+        return f"diverged ({lost} of {lost})" if lost else NOT_MEASURED
     show = signed if sign else number
+    count = f"(n = {row['n']}{f', {lost} diverged' if lost else ''})"
     if row["n"] < 2:
-        return f"{show(row['mean'])} (n = 1)"
-    return f"{show(row['mean'])} ± {number(row['sd'])} (n = {row['n']}) [{show(row['low'])}, {show(row['high'])}]"
+        return f"{show(row['mean'])} {count}"
+    interval = f" [{show(row['low'])}, {show(row['high'])}]" if row["high"] > row["low"] else ""
+    return f"{show(row['mean'])} ± {number(row['sd'])} {count}{interval}"
 
 
 def p_value(p: float) -> str:

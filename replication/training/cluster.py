@@ -44,6 +44,8 @@ def run_on_ray(
     if not gpus_per_run >= 0:
         raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
     where = replace(where, threads=where.threads or 1, results=where.results.absolute())
+    if not gpus_per_run and where.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
+        where = replace(where, device="cpu")
     _connect(ray, address, workers * where.threads)
     try:
         needed = dict(CPU=where.threads, GPU=gpus_per_run)
@@ -135,9 +137,11 @@ class _Driver:
     def end(self, task) -> None:
         """Take a task's result: write its record, or try it again if its worker died."""
         experiment, held = self.flying.pop(task)
+        kinds = self.ray.exceptions
+        deaths = (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError)
         try:
             record, error = self.ray.get(task)
-        except (self.ray.exceptions.WorkerCrashedError, self.ray.exceptions.NodeDiedError) as death:
+        except deaths as death:
             return self.again(experiment, held, type(death).__name__)
         except BaseException:
             held.release()

@@ -64,6 +64,10 @@ class Experiment:
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
         require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
         require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
+        if self.loss == "softmax" and self.last_bias != "prior":
+            raise ValueError(f"last_bias must be left out for loss 'softmax', where it is 0, got {self.last_bias!r}")
+        if self.beta == 0 and self.weights != "class_balanced":
+            raise ValueError(f"weights must be left out for beta 0, where all are 1, got {self.weights!r}")
         if self.loss != "focal" and self.gamma is not None:
             raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
         if self.loss == "focal":

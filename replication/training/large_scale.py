@@ -32,7 +32,7 @@ from replication.losses import ClassBalancedLoss
 from replication.training import checkpoint, processes
 from replication.training.large_resnet import decay_groups, initialise, resnet
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord
-from replication.training.loop import autocast, drive, pick_precision
+from replication.training.loop import autocast, devices, drive, pick_precision
 from replication.training.resnet import prior_bias
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
@@ -93,7 +93,7 @@ class _LargeRun:
     """The state of one run in one process: network, optimiser, the images' loader, and the step that comes next."""
 
     def __init__(self, experiment, files, device, micro_batch, workers, skip_unreadable):
-        self.experiment, self.device, self.step = experiment, device, 0
+        self.experiment, self.device, self.devices, self.step = experiment, device, [], 0
         self.precision = pick_precision(None, device)
         self.files, self.test = files
         self.n, self.classes = len(self.files), len(self.files.class_names)
@@ -235,11 +235,12 @@ class _LargeRun:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.unreadable = state["step"], set(state["unreadable"])
+        self.devices = state.get("devices", [])
         return state["curve"], state["seconds"]
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable))
+        state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable), devices=devices(self))
         processes.by_leader(
             lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, self.precision, state)
         )

@@ -22,6 +22,7 @@ class Run(Protocol):
     experiment: object  # with epochs and batch_size
     device: torch.device
     precision: str  # "float32" or "bfloat16 autocast"
+    devices: list[str]  # what it ran on before it was taken up here
     step: int  # optimiser steps done
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
@@ -80,7 +81,7 @@ def _environment(run: Run) -> dict:
     """The fields of a record that say on what and with which code it ran."""
     commit, clean = git_state()
     return dict(
-        device=_device_name(run.device),
+        device=", then ".join(devices(run)),
         threads=torch.get_num_threads(),
         precision=run.precision,
         torch_version=torch.__version__,
@@ -117,6 +118,11 @@ def pick_precision(precision: str | None, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network of this precision (as records name it) is called."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == PRECISIONS["bfloat16"])
+
+
+def devices(run: Run) -> list[str]:
+    """The names of what a run has run on, this machine's last: a checkpoint may have come from another."""
+    return list(dict.fromkeys([*run.devices, _device_name(run.device)]))
 
 
 def _device_name(device: torch.device) -> str:

@@ -18,7 +18,7 @@ from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softma
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
-from replication.training.loop import autocast, drive, pick_device, pick_precision
+from replication.training.loop import autocast, devices, drive, pick_device, pick_precision
 from replication.training.records import RunRecord
 from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.schedule import learning_rate
@@ -66,7 +66,7 @@ class _Run:
     """The state of one run: network, optimiser, images on the device, and the step that comes next."""
 
     def __init__(self, experiment, data, device, compiled, deterministic, precision=None):
-        self.experiment, self.device, self.step = experiment, device, 0
+        self.experiment, self.device, self.devices, self.step = experiment, device, [], 0
         self.precision = pick_precision(precision, device)
         train_full, test = data
         kept = train_full.long_tailed(experiment.imbalance_factor, experiment.seed)
@@ -187,12 +187,12 @@ class _Run:
             return [], 0.0
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step, self.devices = state["step"], state.get("devices", [])
         return state["curve"], state["seconds"]
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds)
+        state |= dict(curve=curve, seconds=seconds, devices=devices(self))
         checkpoint.save(path, self.experiment, self.kept.fingerprint, self.precision, state)
 
     def record(self, wrong, shared) -> RunRecord:

@@ -120,7 +120,8 @@ def train(args) -> int:
     experiment = Experiment(**PROFILES[args.profile] | chosen)
     where = _where(args, experiment.dataset)
     outcomes = run_all([experiment], where)
-    print(_summary(outcomes), record_path(experiment, where.runs(experiment)), sep="; ")
+    path = record_path(experiment, where.runs(experiment))
+    print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
     return _exit_code(outcomes)
 
 
