@@ -66,7 +66,7 @@ def _by(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return runs.pivot_table(index=index, columns=column, values="error")
 
 
-def _by_seeds(
+def by_seeds(
     values: pd.Series, what: str = "difference", claimed: str = "below", equal: tuple[str, ...] = ()
 ) -> Finding:
     """`by_interval` of one value per seed, the mean over the settings; their losses are named.
@@ -85,7 +85,7 @@ def _by_seeds(
 def r1_runs(evidence: Evidence) -> Finding:
     both, lost = _pairs(evidence)
     groups = both.groupby(["dataset", "imbalance_factor"])
-    parts = {f"{TITLES[d]} at {f:g}": _by_seeds(differences(g)) for (d, f), g in groups}
+    parts = {f"{TITLES[d]} at {f:g}": by_seeds(differences(g)) for (d, f), g in groups}
     finding = covered(together(parts), len(COLUMNS & set(groups.groups)), len(COLUMNS), "columns of Table 2")
     return capped(finding, lost, "pairs")
 
@@ -99,7 +99,7 @@ def r2_runs(evidence: Evidence) -> Finding:
     both = pd.concat(others, names=["label"]).dropna()
     column = ("dataset", "imbalance_factor")
     done = COLUMNS & set(both.groupby(level=list(column)).groups)
-    finding = _by_seeds(both, "sigmoid and focal minus softmax", equal=column)  # pairs of a seed share their softmax
+    finding = by_seeds(both, "sigmoid and focal minus softmax", equal=column)  # pairs of a seed share their softmax
     most = len(COLUMNS) // 2 + 1
     finding = covered(finding, len(done), most, "columns of Table 2", (REPLICATED, CONTRADICTED))
     return capped(finding, lost)
@@ -113,7 +113,7 @@ def r3_runs(evidence: Evidence) -> Finding:
         if set(BETAS[1:]) <= set(wide):
             table = wide[list(BETAS[1:])].dropna()
             for rival in BETAS[1:-1]:
-                parts[f"at {factor:g}, 0.9999 against {rival:g}"] = _by_seeds(table[0.9999] - table[rival])
+                parts[f"at {factor:g}, 0.9999 against {rival:g}"] = by_seeds(table[0.9999] - table[rival])
     if not parts:
         return capped(nothing("imbalance factor with all four betas"), lost)
     done = len(parts) // len(BETAS[1:-1])
@@ -124,7 +124,7 @@ def _gains(runs: pd.DataFrame, betas: tuple[float, ...], above: tuple[float, ...
     """For each beta measured, class-balanced minus plain by seed; the claim is "below", but "above" for those."""
     wide = _by(runs, "beta")
     return {
-        f"beta {b:g}": _by_seeds(wide[b] - wide[0.0], claimed="above" if b in above else "below")
+        f"beta {b:g}": by_seeds(wide[b] - wide[0.0], claimed="above" if b in above else "below")
         for b in betas
         if {b, 0.0} <= set(wide)
     }
@@ -134,7 +134,7 @@ def r4_runs(evidence: Evidence) -> Finding:
     runs, lost = runs_of(evidence, "dataset == 'cifar10' and imbalance_factor == 50")
     parts, wide = _gains(runs, BETAS[1:]), _by(runs, "beta")
     steps = [(a, b) for a, b in pairwise(BETAS[1:]) if {a, b} <= set(wide)]
-    parts |= {f"{a:g} to {b:g}": _by_seeds(wide[b] - wide[a], "change") for a, b in steps}
+    parts |= {f"{a:g} to {b:g}": by_seeds(wide[b] - wide[a], "change") for a, b in steps}
     return capped(covered(together(parts), len(parts), 7, "comparisons"), lost)
 
 
@@ -150,7 +150,7 @@ def r6_runs(evidence: Evidence) -> Finding:
     for dataset, side in (("cifar10", "below"), ("cifar20", "above"), ("cifar100", "above")):
         here = _by(runs[runs["dataset"] == dataset], "beta")
         if {0.9, 0.9999} <= set(here):
-            parts[TITLES[dataset]] = _by_seeds(here[0.9999] - here[0.9], "0.9999 minus 0.9", side)
+            parts[TITLES[dataset]] = by_seeds(here[0.9999] - here[0.9], "0.9999 minus 0.9", side)
         else:
             parts[TITLES[dataset]] = nothing("runs at 0.9 and 0.9999")
     return capped(together(parts), lost)

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pandas as pd
 
 from replication.report.controls import PAIR, changed
-from replication.report.measured import finished, per_seed, reference
-from replication.report.run_rules import SETS, runs_of
+from replication.report.measured import finished, reference
+from replication.report.run_rules import SETS, by_seeds, runs_of
 from replication.report.statistics import sign_test
 from replication.report.verdicts import (
     CONTRADICTED,
@@ -16,7 +16,6 @@ from replication.report.verdicts import (
     SIGNIFICANCE,
     Evidence,
     Finding,
-    by_interval,
     capped,
     nothing,
     together,
@@ -50,10 +49,9 @@ def p1_runs(evidence: Evidence) -> Finding:
     if not len(seen):
         missing = f"two evaluations between the drops in any of {len(both)} runs with a drop of 0.1"
         return capped(nothing(missing), lost)
-    slow, excess = per_seed(seen["slow"]), per_seed(seen["slow"] - seen["usual"])
     parts = {
-        "after a drop of 0.1": by_interval(slow, "test error changes by", "above"),
-        "excess over a drop of 0.01": by_interval(excess, "", "above"),
+        "after a drop of 0.1": by_seeds(seen["slow"], "change of test error", "above"),
+        "excess over a drop of 0.01": by_seeds(seen["slow"] - seen["usual"], "difference", "above"),
     }
     return capped(together(parts), lost)
 

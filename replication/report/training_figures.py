@@ -62,8 +62,9 @@ def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
     figure, axes = _panels(len(panels), 3.6, 3.7)
     for axis, (source, dataset, factor, frame) in zip(axes[0], panels, strict=True):
         here = frame[(frame["dataset"] == dataset) & (frame["imbalance_factor"] == factor)]
-        for label in paper.FIGURE5_LOSSES:
-            _against_beta(axis, here[here["label"] == label], LOSS_COLOURS[label], label)
+        for step, label in enumerate(paper.FIGURE5_LOSSES):
+            shift = 0.07 * (step - 1) if source != "paper" else 0.0  # bars side by side
+            _against_beta(axis, here[here["label"] == label], LOSS_COLOURS[label], label, shift)
         axis.set_xticks(range(1, len(BETAS)), [f"{b:g}" for b in BETAS[1:]])
         axis.set(title=f"{paper.TITLES[dataset]}, imbalance {factor:g}\n({source})", xlabel="beta")
     axes[0][0].set_ylabel("error (percent)")
@@ -85,14 +86,16 @@ def _like_with_like(records: pd.DataFrame, dataset: str, factor: float) -> pd.Da
     return pd.DataFrame(rows, columns=["dataset", "imbalance_factor", "label", "beta", "mean", "high", "n"])
 
 
-def _against_beta(axis, cells_of_a_loss: pd.DataFrame, colour: str, label: str) -> None:
+def _against_beta(axis, cells_of_a_loss: pd.DataFrame, colour: str, label: str, shift: float) -> None:
     by_beta = {row["beta"]: row for row in cells_of_a_loss.to_dict("records")}
     if 0.0 in by_beta:
         axis.axhline(by_beta[0.0]["mean"], color=colour, linestyle="--", linewidth=1)
     known = [i for i, beta in enumerate(BETAS) if i and beta in by_beta]
     means = [by_beta[BETAS[i]]["mean"] for i in known]
     half = [_half(by_beta[BETAS[i]]) for i in known]
-    axis.errorbar(known, means, yerr=half, color=colour, marker="o", markersize=4, capsize=2, label=label)
+    axis.errorbar(
+        [i + shift for i in known], means, yerr=half, color=colour, marker="o", markersize=4, capsize=2, label=label
+    )
 
 
 def _half(row: dict) -> float:
