@@ -147,7 +147,7 @@ def test_first_screen_is_a_picture_and_five_sentences(rebuilt):
 
 def test_sentences_hold_the_numbers_of_the_records(rebuilt):
     page = (rebuilt[0] / "README.md").read_text()
-    assert "-4.00 [-4.00, -4.00] points of error at imbalance 100 (profile cpu" in page
+    assert "paired by seed: -4.00 [-4.00, -4.00] at 100 (profile cpu; softmax; seeds: 2)" in page
     assert "paper 25.19, authors' rerun 24.02" in page and "ours 24.77 (n = 1)" in page
     assert "11 of 25 at 0.9, 16 of 25 at 0.99, 25 of 25 at 0.999, 25 of 25 at 0.9999" in page
     assert "re-balancing gives +2.00" in page
@@ -196,6 +196,23 @@ def test_one_more_record_changes_the_tables(rebuilt, tmp_path):
     record(30, seed=2, beta=0.9999).write(tmp_path / "cpu" / "runs")
     site.profile_tables(tmp_path, "cpu")
     assert texts(tmp_path)["cpu/tables/table2.csv"] != before["cpu/tables/table2.csv"]
+
+
+def test_the_gain_is_told_at_each_imbalance_over_the_same_losses_and_seeds(tmp_path):
+    """Focal only at 100, a begun seed at 50: neither may stand beside the others."""
+    cells = [("softmax", None, f, gain) for f, gain in ((10, 1), (100, 3))] + [("focal", 1.0, 100, 9)]
+    runs = [
+        record(40 - gain * (b > 0) - s / 10, loss=loss, gamma=gamma, imbalance_factor=f, beta=b, seed=s)
+        for loss, gamma, f, gain in cells
+        for s in range(3)
+        for b in (0.0, 0.9999)
+    ]
+    runs += [record(40 - 20 * (b > 0), imbalance_factor=50, beta=b) for b in (0.0, 0.9999)]
+    lost = dict(imbalance_factor=100, seed=3)
+    runs += [record(status="diverged", **lost), record(40, beta=0.9999, **lost)]
+    said = front_page.gain_sentence({"cpu": profile_records(write(tmp_path, "cpu", runs), "cpu")})
+    shown = "-3.00 [-3.00, -3.00] at 100, -1.00 [-1.00, -1.00] at 10 (profile cpu; softmax; seeds: 3"
+    assert said.endswith(f"{shown}; pairs lost to divergence: 1).")
 
 
 def test_slips_that_cost_are_slips_of_ports_beyond_chance_and_not_the_authors_own_pipeline(tmp_path):
