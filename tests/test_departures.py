@@ -1,5 +1,7 @@
 """Where E_n fails: simulated and integrated means agree, the formula is never too small, one N does not serve."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import integrate
@@ -18,6 +20,16 @@ from replication.theory.departures import (
 from replication.theory.effective_number import beta_from_volume, effective_number
 
 DRAWS = np.array([1, 3, 10, 30, 100, 300])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("volume", [1, 100])
+def test_covered_volume_with_an_edge_is_the_closed_form(d, volume):
+    """Sum of C(n, k) (-1)^(k+1) int p^k; along an axis p is 1/side inside, and u/side, u from 1/2, at an edge."""
+    side, n = volume ** (1 / d), 10
+    power = [((side - 1 + 2 * (1 - 0.5 ** (k + 1)) / (k + 1)) / side**k) ** d for k in range(n + 1)]
+    expected = sum(math.comb(n, k) * (-1) ** (k + 1) * power[k] for k in range(1, n + 1))
+    assert exact_mean("bounded", d, volume, [n])[0] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

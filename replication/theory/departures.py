@@ -65,9 +65,7 @@ def exact_mean(law: str, d: int, volume: float, draws, nodes: int = 2**17) -> np
     """
     d, volume, side = check_law(law, d, volume)
     draws = check_draws(draws)
-    breaks = (
-        np.unique([0, min(0.5, side / 2), max(side - 0.5, side / 2), side]) if law == "bounded" else np.array([0, side])
-    )
+    breaks = np.unique([0, *((0.5, side - 0.5) if law == "bounded" else ()), side])
     x, w = special.roots_legendre(min(512, round(nodes ** (1 / d) / (len(breaks) - 1))))
     halves = np.diff(breaks)[:, None] / 2
     axis, weight = (breaks[:-1, None] + halves * (x + 1)).ravel(), (halves * w).ravel()
