@@ -77,7 +77,7 @@ def test_figure_5_compares_a_loss_over_one_set_of_seeds(tmp_path):
 def test_a_difference_of_fewer_pairs_than_runs_says_so(tmp_path):
     runs = [record(40, seed=s, beta=0.9999) for s in range(3)]
     frame = profile_records(write(tmp_path, "cpu", [*runs, record(45)]), "cpu")
-    assert "40.00  (-5.00, 1 pairs)  n=3" in texts(heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[1])
+    assert "40.00  (-5.00, n=1)  n=3" in texts(heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[1])
 
 
 def test_curves_are_means_over_seeds_with_a_band_from_lowest_to_highest(records):

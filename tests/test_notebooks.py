@@ -104,16 +104,20 @@ def test_08_has_a_verdict_on_every_claim(run):
     } | {"S1", "S2", "S3"}
 
 
-def test_a_failing_notebook_is_named_with_its_cell(tmp_path):
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("1 / 0", r"cell \d+: ZeroDivisionError: division by zero"), ("import os; os._exit(9)", "Kernel died")],
+)
+def test_a_failing_notebook_says_what_failed(tmp_path, code, words):
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell("1 / 0"),
+            nbformat.v4.new_code_cell(code),
         ],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     path = tmp_path / "01_wrong.ipynb"
     nbformat.write(notebook, path)
     failure = execute(path, tmp_path / "copy.ipynb", "smoke", tmp_path, Path(tmp_path), "cpu")
-    assert re.match(r"cell \d+: ZeroDivisionError: division by zero", failure)
+    assert re.match(words, failure)
     assert (tmp_path / "copy.ipynb").is_file()

@@ -134,7 +134,7 @@ def test_a_setting_that_was_begun_holds_the_verdict_until_it_has_the_seeds_of_th
 
 
 def test_columns_count_alike_in_r2_however_many_settings_they_hold(runs):
-    """Sigmoid 1 point worse in each of six columns, and 8 better at three further betas of one: the mean is -0.0."""
+    """Sigmoid 1 point worse in each of six columns, and 8 better at three further betas of one: near 0, not -2."""
     more = [c for b in (0.9, 0.99, 0.999) for c in (cell(40, b, 200), cell(32, b, 200, "sigmoid"))]
     words = RULES["R2", "runs"].decide(runs(*sigmoids(41), *more)).words
     mean = (5 * 1 + (1 - 3 * 8) / 4) / 6

@@ -198,11 +198,10 @@ def per_class(records: pd.DataFrame) -> pd.DataFrame:
         )
         for c, values in enumerate(zip(*errors, strict=True)):
             head = {"dataset": dataset, "label": label, "imbalance_factor": factor, "beta": beta, "class_index": c}
-            s = summary(values)
-            bounds = {"low": max(s.low, 0.0), "high": min(s.high, 100.0)} if s.n > 1 else {}
-            rows.append(head | {"class_name": names[c], "images": counts[c]} | s._asdict() | bounds)
+            rows.append(head | {"class_name": names[c], "images": counts[c]} | summary(values)._asdict())
     head = ["dataset", "label", "imbalance_factor", "beta", "class_index", "class_name", "images"]
-    return pd.DataFrame(rows, columns=[*head, "mean", "sd", "n", "low", "high"])
+    frame = pd.DataFrame(rows, columns=[*head, "mean", "sd", "n", "low", "high"])
+    return frame.assign(low=frame["low"].clip(0, 100), high=frame["high"].clip(0, 100))
 
 
 def per_class_table(records: pd.DataFrame, profile: str) -> Table:

@@ -19,7 +19,7 @@ from replication.report.measured import (
 from replication.report.selection import difference_by_imbalance, improvements, published_luck, rerun_sd
 from replication.report.statistics import expected_minimum, summary
 from replication.report.verdicts import SEEDS, VERDICTS
-from replication.report.writing import markdown_rows, number, signed, spread
+from replication.report.writing import interval, markdown_rows, number, signed, spread
 from replication.theory import covering
 from replication.training.experiment import PROFILES
 
@@ -71,9 +71,7 @@ def gain_sentence(records: Records) -> str:
         for factor in sorted(shared.columns, reverse=True):
             here = table.xs(factor, level="imbalance_factor")
             s = summary(here[here.index.get_level_values("label").isin(shared.index)].mean())
-            said.append(
-                signed(s.mean) + (f" [{signed(s.low)}, {signed(s.high)}]" if s.n > 1 else "") + f" at {factor:g}"
-            )
+            said.append(f"{signed(s.mean)}{interval(s.low, s.high)} at {factor:g}")
         gone = int((lost["imbalance_factor"].isin(shared.columns) & lost["label"].isin(shared.index)).sum())
         words.append(
             f"{', '.join(said)} (profile {profile}; {', '.join(shared.index)}; seeds: {table.shape[1]}"

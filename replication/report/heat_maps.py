@@ -33,7 +33,7 @@ def _draw(axis, factors, title: str, errors, differences, counts=None, paired=No
         text = f"{errors[i, j]:.2f}"
         if math.isfinite(differences[i, j]):
             few = paired is not None and paired[i, j] != counts[i, j]
-            text += f"  ({differences[i, j]:+.2f}{f', {paired[i, j]:.0f} pairs' if few else ''})"
+            text += f"  ({differences[i, j]:+.2f}{f', n={paired[i, j]:.0f}' if few else ''})"
         if counts is not None:
             text += f"  n={counts[i, j]:.0f}"
         dark = abs(differences[i, j]) > 0.7 * LIMIT  # False for NaN

@@ -134,14 +134,17 @@ def settings_by_seeds(values: pd.Series) -> pd.DataFrame:
     return values.dropna().groupby(level=levels).mean().unstack("seed")
 
 
-def complete(wide: pd.DataFrame) -> pd.DataFrame:
-    """Of `settings_by_seeds`, the settings that have enough seeds, and the seeds that all of those have: no gaps.
+def enough(seeds: pd.Series) -> pd.Series:
+    """Which of these numbers of seeds are enough: three, or the most there are where that is fewer."""
+    return seeds >= seeds.clip(upper=SEEDS).max()
 
-    Enough are three, or the most that any has where that is fewer: a loss begun with one seed does not hide three of
-    another, and a further seed of one loss does not drop the others.
+
+def complete(wide: pd.DataFrame) -> pd.DataFrame:
+    """Of `settings_by_seeds`, the settings that have `enough` seeds, and the seeds that all of those have: no gaps.
+
+    So a loss begun with one seed does not hide three of another, and a further seed of one does not drop the others.
     """
-    seeds = wide.notna().sum(axis=1)
-    return wide[seeds >= seeds.clip(upper=SEEDS).max()].dropna(axis=1)
+    return wide[enough(wide.notna().sum(axis=1))].dropna(axis=1)
 
 
 def per_seed(values: pd.Series) -> pd.Series:

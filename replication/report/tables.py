@@ -5,9 +5,9 @@ import math
 import pandas as pd
 
 from replication.report import paper
-from replication.report.measured import budget, cells, fixed_beta, paired_cells, reference
+from replication.report.measured import budget, cells, enough, fixed_beta, paired_cells, reference
 from replication.report.verdicts import SEEDS
-from replication.report.writing import NOT_MEASURED, Table, number, signed, spread
+from replication.report.writing import NOT_MEASURED, Table, interval, number, signed, spread
 from replication.training.experiment import IMBALANCE_FACTORS, PROFILES
 
 PAPER_BUDGET = (
@@ -93,8 +93,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
 
 def _with_most_seeds(ours: pd.DataFrame) -> pd.DataFrame:
     ours = ours[ours["beta"] > 0]
-    most = ours.groupby(["dataset", "imbalance_factor"])["n"].transform("max").clip(upper=SEEDS)
-    return ours[ours["n"] >= most]
+    return ours[ours.groupby(["dataset", "imbalance_factor"])["n"].transform(enough).astype(bool)]
 
 
 def _balanced_column() -> pd.DataFrame:
@@ -200,7 +199,5 @@ def _paired(row: dict) -> str:
         return "-"
     if not row["difference_n"]:
         return NOT_MEASURED
-    interval = (
-        f" [{signed(row['difference_low'])}, {signed(row['difference_high'])}]" if row["difference_n"] > 1 else ""
-    )
-    return f"{signed(row['difference_mean'])}{interval} (n = {row['difference_n']})"
+    bounds = interval(row["difference_low"], row["difference_high"])
+    return f"{signed(row['difference_mean'])}{bounds} (n = {row['difference_n']})"

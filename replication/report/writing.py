@@ -1,6 +1,7 @@
 """A Table: what is shown (markdown, LaTeX) and what is computed with (CSV), one caption for all three."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def signed(value: float, digits: int = 2) -> str:
     return text if float(text) else text[1:]  # no sign on what rounds to zero
 
 
+def interval(low: float, high: float, show: Callable[[float], str] = signed) -> str:
+    """The bounds in brackets after a space; nothing where there are none."""
+    return f" [{show(low)}, {show(high)}]" if math.isfinite(low) else ""
+
+
 def spread(row, sign: bool = False) -> str:
     """Mean ± sample sd, n and the 95 % t-interval where there are two values; the bare value and n = 1 for one.
 
@@ -90,8 +96,8 @@ def spread(row, sign: bool = False) -> str:
     count = f"(n = {row['n']}{f', {lost} diverged' if lost else ''})"
     if row["n"] < 2:
         return f"{show(row['mean'])} {count}"
-    interval = f" [{show(row['low'])}, {show(row['high'])}]" if row["high"] > row["low"] else ""
-    return f"{show(row['mean'])} ± {number(row['sd'])} {count}{interval}"
+    bounds = interval(row["low"], row["high"], show) if row["sd"] > 0 else ""
+    return f"{show(row['mean'])} ± {number(row['sd'])} {count}{bounds}"
 
 
 def p_value(p: float) -> str:
