@@ -44,6 +44,13 @@ def test_measured_heat_map_shows_difference_seeds_and_what_is_not_measured(recor
     assert colours[4, 1] == -4 and np.isfinite(colours).sum() == 2
 
 
+@pytest.mark.parametrize(("gain", "limit"), [(4.0, 5), (8.5, 9)])  # the paper's largest on CIFAR-10: 4.19
+def test_both_heat_maps_share_a_scale_that_reaches_the_largest_difference(tmp_path, gain, limit):
+    frame = profile_records(write(tmp_path, "cpu", [record(40), record(40 - gain, beta=0.9999)]), "cpu")
+    maps = heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[:2]
+    assert [axis.images[0].get_clim() for axis in maps] == [(-limit, limit)] * 2
+
+
 def test_no_heat_map_of_what_nobody_knows(records):
     assert heat_maps.heat_map_figure(records, "digits", "cpu") is None
 

@@ -9,7 +9,6 @@ from replication.report import paper
 from replication.report.tables import heat_map_cells
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
 
-LIMIT = 6.0  # points of difference at which the colour scale ends
 ROWS = [(label, beta) for label in paper.LABELS for beta in BETAS]
 
 
@@ -18,11 +17,11 @@ def _grid(cells, column: str, factors) -> np.ndarray:
     return np.array([[values.get((*row, f), math.nan) for f in factors] for row in ROWS], dtype=float)  # (25, factors)
 
 
-def _draw(axis, factors, title: str, errors, differences, counts=None, paired=None, lost=None):
-    """All but the first two arrays (25, factors): counts of seeds, of pairs and of diverged runs, for ours alone."""
+def _draw(axis, limit: float, factors, title: str, errors, differences, counts=None, paired=None, lost=None):
+    """Colours end at `limit`.  From `errors` on arrays (25, factors); seeds, pairs and diverged runs for ours alone."""
     plain = np.array([beta == 0 for _, beta in ROWS])
     colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, differences)
-    image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+    image = axis.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     axis.set_facecolor("#E4E4E4")
     inside = dict(ha="center", va="center", in_layout=False)
     for i, j in np.ndindex(errors.shape):
@@ -36,7 +35,7 @@ def _draw(axis, factors, title: str, errors, differences, counts=None, paired=No
             text += f"  ({differences[i, j]:+.2f}{f', n={paired[i, j]:.0f}' if few else ''})"
         if counts is not None:
             text += f"  n={counts[i, j]:.0f}"
-        dark = abs(differences[i, j]) > 0.7 * LIMIT  # False for NaN
+        dark = abs(differences[i, j]) > 0.7 * limit  # False for NaN
         axis.text(j, i, text, **inside, fontsize=6.5, color="white" if dark else "black")
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set_xlabel("imbalance factor")
@@ -51,30 +50,32 @@ def _draw(axis, factors, title: str, errors, differences, counts=None, paired=No
 def heat_map_figure(records, dataset: str, profile: str | None = None) -> Figure | None:
     """The published heat map and, beside it, that of the records; None where neither knows the data set.
 
-    Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error (percent), the
-    difference in brackets, and for ours the number of seeds.  `records` may be None: the published map alone.
+    Colour: class-balanced minus plain (points; blue is better), ours paired by seed, on one scale for both maps.
+    Text: error (percent), the difference in brackets, and for ours the number of seeds.  `records` may be None: the
+    published map alone.
     """
     measured = records is not None and bool((records["dataset"] == dataset).any())
     printed = dataset in paper.HEAT_MAPS
     if not (measured or printed):
         return None
-    figure = Figure(figsize=(6.2 * (measured + printed), 7.6))
-    axes = figure.subplots(1, measured + printed, squeeze=False, sharey=True)[0]
+    maps = []  # (factors, title, grids)
     if printed:
         cells = paper.heat_map(dataset)
         against = paper.difference_to_plain(cells)
-        grids = _grid(cells, "error", IMBALANCE_FACTORS), _grid(against, "difference", IMBALANCE_FACTORS)
-        title = f"paper, Figure {paper.FIGURES[dataset]}: {paper.TITLES[dataset]}"
-        image = _draw(axes[0], IMBALANCE_FACTORS, title, *grids)
+        grids = [_grid(cells, "error", IMBALANCE_FACTORS), _grid(against, "difference", IMBALANCE_FACTORS)]
+        maps.append((IMBALANCE_FACTORS, f"paper, Figure {paper.FIGURES[dataset]}: {paper.TITLES[dataset]}", grids))
     if measured:
         cells = heat_map_cells(records, dataset)
         factors = [f for f in sorted(set(cells["imbalance_factor"]), reverse=True) if f > 1]
         grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n", "difference_n", "diverged")]
-        image = _draw(axes[-1], factors, f"measured, profile {profile}: {paper.TITLES[dataset]}", *grids)
+        maps.append((factors, f"measured, profile {profile}: {paper.TITLES[dataset]}", grids))
+    limit = max([1, *(math.ceil(abs(d)) for *_, grids in maps for d in grids[1].flat if math.isfinite(d))])
+    figure = Figure(figsize=(6.2 * len(maps), 7.6))
+    axes = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
+    for axis, (factors, title, grids) in zip(axes, maps, strict=True):
+        image = _draw(axis, limit, factors, title, *grids)
     axes[0].set_yticks(
         range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8
     )
-    figure.colorbar(
-        image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30, extend="both"
-    )
+    figure.colorbar(image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30)
     return figure
