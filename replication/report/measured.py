@@ -42,9 +42,14 @@ def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
 
 
 def with_labels(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with a column `label`: "softmax", "sigmoid", "focal 0.5", ..."""
+    """The records with a column `label` ("softmax", "focal 0.5", ...), and `device` telling compiled runs apart.
+
+    Compiled code rounds differently, as another machine does.
+    """
     labels = [loss_label(loss, gamma) for loss, gamma in zip(records["loss"], records["gamma"], strict=True)]
-    return records.assign(label=pd.Series(labels, index=records.index, dtype=object)).reset_index(drop=True)
+    device = records["device"].where(~records["compiled"].astype(bool), records["device"] + " with torch.compile")
+    labels = pd.Series(labels, index=records.index, dtype=object)
+    return records.assign(label=labels, device=device).reset_index(drop=True)
 
 
 def profiles_with_records(results: Path | str) -> list[str]:

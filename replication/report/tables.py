@@ -23,9 +23,10 @@ def caption(records: pd.DataFrame, profile: str, *more: str) -> str:
 
 
 def across(data: pd.DataFrame) -> str:
-    """How many of a table's pairs (columns n, across) ran on two kinds of hardware, which round differently."""
+    """How many of a table's pairs (columns n, across) differ in hardware, or in torch.compile, and so in rounding."""
     crossed = int(data["across"].sum())
-    return f"Of {data['n'].sum():.0f} pairs {crossed} ran on two kinds of hardware." if crossed else ""
+    words = f"{crossed} ran on two kinds of hardware, or one of the two with torch.compile"
+    return f"Of {data['n'].sum():.0f} pairs {words}." if crossed else ""
 
 
 def datasets(records: pd.DataFrame, first=("cifar10", "cifar100")) -> list[str]:

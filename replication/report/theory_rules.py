@@ -141,14 +141,14 @@ def _with_an_edge(frame: pd.DataFrame | None) -> str:
     rows = frame[frame["geometry"] == "bounded"] if frame is not None else pd.DataFrame(columns=["d"])
     if rows["d"].nunique() < 2:
         return ""
-    shortfall = 100 * (1 - (rows["mean"] / rows["E_n"])[rows["n"] >= rows["N"] / 2].groupby(rows["d"]).min())
+    shortfall = 100 * (1 - (rows["exact_mean"] / rows["E_n"])[rows["n"] >= rows["N"] / 2].groupby(rows["d"]).min())
     mean, error = (rows.pivot(index="n", columns="d", values=v) for v in ("mean", "standard_error"))
     low, high = mean.columns.min(), mean.columns.max()
     z = ((mean[low] - mean[high]).abs() / np.hypot(error[low], error[high])).max()
+    falls = ", ".join(f"{v:.1f} % (d = {d})" for d, v in shortfall.items())
     return (
-        "; on a space that ends it falls short of E_n, from n = N/2 on by up to "
-        f"{', '.join(f'{v:.1f} % (d = {d})' for d, v in shortfall.items())}; d = {low} and d = {high} differ by up to "
-        f"{z:.1f} standard errors"
+        f"; on a space that ends it falls short of E_n, from n = N/2 on by up to {falls}, exact; simulated, d = {low} "
+        f"and d = {high} differ by up to {z:.1f} standard errors"
     )
 
 
