@@ -139,14 +139,17 @@ def test_the_spread_told_is_that_of_the_covering_alone():
 
 
 def test_an_edge_is_told_beside_the_torus():
-    """Means 1 % and 10 % below E_n in d = 1, 2, errors 0.3 and 0.4: 9 / 0.5 = 18 standard errors apart at E_n = 100."""
-    rows = [dict(geometry=law, d=d, N=100.0, n=n, E_n=100.0, mean=mean, standard_error=error)
+    """Exact means 1 % and 10 % below E_n = 100 in d = 1, 2; simulated 9 / hypot(0.3, 0.4) = 18 standard errors apart."""
+    rows = [dict(geometry=law, d=d, N=100.0, n=n, E_n=100.0, exact_mean=mean, mean=mean - 0.5, standard_error=error)
             for law in ("uniform", "bounded") for n in (10, 100)
             for d, mean, error in ((1, 99.0, 0.3), (2, 90.0, 0.4))]  # fmt: skip
     words = t4_simulation(Evidence(verify=simulated())).words
     told = t4_simulation(Evidence(verify=simulated(), departures=pd.DataFrame(rows)))
     assert told.verdict == C and told.words.startswith(words) and "ends" not in words
-    assert "1.0 % (d = 1), 10.0 % (d = 2); d = 1 and d = 2 differ by up to 18.0 standard errors" in told.words
+    assert (
+        "1.0 % (d = 1), 10.0 % (d = 2), exact; simulated, d = 1 and d = 2 differ by up to 18.0 standard errors"
+        in told.words
+    )
 
 
 def duplicates(**volumes):

@@ -106,6 +106,17 @@ def test_per_class_figure_names_classes_with_their_images(records):
     assert ticks[0] == "class 0 (5000)" and ticks[-1] == "class 9 (50)"
 
 
+def test_gain_figure_joins_only_what_has_the_seeds(tmp_path):
+    """Three seeds at 10 and 100, one at 200: a line from 10 to 100, and a hollow marker that the legend explains."""
+    cells = [(f, s) for f in (10, 100) for s in range(3)] + [(200, 0)]
+    runs = [record(40 - 4 * (b > 0), imbalance_factor=f, seed=s, beta=b) for f, s in cells for b in (0.0, 0.9999)]
+    axis = training_figures.gain_figure(profile_records(write(tmp_path, "cpu", runs), "cpu"), "cpu").axes[0]
+    ours = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [(len(line.get_xdata()), line.get_markerfacecolor()) for line in ours] == [
+        (2, LOSS_COLOURS["softmax"]), (1, "white")]  # fmt: skip
+    assert axis.get_legend().get_texts()[-1].get_text() == "hollow: fewer seeds"
+
+
 def test_gain_figure_has_ours_and_the_papers(records):
     axis = training_figures.gain_figure(records, "cpu").axes[0]
     heights = [line.get_ydata() for line in axis.lines]

@@ -65,8 +65,8 @@ def controls(records: pd.DataFrame) -> pd.DataFrame:
 def parts_of_the_gain(records: pd.DataFrame) -> pd.DataFrame:
     """The gain of the class-balanced loss over the plain one, and its two parts, paired by seed (points).
 
-    gain = plain - class_balanced; `step` = plain - uniform_scaled, what the smaller average weight gives alone;
-    `re-balancing` = uniform_scaled - class_balanced, what the weights between classes add to it.
+    gain = plain - class_balanced; `step` = plain - uniform_scaled, what the smaller loss gives alone, at the same
+    weight decay; `re-balancing` = uniform_scaled - class_balanced, what the weights between classes add to it.
     """
     both = pairs(records)
     scaled = finished(changed(records)).query("switch == 'weights' and value == 'uniform_scaled'")

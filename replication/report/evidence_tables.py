@@ -159,9 +159,9 @@ def controls_table(records: pd.DataFrame, profile: str) -> Table:
 
 
 def parts_table(records: pd.DataFrame, profile: str) -> Table:
-    """The gain and its two parts: re-balancing, and the smaller average step."""
+    """The gain and its two parts: re-balancing, and the smaller loss."""
     data = parts_of_the_gain(records)
-    words = {"gain": "whole gain: plain minus class-balanced", "step": "smaller step: plain minus uniformly scaled",
+    words = {"gain": "whole gain: plain minus class-balanced", "step": "smaller loss: plain minus uniformly scaled",
              "re-balancing": "re-balancing: uniformly scaled minus class-balanced"}  # fmt: skip
     shown = [
         {
@@ -174,7 +174,8 @@ def parts_table(records: pd.DataFrame, profile: str) -> Table:
     ]
     text = caption(
         records, profile, across(data),
-        "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %].",
+        "Points of error gained, paired by seed; positive is an improvement. Mean ± sd (n) [95 %]. Uniformly scaled: "
+        "each class at the same average weight, so a smaller loss at the same weight decay.",
     )  # fmt: skip
     shown = pd.DataFrame(shown, columns=["loss", "part", "points", "p, sign flips"])
     return Table("parts", "What part of the gain is re-balancing", text, shown, data, profile)

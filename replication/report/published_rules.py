@@ -64,8 +64,8 @@ def r3_published(evidence: Evidence) -> Finding:
     best = paper.lowest(cells)
     at = (best["beta"] == 0.9999).sum()
     table = paper.balanced(cells).pivot_table(index=["imbalance_factor", "label"], columns="beta", values="error")
-    losses = (table.idxmin(axis=1) == 0.9999).groupby(level="imbalance_factor").agg(["sum", "size"])
-    tally = ", ".join(f"{r.sum} of {r.size} at {factor:g}" for factor, r in losses.iterrows())
+    losses = (table.idxmin(axis=1) == 0.9999).groupby(level="imbalance_factor")
+    tally = ", ".join(f"{best.sum()} of {len(best)} at {factor:g}" for factor, best in losses)
     mean = (table.groupby(level="imbalance_factor").mean().idxmin(axis=1) == 0.9999).sum()
     return judged(
         at == len(best),

@@ -12,6 +12,7 @@ from replication.report.evidence_tables import per_class
 from replication.report.measured import (
     cells,
     complete,
+    enough,
     finished,
     fixed_beta,
     of_one_precision,
@@ -225,6 +226,7 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
     ours = (
         paired_cells(records).query("dataset == @dataset and beta == @beta") if records is not None else pd.DataFrame()
     )
+    ours = ours.assign(enough=enough(ours["n"])) if len(ours) else ours
     for step, label in enumerate(paper.LABELS):
         axis.plot([], [], marker="o", markersize=5, color=LOSS_COLOURS[label], label=label)
         one = ours[ours["label"] == label].sort_values("imbalance_factor") if len(ours) else ours
@@ -232,13 +234,19 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
             shifted = one["imbalance_factor"] * 1.03 ** (step - 2)
             half = (one["high"] - one["mean"]).to_numpy(float)  # NaN, so no bar, where n = 1
             style = dict(color=LOSS_COLOURS[label], marker="o", markersize=5, capsize=2, linewidth=1.4)
-            axis.errorbar(shifted, one["mean"], yerr=half, **style)
+            full = one["enough"].to_numpy()
+            axis.errorbar(shifted[full], one["mean"][full], yerr=half[full], **style)
+            few = dict(style, linestyle="none", markerfacecolor="white")
+            axis.errorbar(shifted[~full], one["mean"][~full], yerr=half[~full], **few)
             factors = sorted({*factors, *one["imbalance_factor"]})
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xscale("log")
     axis.set_xticks(factors, [f"{f:g}" for f in factors])
     axis.minorticks_off()
     axis.plot([], [], ":", marker=".", color=PUBLISHED_COLOUR, label="dotted: the paper")
+    if len(ours) and not ours["enough"].all():
+        hollow = dict(marker="o", markersize=5, linestyle="none", markerfacecolor="white", color=PUBLISHED_COLOUR)
+        axis.plot([], [], label="hollow: fewer seeds", **hollow)
     axis.set(xlabel="imbalance factor", ylabel="class-balanced minus plain (points)")
     chosen = "the paper's advice" if records is None else "fixed before our runs"
     axis.set_title(f"{paper.TITLES[dataset]}, beta {beta:g}, {chosen}\n(below 0: class-balanced is better)")
