@@ -58,9 +58,9 @@ def focal_sum(
     logits (B, C, ...); place(target, weight) gives the true class of each target, int64 in [0, C), and its coefficient,
     a constant, both (B, 1, ...).
     """
-    if derived_by_others():
+    if derived_by_others() or weight.requires_grad:
         index, coefficient = place(target, weight)
-        loss = (coefficient * focal_term(_negate_true_class(logits, index), gamma)).sum(1)
+        loss = (coefficient * focal_term(_negate_true_class(logits, index, _sign(coefficient)), gamma)).sum(1)
         return loss.sum() if total else loss
     with_slope = torch.is_grad_enabled() and logits.requires_grad
     return FocalSum.apply(logits, target, weight, gamma, place, total, with_slope)
@@ -91,8 +91,9 @@ class FocalSum(torch.autograd.Function):
         logits, target, weight, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
             index, coefficient = ctx.place(target, weight)
-            slope = _negate_true_class(focal_slope(_negate_true_class(logits, index), ctx.gamma), index)
-            slope = slope * coefficient
+            sign = _sign(coefficient)
+            slope = focal_slope(_negate_true_class(logits, index, sign), ctx.gamma)
+            slope = _negate_true_class(slope, index, sign) * coefficient
         return slope * (grad if ctx.total else grad.unsqueeze(1)), None, None, None, None, None, None
 
 
@@ -100,7 +101,8 @@ def _in_place(
     logits: Tensor, index: Tensor, coefficient: Tensor, slope: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
     """The weighted loss of a piece; its derivative in the logits is written to `slope`, if there is one."""
-    u = logits.scatter(1, index, -1.0, reduce="multiply")
+    sign = _sign(coefficient)
+    u = _negate_true_class(logits, index, sign)
     softplus = F.softplus(u, threshold=EXACT)
     if gamma == 0:
         if slope is not None:
@@ -118,12 +120,17 @@ def _in_place(
         if slope is not None:
             slope.mul_(power)
     if slope is not None:
-        slope.scatter_(1, index, -1.0, reduce="multiply")
+        slope.scatter_(1, index, sign * slope.gather(1, index))
     return softplus.sum() if total else softplus.sum(1)
 
 
-def _negate_true_class(x: Tensor, index: Tensor) -> Tensor:
-    return x.scatter(1, index, -x.gather(1, index))
+def _sign(coefficient: Tensor) -> Tensor:
+    """-1, but 1 where nothing counts: the class that stands in for an ignored one may be masked, and -(-inf) be inf."""
+    return torch.where(coefficient == 0, 1.0, -1.0).to(coefficient.dtype)
+
+
+def _negate_true_class(x: Tensor, index: Tensor, sign: Tensor) -> Tensor:
+    return x.scatter(1, index, sign * x.gather(1, index))
 
 
 def _rows_a_piece(logits: Tensor) -> int:

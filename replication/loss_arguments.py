@@ -18,7 +18,9 @@ def check_options(gamma: float, reduction: str, ignore_index: int, label_smoothi
         raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
-    if type(ignore_index) is not int and (not isinstance(ignore_index, int) or isinstance(ignore_index, bool)):
+    if type(ignore_index) is not int and (
+        not isinstance(ignore_index, (int, np.integer)) or isinstance(ignore_index, bool)
+    ):
         raise TypeError(f"ignore_index must be an integer, got {ignore_index!r}")
     if not (type(label_smoothing) is float or _is_number(label_smoothing)) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be a number in [0, 1], got {label_smoothing!r}")

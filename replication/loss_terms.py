@@ -34,6 +34,8 @@ def evaluate(
     if logits.dtype in HALVES:
         logits = logits.float()
     weight = check_weight(weight, logits)
+    if target.dtype != torch.int64 and target.ndim != logits.ndim:
+        target = target.long()  # so that no ignore_index wraps to a class
     try:
         return terms(logits, target, weight, gamma, reduction, ignore_index, label_smoothing)
     except (IndexError, RuntimeError):
@@ -45,7 +47,6 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
     """w_y (1 - p_y)^gamma (-log p_y), p = softmax(z)."""
     dense = target.ndim == logits.ndim
     if not dense and gamma == 0 and label_smoothing == 0 and (reduction == "mean" or reduction == "sum"):
-        target = target if target.dtype == torch.int64 else target.long()
         return _fused_softmax(logits, target, weight, reduction, ignore_index)
     factors = [-F.log_softmax(logits, 1)]  # (B, C, ...)
     if gamma != 0:
@@ -59,9 +60,11 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
         loss = (_smooth(target, label_smoothing) * product(factors)).sum(1)
     else:
         index, coefficient = _place(target, weight, reduction, ignore_index, logits.dtype)
-        coefficient = coefficient.squeeze(1)
-        loss = product([f.gather(1, index).squeeze(1) for f in factors])  # gathered first: -log p elsewhere may be inf
+        nothing = coefficient == 0  # of an ignored target: -log p of the class that stands in for it may be inf
+        own = [torch.where(nothing, 0, f.gather(1, index)) for f in factors]  # gathered first: elsewhere it may be too
+        coefficient, loss = coefficient.squeeze(1), product(own).squeeze(1)
         if label_smoothing != 0:
+            factors = [torch.where(nothing, 0, f) for f in factors]
             loss = (1 - label_smoothing) * loss + label_smoothing * product(factors).mean(1)
     loss = coefficient * loss
     return loss if reduction == "none" else loss.sum()
@@ -169,7 +172,7 @@ def _place(
 ) -> tuple[Tensor, Tensor]:
     """Of each target its class and what its loss is multiplied by, (B, 1, ...); what is ignored: class 0, times 0."""
     keep = target != ignore_index
-    index = (target * keep).long()
+    index = target * keep
     weight = _of_each(weight.to(dtype), index) * keep
     return index.unsqueeze(1), (weight / _divisor(reduction, weight, keep)).unsqueeze(1)
 

@@ -139,7 +139,7 @@ def test_the_spread_told_is_that_of_the_covering_alone():
 
 
 def test_an_edge_is_told_beside_the_torus():
-    """Exact means 1 % and 10 % below E_n = 100 in d = 1, 2; simulated 9 / hypot(0.3, 0.4) = 18 standard errors apart."""
+    """Exactly 1 % and 10 % below E_n = 100 in d = 1, 2; simulated 9 / hypot(0.3, 0.4) = 18 standard errors apart."""
     rows = [dict(geometry=law, d=d, N=100.0, n=n, E_n=100.0, exact_mean=mean, mean=mean - 0.5, standard_error=error)
             for law in ("uniform", "bounded") for n in (10, 100)
             for d, mean, error in ((1, 99.0, 0.3), (2, 90.0, 0.4))]  # fmt: skip

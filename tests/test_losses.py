@@ -153,6 +153,46 @@ def test_softmax_losses_know_masked_classes(gamma):
     assert logits.grad[0, 1] == 0
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_ignored_targets_count_nowhere_even_where_a_class_is_masked(loss, reduction):
+    """Class 0 stands in for what is ignored; where its logit is -inf, 0 times its loss must not be NaN."""
+    logits = torch.tensor([[-math.inf, 1.0, 2.0], [-math.inf, 1.0, 2.0]], requires_grad=True)
+    target, weight = torch.tensor([-100, 1]), torch.tensor([3.0, 2.0, 1.0])
+
+    def total(z, y):
+        return call(loss, z, y, weight, reduction=reduction).sum()
+
+    torch.testing.assert_close(total(logits, target), total(logits[1:], target[1:]))
+    expected = torch.autograd.grad(total(logits[1:], target[1:]), logits)[0]
+    assert expected[0].tolist() == [0, 0, 0] and expected[1, 1] < 0
+    kept = torch.autograd.grad(total(logits, target), logits, create_graph=True)[0]
+    torch.testing.assert_close(kept, expected)
+    assert torch.autograd.grad(kept.sum(), logits)[0].isfinite().all()
+    torch.testing.assert_close(torch.func.grad(total)(logits.detach(), target), expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_targets_of_one_byte_lose_no_class_to_ignore_index(loss, reduction):
+    """-100 in uint8 is 156."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 200), torch.tensor([156, 3])
+    ours = call(loss, logits, target.to(torch.uint8), reduction=reduction)
+    assert torch.equal(ours, call(loss, logits, target, reduction=reduction)) and (ours > 0).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_weights_that_are_learned_get_their_gradient(gamma):
+    """d/dw_c of the sum is the loss of the targets of class c at weight 1."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(6, 3), torch.tensor([0, 0, 1, 2, 2, 2])
+    weight = torch.rand(3, requires_grad=True)
+    sigmoid_focal_loss(logits, target, weight, gamma, "sum").backward()
+    each = sigmoid_focal_loss(logits, target, None, gamma, "none")
+    torch.testing.assert_close(weight.grad, torch.zeros(3).index_add(0, target, each))
+
+
 def test_focal_with_gamma_0_is_sigmoid_and_softmax_focal_is_neither():
     torch.manual_seed(0)
     logits, target = torch.randn(16, 4), torch.randint(0, 4, (16,))

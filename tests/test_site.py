@@ -242,7 +242,8 @@ def test_slips_that_cost_are_slips_of_ports_beyond_chance_and_not_the_authors_ow
 def test_first_sentence_names_what_fails_and_what_runs_decide():
     rows = [("T1", "simulation", "replicated"), ("T1", "exact", "replicated"), ("L1", "exact", "contradicted"),
             ("R1", "published", "replicated"), ("R1", "runs (cpu)", "contradicted"),
-            ("R2", "published", "inconclusive"), ("R2", "runs (cpu)", "not measured"), ("S3", "large-scale runs", "not measured")]  # fmt: skip
+            ("R2", "published", "inconclusive"), ("R2", "runs (cpu)", "not measured"),
+            ("S3", "large-scale runs", "not measured")]  # fmt: skip
     said = front_page.verdict_sentence(pd.DataFrame(rows, columns=["id", "evidence", "verdict"]))
     assert "5 claims" in said and "bear out 2 and contradict 1 (L1); 1 stay open, 1 rest on training alone" in said
     assert "Our runs (cpu: ResNet-8, 30 epochs) contradict R1 and leave 1 of 2 open. The formula" in said
