@@ -1,5 +1,6 @@
 """What tests/test_large_scale.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
 
+import copy
 import json
 import os
 import shutil
@@ -45,8 +46,27 @@ def frozen_gradients(tree, micro_batch=None):
     return loss, {name: p.grad.clone() for name, p in run.model.named_parameters()}, run
 
 
+def own_statistics(tree) -> float:
+    """How far a process's running means are, after two steps, from those of its own images alone."""
+    run = large_scale._LargeRun(
+        LargeScaleExperiment(**SMALL), list_images("folder", tree), torch.device("cpu"), None, 0, False
+    )
+    alone = copy.deepcopy(run.model.train())
+    shape = dict(rank=processes.rank(), processes=processes.count(), micro_batch=run.micro)
+    for batch in run.loader(
+        run.files, large_scale.train_transform(32), large_scale.batch_keys(run.n, 8, range(2), 0, **shape)
+    ):
+        run.gradients([batch])
+        run._logits(alone, batch[0])
+    norms = (next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)) for model in (run.model, alone))
+    here, expected = (norm.running_mean for norm in norms)
+    assert expected.abs().max() > 1e-3
+    return float((here - expected).abs().max() / expected.abs().max())
+
+
 def agree(folder: Path) -> dict:
     tree = folder / "tree"
+    statistics = own_statistics(tree)
     loss, gradients, run = frozen_gradients(tree, micro_batch=2)
     if processes.leads():
         torch.save(gradients, folder / "gradients.pt")
@@ -64,6 +84,7 @@ def agree(folder: Path) -> dict:
     with mock.patch.object(large_scale.checkpoint, "save", side_effect=OSError("no space left on device")):
         full_disk = command(options(tree, folder / "full"))
     return dict(
+        statistics=statistics,
         loss=loss,
         counts=counts.tolist(),
         errors=errors,

@@ -1,6 +1,7 @@
 """The large-scale protocol, in one process here and in two (gloo) under torchrun: tests/large_scale_processes.py."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -247,6 +248,21 @@ def test_micro_batches():
 def test_options_out_of_range(folder, capsys, option, value):
     assert command(options(folder / "tree", folder / "r", f"--{option}={value}")) == 2
     assert f"{option.replace('-', '_')} must be a whole number >= " in capsys.readouterr().err
+
+
+def test_running_statistics_are_of_each_process_s_own_images(two):
+    """They are averaged for the evaluation; copied from the leader at each step, they would know its images alone."""
+    assert [found["statistics"] < 1e-5 for found in two[0]] == [True, True]
+
+
+def test_logits_that_are_not_finite_are_no_error_of_90_percent(folder):
+    files = list_images("folder", folder / "tree")
+    run = large_scale._LargeRun(LargeScaleExperiment(**SMALL), files, torch.device("cpu"), None, 0, False)
+    assert math.isfinite(run.evaluate()[0]["error"])
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(math.nan)
+    errors, counts = run.evaluate()
+    assert math.isnan(errors["error"]) and math.isnan(errors["top5_error"]) and counts is None
 
 
 def test_validation_images_must_be_readable(folder, tmp_path):

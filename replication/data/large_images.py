@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -191,9 +191,13 @@ def central_crop(image: Image.Image, size: int) -> Image.Image:
     return v2.functional.resized_crop(image, top, left, side, side, [size, size], InterpolationMode.BICUBIC)
 
 
-def normalise(dataset: str) -> v2.Transform:
-    """(B, 3, H, W) uint8 -> float32, on the device that holds it: (pixel / 255 - mean) / std of the data set."""
-    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(*MEAN_AND_STD[dataset])])
+def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """What makes (B, 3, H, W) uint8 on `device` float32: (pixel / 255 - mean) / std of the data set.
+
+    Both lie on the device from the start: v2.Normalize copies them there each time, and waits for it.
+    """
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in MEAN_AND_STD[dataset])
+    return lambda images: (images / 255).sub_(mean).div_(std)
 
 
 class KeyedImages(torch.utils.data.Dataset):

@@ -7,6 +7,7 @@ The global batch, the order of the images, their crops and the initial weights a
 """
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,10 @@ from replication.training.schedule import LARGE_SCALE, learning_rate
 
 MICRO_BATCH = 128  # images of one forward pass, which batch norm sees; the authors' 1024 lay on 8 cores
 DROP_FACTOR = 0.1
+# Each process keeps its own running statistics, which `evaluate` averages: by default the leader's replace them all
+# before each step.  The option has a new name in torch 2.14, where the old one warns.
+NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+OWN_STATISTICS = {"forward_sync_buffers" if NEW_NAME else "broadcast_buffers": False}
 
 
 def train(
@@ -114,11 +119,11 @@ class _LargeRun:
         self.network = self.model
         if processes.count() > 1:
             ids = [device] if device.type == "cuda" else None
-            self.network = DistributedDataParallel(self.model, device_ids=ids)
+            self.network = DistributedDataParallel(self.model, device_ids=ids, **OWN_STATISTICS)
         e, counts = experiment, self.files.class_counts
         # a sum, divided by the whole batch below: so the mean over all processes is the paper's
         self.loss = ClassBalancedLoss(counts, e.beta, e.loss, e.gamma, "sum", IGNORED).to(device, torch.float32)
-        self.normalise = normalise(experiment.dataset)
+        self.normalise = normalise(experiment.dataset, device)
 
     def evaluation_epochs(self) -> list[int]:
         """Every epoch still to come."""
@@ -190,11 +195,11 @@ class _LargeRun:
         self.unreadable.update(paths)
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[dict, np.ndarray]:
+    def evaluate(self) -> tuple[dict, np.ndarray | None]:
         """Top-1 and top-5 error in percent, and per class (top-1 wrong, top-5 wrong, images): (3, C) counts.
 
-        Each process takes every count-th image, each image once; nothing is padded.  The running statistics of batch
-        norm are averaged over the processes first.
+        NaN and None if a logit is not finite.  Each process takes every count-th image, each image once; nothing is
+        padded.  The running statistics of batch norm are averaged over the processes first.
         """
         for buffer in self.model.buffers():
             if buffer.is_floating_point():
@@ -203,22 +208,25 @@ class _LargeRun:
         counts = torch.zeros(3, self.classes, dtype=torch.int64, device=self.device)
         mine = [(0, i) for i in range(processes.rank(), len(self.test), processes.count())]
         keys = [mine[i : i + self.micro] for i in range(0, len(mine), self.micro)]
-        seen = []
-        for batch in self.loader(self.test, test_transform(self.experiment.size), keys):
-            counts += self._count(batch)
-            seen.append((None, batch[1], batch[2]))
+        seen, finite = [], torch.ones((), dtype=torch.bool, device=self.device)
+        for images, targets, index in self.loader(self.test, test_transform(self.experiment.size), keys):
+            logits = self._logits(self.model, images)
+            counts += self._count(logits, targets)
+            finite &= logits.isfinite().all()
+            seen.append((None, targets, index))
         self._agree_on_unreadable(self.test, seen)
+        if processes.any_of(not finite):
+            return dict(error=math.nan, top5_error=math.nan), None
         wrong1, wrong5, images = counts = processes.total(counts).cpu().numpy()
         if not images.sum():
             raise ValueError("data_root must hold validation images that can be read")
         top1, top5 = (100 * int(wrong.sum()) / int(images.sum()) for wrong in (wrong1, wrong5))
         return dict(error=top1, top5_error=top5), counts
 
-    def _count(self, batch) -> Tensor:
-        images, targets, _ = batch
+    def _count(self, logits: Tensor, targets: Tensor) -> Tensor:
         readable = targets != IGNORED
         targets = targets[readable].to(self.device)  # (B,)
-        top = self._logits(self.model, images)[readable.to(self.device)].topk(min(5, self.classes)).indices  # (B, 5)
+        top = logits[readable.to(self.device)].topk(min(5, self.classes)).indices  # (B, 5)
         hits = top == targets[:, None]
         misses = (~hits[:, 0], ~hits.any(1), torch.ones_like(hits[:, 0]))
         return torch.stack([torch.bincount(targets[m], minlength=self.classes) for m in misses])
