@@ -50,14 +50,14 @@ def _quietly(ready, target, arguments) -> None:
     sys.exit(target(*arguments))
 
 
-def _work_alone(connection, where: Where) -> None:
+def _work_alone(connection, where: Where, slot: int) -> None:
     """A worker; a fork holds its sweep's ends of all pipes too, and would not see the sweep die: it lets them go."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a process that is not a fork
     for fd in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # that of the listing is closed already
             if fd != connection.fileno() and stat.S_ISSOCK(os.fstat(fd).st_mode):
                 os.close(fd)
-    WORK(connection, where)
+    WORK(connection, where, slot)
 
 
 def sweep_all(results: Path, experiments: list[Experiment], workers: int) -> None:

@@ -42,6 +42,14 @@ def test_equal_experiments_have_one_name_however_written():
     assert "drop_factor-0.1" in Experiment(drop_factor=0.1).name
 
 
+def test_balanced_runs_drop_by_what_the_authors_balanced_script_drops():
+    """PROTOCOL.md: x0.01 twice in the long-tailed scripts, x0.1 twice in the balanced one."""
+    assert {e.drop_factor for e in grid("balanced")} == {0.1} and {e.drop_factor for e in grid("heat-map")} == {0.01}
+    balanced = Experiment(imbalance_factor=1)
+    assert balanced == Experiment(imbalance_factor=1, drop_factor=0.1) and "drop" not in balanced.name
+    assert "drop_factor-0.01" in Experiment(imbalance_factor=1, drop_factor=0.01).name
+
+
 def test_a_field_added_later_leaves_names_as_they_were():
     """As CONTRIBUTING.md says: records from before it are found and read; a run that sets it has another name."""
 

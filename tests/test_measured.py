@@ -168,12 +168,19 @@ def test_a_run_with_two_switches_changed_is_no_control(records):
     assert controls.changed(records(record(30, reduction="weighted_mean", drop_factor=0.1))).empty
 
 
+def test_a_drop_of_a_tenth_is_the_protocol_of_balanced_runs_and_a_control_of_others(records):
+    frame = records(*(record(30, imbalance_factor=f, drop_factor=d) for f in (1, 100) for d in (0.1, 0.01)))
+    kept, away = measured.reference(frame), controls.changed(frame).set_index("imbalance_factor")
+    assert dict(zip(kept["imbalance_factor"], kept["drop_factor"], strict=True)) == {1: 0.1, 100: 0.01}
+    assert away["value"].to_dict() == {1: "0.01", 100: "0.1"} and set(away["switch"]) == {"drop_factor"}
+
+
 def test_every_control_of_the_grid_has_its_words():
     from replication.training.experiment import GRIDS, Experiment
 
     for fields in GRIDS["controls"]:
         row = Experiment(**fields)
-        away = [(s, str(getattr(row, s))) for s in measured.SWITCHES if getattr(row, s) != measured.DEFAULTS[s]]
+        away = [(s, str(getattr(row, s))) for s in measured.SWITCHES if getattr(row, s) != row.paper(s)]
         assert len(away) == 1 and away[0] in controls.WORDS
 
 

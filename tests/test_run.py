@@ -1,5 +1,6 @@
 """One run: exact repetition, the paired design, and what each switch changes and leaves (Section 5.2)."""
 
+import contextlib
 import math
 from dataclasses import asdict, replace
 
@@ -289,12 +290,33 @@ def test_bfloat16_trains_the_same_run_in_coarser_numbers_and_evaluates_in_float3
     assert seen[0] == torch.bfloat16 and set(seen[1:]) == {torch.float32}
 
 
-def test_precision_is_bfloat16_on_cuda_unless_asked_otherwise():
+def test_precision_is_bfloat16_on_gpus_that_have_it_unless_asked_otherwise(monkeypatch):
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert pick_precision(None, cuda) == "float32"  # emulated: slower
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert pick_precision(None, cuda) == pick_precision("bfloat16", cpu) == "bfloat16 autocast"
     assert pick_precision(None, cpu) == pick_precision("float32", cuda) == "float32"
     with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, got 'half'"):
         pick_precision("half", cpu)
+
+
+def test_a_run_leaves_torch_s_global_switches_as_they_were():
+    """On the CPU it does not touch them; on CUDA its convolutions are in float32 proper, and it puts all back."""
+    cudnn = torch.backends.cudnn
+
+    def switches():
+        return torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
+
+    before = switches()
+    with module._cuda_switches(torch.device("cpu"), True):
+        assert switches() == before
+    for deterministic in (False, True):
+        with pytest.raises(KeyError), module._cuda_switches(torch.device("cuda"), deterministic):
+            assert switches() == (deterministic, not deterministic, False)
+            raise KeyError
+        assert switches() == before
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta:x"])

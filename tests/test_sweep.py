@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from sweep_processes import CONTEXT, SMALL, command, content, here, hold_lock, start, sweep_all, wait_for
 
 from replication.__main__ import main
@@ -144,12 +146,48 @@ def test_a_diverging_run_has_a_record_and_exit_code_1(tmp_path, capsys):
     assert main([*arguments.split(), "--results", str(tmp_path)]) == 0  # there already: its record is kept
 
 
+def test_a_lost_gpu_is_no_fault_of_the_run(tmp_path, monkeypatch):
+    """After a CUDA error no later run of the process could use the GPU; out of memory, the next may well."""
+
+    def raises(error):
+        monkeypatch.setattr(run, "train", lambda *_, **__: (_ for _ in ()).throw(error))
+
+    raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert sweep(RUNS, here(tmp_path)) == Counter(failed=3, kept=0)
+    for error in (RuntimeError("CUDA error: an illegal memory access"), torch.AcceleratorError("unknown error")):
+        raises(error)
+        with pytest.raises(OSError, match="the GPU is lost to this process"):
+            sweep(RUNS, here(tmp_path))
+
+
+def test_a_worker_that_lost_its_gpu_ends_so_that_another_takes_its_run(tmp_path, monkeypatch, capsys):
+    def lost(*_):
+        raise OSError("the GPU is lost to this process (CUDA error: device-side assert triggered)")
+
+    ours, theirs = workers.CONTEXT.Pipe()
+    ours.send(RUNS[0])
+    monkeypatch.setattr(workers, "attempt", lost)
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(workers.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit, match="1"):
+        workers._work(theirs, here(tmp_path), 0)
+    assert not ours.poll() and "device-side assert" in capsys.readouterr().out
+
+
+def test_workers_take_turns_on_the_gpus_unless_one_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [workers._own_device("auto", slot) for slot in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [workers._own_device(name, 1) for name in ("cpu", "cuda:0", "cuda")] == ["cpu", "cuda:0", "cuda:1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert workers._own_device("auto", 1) == "auto"
+
+
 class _Crew:
     """The workers of a sweep, and how to kill that of a run."""
 
     def __init__(self, monkeypatch):
         self.workers, made = [], workers._Worker.__init__
-        monkeypatch.setattr(workers._Worker, "__init__", lambda w, where: (made(w, where), self.workers.append(w))[0])
+        monkeypatch.setattr(workers._Worker, "__init__", lambda w, *a: (made(w, *a), self.workers.append(w))[0])
 
     def kill(self, experiment) -> None:
         for worker in self.workers:

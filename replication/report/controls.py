@@ -7,7 +7,7 @@ last-epoch error; positive is worse.
 
 import pandas as pd
 
-from replication.report.measured import DEFAULTS, SWITCHES, finished, pairs, reference
+from replication.report.measured import away, finished, pairs, reference
 from replication.report.statistics import paired
 
 WORDS = {
@@ -25,13 +25,10 @@ STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "acro
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
     """The runs with exactly one switch away from the paper's, with `switch` and `value` (as text)."""
-    rows = []
-    for index, row in records.iterrows():
-        away = [switch for switch in SWITCHES if row[switch] != DEFAULTS[switch]]
-        if len(away) == 1:
-            rows.append((index, away[0], str(row[away[0]])))
-    names = pd.DataFrame(rows, columns=["index", "switch", "value"]).set_index("index")
-    return records.join(names, how="inner")
+    switched = away(records)
+    one = records[switched.sum(axis=1) == 1]
+    switch = switched.loc[one.index].idxmax(axis=1) if len(one) else pd.Series(dtype=object)
+    return one.assign(switch=switch, value=[str(one.at[index, name]) for index, name in switch.items()])
 
 
 def controls(records: pd.DataFrame) -> pd.DataFrame:

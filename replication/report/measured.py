@@ -11,7 +11,7 @@ from replication.report.statistics import paired, summary
 from replication.report.style import loss_label
 from replication.report.verdicts import SEEDS
 from replication.training import experiment
-from replication.training.experiment import PROFILES, Experiment
+from replication.training.experiment import PROFILES, Experiment, paper_drop_factor
 from replication.training.records import read_records
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
@@ -58,11 +58,14 @@ def profiles_with_records(results: Path | str) -> list[str]:
 
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the paper's own protocol: every switch at its default."""
-    keep = pd.Series(True, index=records.index)
-    for switch in SWITCHES:
-        keep &= records[switch] == DEFAULTS[switch]
-    return records[keep]
+    """The runs of the paper's own protocol: no switch away from it."""
+    return records[~away(records).any(axis=1)]
+
+
+def away(records: pd.DataFrame) -> pd.DataFrame:
+    """Which of the switches (columns) of which runs (rows) are not the paper's."""
+    drops = records["imbalance_factor"].map(paper_drop_factor)
+    return pd.DataFrame({s: records[s] != (drops if s == "drop_factor" else DEFAULTS[s]) for s in SWITCHES})
 
 
 def finished(records: pd.DataFrame) -> pd.DataFrame:

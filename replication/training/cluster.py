@@ -1,6 +1,7 @@
 """Runs as Ray tasks, here or on a cluster: images and progress go through Ray, records are written by the driver."""
 
 import functools
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,17 @@ import replication
 from replication.training.experiment import Experiment
 from replication.training.loop import git_state
 from replication.training.progress import totals
-from replication.training.sweep import ATTEMPTS, RUN_ERRORS, Where, existing_record, keep, load_once, lock, train_one
+from replication.training.sweep import (
+    ATTEMPTS,
+    RUN_ERRORS,
+    Where,
+    device_is_lost,
+    existing_record,
+    keep,
+    load_once,
+    lock,
+    train_one,
+)
 
 POLL = 0.5  # seconds between looks at the progress queue
 
@@ -173,6 +184,8 @@ def _run(experiment: Experiment, where: Where, data, queue):
     try:
         return train_one(experiment, where, totals(tell, every=POLL), data), None
     except RUN_ERRORS as error:
+        if device_is_lost(error):
+            os._exit(1)  # the driver tries the run again, in another process
         return None, f"{type(error).__name__}: {error}"
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 
 LOSSES = ("softmax", "sigmoid", "focal")
 DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist", "digits", "folder")
@@ -22,11 +22,20 @@ SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
+def paper_drop_factor(imbalance_factor: float) -> float:
+    """What the learning rate is multiplied by at 80 and 90 % of the epochs: 0.01, and 0.1 on balanced data.
+
+    Section 5.2 and the authors' scripts for long-tailed data; their balanced one leaves the default of their code.
+    """
+    return 0.1 if imbalance_factor == 1 else 0.01
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained, completely: on one device and in one precision, equal Experiments give the same record.
+    """What is trained, completely: equal Experiments give the same record, times aside.
 
-    (Times aside.)  The defaults are the paper's protocol, Section 5.2 and the authors' code.  A field that is added
+    To the bit so on CPUs of one kind with the same threads, precision and compilation, and on one kind of GPU with
+    `deterministic`.  The defaults are the paper's protocol, Section 5.2 and the authors' code.  A field that is added
     later needs `field(default=..., metadata=LATER)`, so that the records from before it keep their names.
 
     Raises:
@@ -46,7 +55,7 @@ class Experiment:
     weight_decay: float = 2e-4
     weights: str = "class_balanced"  # "uniform_scaled": no re-balancing, the loss times the same average weight
     reduction: str = "mean"  # "weighted_mean": divided by the batch's sum of weights, as torch does
-    drop_factor: float = 0.01  # 0.1: the usual step decay
+    drop_factor: float | None = None  # None: paper_drop_factor; 0.1: the usual step decay
     shortcut: str = "average_pool"  # "subsample": every other pixel
     shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
     last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
@@ -63,6 +72,8 @@ class Experiment:
         require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
         require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        if self.drop_factor is None:
+            object.__setattr__(self, "drop_factor", paper_drop_factor(self.imbalance_factor))
         require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
         if self.loss == "softmax" and self.last_bias != "prior":
             raise ValueError(f"last_bias must be left out for loss 'softmax', where it is 0, got {self.last_bias!r}")
@@ -83,9 +94,13 @@ class Experiment:
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        changed = [f"{n}-{getattr(self, n)}" for n in SWITCHES if getattr(self, n) != getattr(type(self), n)]
+        changed = [f"{n}-{getattr(self, n)}" for n in SWITCHES if getattr(self, n) != self.paper(n)]
         head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
+
+    def paper(self, switch: str):
+        """What the paper's protocol has for one of SWITCHES."""
+        return paper_drop_factor(self.imbalance_factor) if switch == "drop_factor" else getattr(type(self), switch)
 
     @property
     def digest(self) -> str:
@@ -179,5 +194,6 @@ def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overr
         raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {name!r}")
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-    budget = Experiment(**PROFILES[profile] | overrides)
-    return [replace(budget, **row, seed=seed) for seed in seeds for row in GRIDS[name]]
+    return [
+        Experiment(**PROFILES[profile] | overrides | row | dict(seed=seed)) for seed in seeds for row in GRIDS[name]
+    ]

@@ -105,14 +105,20 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_precision(precision: str | None, device: torch.device) -> str:
-    """The precision of training as records name it, for "float32", "bfloat16" or None: bfloat16 on CUDA only.
+    """The precision of training as records name it, for "float32", "bfloat16" or None: bfloat16 on GPUs that have it.
 
     Raises:
         ValueError: another name.
     """
     if precision not in (None, *PRECISIONS):
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return PRECISIONS[precision or ("bfloat16" if device.type == "cuda" else "float32")]
+    return PRECISIONS[precision or ("bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32")]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU computes in bfloat16 itself; older ones emulate it, slower than float32."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

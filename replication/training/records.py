@@ -40,7 +40,7 @@ class RunRecord:
     device: str
     threads: int
     precision: str  # one of the values of PRECISIONS
-    compiled: bool
+    compiled: bool  # whether any part of it was
     torch_version: str
     package_version: str
     git_commit: str | None

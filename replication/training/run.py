@@ -1,9 +1,10 @@
 """train(experiment, data) -> RunRecord: one run of the paper's protocol (Section 5.2), resumable to the bit."""
 
+import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from replication.training.schedule import learning_rate
 EVALUATE_EVERY = 2  # epochs, as the authors' code
 TEST_BATCH = 500
 TRAINING_FILES = {"cifar10": 5}  # in the archive; CIFAR-100 has one.  Only the buffered shuffle asks
-WORTH_COMPILING = 100_000  # images trained on, on CUDA; on CPUs it gains little in float32
+WORTH_COMPILING = 1_000_000  # images trained on, on CUDA (a guess: no GPU was at hand); on CPUs it gains little
 
 
 def train(
@@ -58,8 +59,32 @@ def train(
     Raises:
         ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
     """
-    run = _Run(experiment, data, pick_device(device), compiled, deterministic, precision)
-    return drive(run, checkpoint_path, checkpoint_every, progress)
+    chosen = pick_device(device)
+    with _cuda_switches(chosen, deterministic):
+        run = _Run(experiment, data, chosen, compiled, deterministic, precision)
+        return drive(run, checkpoint_path, checkpoint_every, progress)
+
+
+@contextlib.contextmanager
+def _cuda_switches(device: torch.device, deterministic: bool) -> Iterator[None]:
+    """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
+
+    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    try:
+        torch.use_deterministic_algorithms(deterministic)
+        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
 
 
 class _Run:
@@ -75,14 +100,10 @@ class _Run:
         self.steps = experiment.epochs * self.n // experiment.batch_size
         if self.steps < 1:
             raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
-        if deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
-        torch.use_deterministic_algorithms(deterministic and device.type == "cuda")
-        torch.backends.cudnn.benchmark = not deterministic
         worth_it = device.type == "cuda" and experiment.epochs * self.n >= WORTH_COMPILING
         mode = None
         if worth_it if compiled is None else compiled:
-            mode = "max-autotune" if device.type == "cuda" and not deterministic else "default"
+            mode = "reduce-overhead" if device.type == "cuda" and not deterministic else "default"  # CUDA graphs
         shape = kept.images.shape[1:]
         self.model, self.network, self.compiled = _network(
             experiment.depth,
@@ -188,11 +209,12 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.devices = state["step"], state.get("devices", [])
+        self.compiled |= state.get("compiled", False)  # the record tells whether any part was
         return state["curve"], state["seconds"]
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds, devices=devices(self))
+        state |= dict(curve=curve, seconds=seconds, devices=devices(self), compiled=self.compiled)
         checkpoint.save(path, self.experiment, self.kept.fingerprint, self.precision, state)
 
     def record(self, wrong, shared) -> RunRecord:
@@ -222,9 +244,11 @@ def _network(depth, classes, shape, shortcut, device, batch_size, mode, precisio
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:
         network = torch.compile(model, dynamic=False, mode=mode)
-        with autocast(device, precision):
-            network(scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))).sum().backward()
-        model.zero_grad(set_to_none=True)
+        images = scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))
+        for _ in range(3 if device.type == "cuda" else 1):  # CUDA graphs are recorded at the second call or the third
+            with autocast(device, precision):
+                network(images).sum().backward()
+            model.zero_grad(set_to_none=True)
     except Exception as error:  # no compiler, an unsupported one, ...: torch raises many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         tqdm.write(f"torch.compile does not work here ({reason}): running eagerly, slower and otherwise the same")

@@ -24,6 +24,11 @@ RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anythin
 load_once = functools.lru_cache(maxsize=2)(load)
 
 
+def device_is_lost(error: Exception) -> bool:
+    """Whether a GPU of this process answers no more, as after an illegal access: no later run could use it either."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
+
+
 @dataclass(frozen=True)
 class Where:
     """What a run needs beside its experiment: where images come from, where records go, and on what it runs."""
@@ -121,10 +126,15 @@ def train_one(experiment: Experiment, where: Where, progress=None, data=None) ->
 
 
 def attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRecord | None, str | None]:
-    """run_one, with an error of this one run as an outcome; a full disk or a folder that cannot be written ends all."""
+    """run_one, with an error of this one run as an outcome; raised is what ends all.
+
+    Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
+    """
     try:
         return *run_one(experiment, where, progress), None
     except RUN_ERRORS as error:
+        if device_is_lost(error):
+            raise OSError(f"the GPU is lost to this process, the same command goes on ({error})") from error
         return "failed", None, f"{type(error).__name__}: {error}"
 
 

@@ -24,7 +24,7 @@ FIELD_HELP = {
     "weight_decay": "weight decay",
     "weights": "uniform_scaled: no re-balancing, the loss times the class-balanced loss's average weight",
     "reduction": "weighted_mean: divided by the batch's sum of weights, as torch does",
-    "drop_factor": "learning rate drop at 80 and 90 %% of the epochs",
+    "drop_factor": "learning rate drop at 80 and 90 %% of the epochs (the paper: 0.01, at imbalance 1 0.1)",
     "shortcut": "where the shape changes: 2x2 average pool, or every other pixel",
     "shuffle": "buffered: the input pipeline of the authors' code, simulated",
     "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",

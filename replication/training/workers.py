@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import multiprocessing
+import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from replication.training.experiment import Experiment
 from replication.training.progress import totals
-from replication.training.sweep import ATTEMPTS, Where, attempt
+from replication.training.sweep import ATTEMPTS, Where, attempt, device_is_lost
 
 CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
 
@@ -26,7 +27,7 @@ def run_in_workers(
     progress: Callable[[Experiment, int], object],
     report: Callable[..., object],
 ) -> None:
-    """Run every experiment in one of `workers` processes, which divide the CPU threads between them.
+    """Run every experiment in one of `workers` processes, which divide CPU threads and GPUs between them.
 
     A worker that dies is replaced; its run is taken up again, and is "failed" once ATTEMPTS workers died of it.  The
     workers die with this process.  `progress` and `report` are those of `replication.training.progress.Progress`.
@@ -40,7 +41,8 @@ def run_in_workers(
     try:
         while left or crew:
             while left and len(crew) < workers:
-                worker = _Worker(where)
+                slot = min(set(range(workers)) - {worker.slot for worker in crew.values()})
+                worker = _Worker(where, slot)
                 crew[worker.connection] = worker
                 worker.take(left)
             for connection in wait(list(crew)):
@@ -75,11 +77,12 @@ def _retry(worker: "_Worker", left: deque, attempts: Counter, report) -> None:
 
 
 class _Worker:
-    """A process and the end of a pipe to it; `experiment` is what it runs now."""
+    """A process and the end of a pipe to it; it runs `experiment`, and is number `slot` of those at work."""
 
-    def __init__(self, where: Where):
+    def __init__(self, where: Where, slot: int):
+        self.slot = slot
         self.connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_work, args=(theirs, where), daemon=True)
+        self.process = CONTEXT.Process(target=_work, args=(theirs, where, slot), daemon=True)
         self.process.start()
         theirs.close()  # else a worker's death would not close the pipe
 
@@ -102,9 +105,18 @@ class _Worker:
         return signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection, where: Where) -> None:
+def _own_device(device: str, slot: int) -> str:
+    """The GPU of a worker where there are several and none was named: they take turns."""
+    import torch
+
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    return f"cuda:{slot % gpus}" if gpus > 1 else device
+
+
+def _work(connection: Connection, where: Where, slot: int) -> None:
     """The life of a worker: experiment in; progress and outcome out; ends when the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent ends its workers
+    where = replace(where, device=_own_device(where.device, slot))
     try:
         while True:
             experiment = connection.recv()
@@ -114,6 +126,9 @@ def _work(connection: Connection, where: Where) -> None:
             except BrokenPipeError:
                 return  # the parent is gone
             except Exception as error:
+                if device_is_lost(error):
+                    tqdm.write(f"{type(error).__name__}: {error}")
+                    os._exit(1)  # replaced, and its run taken up again, as where it had died
                 connection.send(("error", error))
                 continue
             connection.send(("outcome", outcome))
