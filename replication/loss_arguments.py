@@ -77,21 +77,21 @@ def check_range(target: Tensor, logits: Tensor, ignore_index: int) -> None:
         )
 
 
-def warn_of_counts(class_counts: np.ndarray, beta: float, weight: np.ndarray, stacklevel: int = 3) -> None:
-    """UserWarning for weights that re-balance nothing, and for counts that seem to be those of a batch."""
+def warn_of_counts(class_counts: np.ndarray, beta: float, weight: np.ndarray) -> None:
+    """UserWarning, at who made the loss, for weights that re-balance nothing and counts that seem those of a batch."""
     filled = weight[weight > 0]
     if beta > 0 and np.ptp(class_counts) > 0 and filled.max() <= 1.01 * filled.min():
         warnings.warn(
             f"beta = {beta} re-balances nothing here: at counts from {class_counts.min():g} to "
             f"{class_counts.max():g} all weights are equal within 1 %; the nearer to 1, the more it re-balances",
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
     total = class_counts.sum()
     if total in BATCH_SIZES or total < 2 * len(class_counts):
         warnings.warn(
             f"class_counts of {total:g} samples altogether look like those of a batch: the class-balanced loss wants "
             "those of the whole training set",
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
 
 

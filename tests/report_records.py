@@ -1,8 +1,17 @@
 """Synthetic records for the tests of the report: written by RunRecord itself, into a temporary folder."""
 
 from replication.data.long_tail import long_tailed_counts
+from replication.report.claims import CLAIMS
+from replication.report.verdicts import Evidence
 from replication.training.experiment import PROFILES, Experiment
 from replication.training.records import RunRecord
+
+RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
+
+
+def verdict(key: tuple[str, str], evidence: Evidence | None = None) -> str:
+    """What the rule of a claim and a kind of evidence says of this evidence; without any, of the paper's own."""
+    return RULES[key].decide(evidence or Evidence()).verdict
 
 
 def record(error=30.0, profile="cpu", curve=None, status="finished", per_class=None, wall_seconds=360.0, **fields):

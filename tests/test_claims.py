@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from report_records import RULES, verdict
 
 from replication.report import claims, paper
 from replication.report.claims import CLAIMS, judge
@@ -15,12 +16,7 @@ from replication.report.verdicts import Evidence, Finding, by_interval, by_signs
 from replication.theory import covering
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
-RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
 R, C, I, N = "replicated", "contradicted", "inconclusive", "not measured"  # noqa: E741
-
-
-def verdict(key, evidence=None):
-    return RULES[key].decide(evidence or Evidence()).verdict
 
 
 def test_every_claim_has_a_place_and_a_rule_in_words():

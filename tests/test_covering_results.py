@@ -1,8 +1,6 @@
 """The covering run: whole files or none, the same bytes for a seed, what is there is used, no torch."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +99,3 @@ def test_verify_table_survives_the_file(tmp_path):
     read = pd.read_csv(covering_results.write_csv(frame, tmp_path / "verify.csv"))
     assert covering.check(read).passed and list(read) == covering.COLUMNS
     np.testing.assert_allclose(read["mean"], frame["mean"], rtol=1e-9)
-
-
-def test_no_torch():
-    code = "import sys, replication.report.covering_results; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

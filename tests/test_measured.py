@@ -180,7 +180,7 @@ def test_every_control_of_the_grid_has_its_words():
 
     for fields in GRIDS["controls"]:
         row = Experiment(**fields)
-        away = [(s, str(getattr(row, s))) for s in measured.SWITCHES if getattr(row, s) != row.paper(s)]
+        away = [(s, str(getattr(row, s))) for s in measured.PROTOCOL if getattr(row, s) != row.paper(s)]
         assert len(away) == 1 and away[0] in controls.WORDS
 
 

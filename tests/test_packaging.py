@@ -50,6 +50,17 @@ def test_notebooks_are_thin_and_committed_without_outputs(path):
         assert len(cell.source.splitlines()) <= 30
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_readme_s_table_says_which_of_the_paper_s_figures_a_notebook_has(path):
+    [row] = re.findall(
+        rf"^\| \[.*\]\(notebooks/{path.name}\) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells)
+    for first, last in re.findall(r"Figures? (\d+)(?: and (\d+))?", row):
+        for number in filter(None, (first, last)):
+            assert re.search(rf"Figure {number}\b", text), f"Figure {number}"
+
+
 def test_public_names_and_nothing_else():
     import replication
 

@@ -6,10 +6,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from report_records import record, write
+from report_records import RULES, record, verdict, write
 
 from replication.report import paper
-from replication.report.claims import CLAIMS
 from replication.report.measured import profile_records, with_labels
 from replication.report.verdicts import CONTRADICTED as C
 from replication.report.verdicts import INCONCLUSIVE as I
@@ -17,12 +16,6 @@ from replication.report.verdicts import NOT_MEASURED as N
 from replication.report.verdicts import REPLICATED as R
 from replication.report.verdicts import Evidence, by_interval, together
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
-
-RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
-
-
-def verdict(key, evidence=None):
-    return RULES[key].decide(evidence or Evidence()).verdict
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ CLAIMS = (
              "the tests of the losses show", t.l3_exact),)),
     Claim("L4", "Table 2", "At imbalance 1 the term is 1 and the loss is the plain one.", (
         Rule("exact", "weights exactly 1", t.l4_exact),
-        Rule("published", "the class-balanced entries are those of the best plain loss", t.l4_published),
+        Rule("published", "the class-balanced entries are those of the best plain loss", p.l4_published),
         Rule("runs", "every pair on like hardware ends with the same error", r.l4_runs))),
     Claim("P1", "Sec. 5.2", "With a drop of 0.1 the test error rises after the drop; 0.01 cures it.", (
         Rule("runs", "rise from first to last of two or more evaluations between the drops at 0.1, and its excess "

@@ -17,9 +17,10 @@ from replication.theory.departures import clamped_mean
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.occupancy import occupancy_moments
 
+TABLES = ("verify", "departures", "near_duplicates", "random_crops")  # of the simulations, RESULTS/covering/*.csv
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
 LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
-AUGMENTATIONS = {  # mark, colour, words
+MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "none": ("o", "#4D4D4D", "images as they are"),
     "crop and flip": ("^", MEASURED_COLOUR, "with all crops and flips"),
     "one random crop and flip": ("x", "#0072B2", "one random crop and flip each"),
@@ -29,8 +30,7 @@ AUGMENTATIONS = {  # mark, colour, words
 def drawings(folder: Path | str) -> list[Drawing]:
     """The figures of the tables in `folder`, to be saved there."""
     folder = Path(folder)
-    names = ("verify", "departures", "near_duplicates", "random_crops")
-    verified, failed, *near = (pd.read_csv(folder / f"{name}.csv") for name in names)
+    verified, failed, *near = (pd.read_csv(folder / f"{name}.csv") for name in TABLES)
     return [
         Drawing(folder, "covering", picture),
         Drawing(folder, "effective_number", effective_number_figure, (verified,)),
@@ -218,7 +218,7 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
 
 def _near_duplicates_panel(axis, rows: pd.DataFrame, label_betas: bool) -> None:
     names = list(rows["class_name"].astype(str).unique())
-    for k, (augmentation, (mark, colour, words)) in enumerate(AUGMENTATIONS.items()):
+    for k, (augmentation, (mark, colour, words)) in enumerate(MARKS.items()):
         group = rows[rows["augmentation"] == augmentation]
         x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1) * 0.2
         high = group["N_high"].to_numpy()

@@ -8,12 +8,12 @@ import pandas as pd
 from replication.data import sources
 from replication.data.whole_file import whole_file
 from replication.report import covering_figures
+from replication.report.covering_figures import TABLES
 from replication.report.style import draw_all
 from replication.theory import covering
 from replication.theory.departures import LAWS, departures
-from replication.theory.near_duplicates import near_duplicates, radii_from_shares, take
+from replication.theory.near_duplicates import AUGMENTATIONS, near_duplicates, radii_from_shares, take
 
-TABLES = ("verify", "departures", "near_duplicates", "random_crops")
 PER_CLASS = 300
 PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are only compared as they are
 FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
@@ -44,8 +44,8 @@ def near_duplicate_tables(
         radii = cifar_radii or radii_from_shares(pixels, targets)
         cifar_radii = radii if dataset == "cifar10" else cifar_radii
         padding = PADDING.get(dataset)
-        plans = {"near_duplicates": ("none", "crop and flip"), "random_crops": ("one random crop and flip",)}
-        for name, augmentations in (plans if padding else {"near_duplicates": ("none",)}).items():
+        plans = {"near_duplicates": AUGMENTATIONS[:2], "random_crops": AUGMENTATIONS[2:]}
+        for name, augmentations in (plans if padding else {"near_duplicates": AUGMENTATIONS[:1]}).items():
             table = near_duplicates(pixels, targets, images.class_names, radii, augmentations, padding or 0, seed)
             parts[name].append(_labelled(table, dataset))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}

@@ -13,15 +13,11 @@ from replication.report.writing import Table, number, p_value, signed, spread
 NEGATIVE = "Differences in points of error on the test set, last epoch, paired by seed; negative is better."
 
 
-def _title(dataset: str) -> str:
-    return paper.TITLES[dataset]
-
-
 def paired_table(records: pd.DataFrame, profile: str) -> Table:
     """Class-balanced minus plain for every cell that has both, with interval and exact p-values."""
     data = paired_cells(records)
     shown = [
-        {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "loss": r["label"],
+        {"data set": paper.TITLES[r["dataset"]], "imbalance": f"{r['imbalance_factor']:g}", "loss": r["label"],
          "beta": f"{r['beta']:g}", "class-balanced minus plain": spread(r, sign=True),
          "p, sign test": p_value(r["p_sign"]),
          "p, sign flips": p_value(r["p_permutation"])}
@@ -46,7 +42,7 @@ def improvements_table() -> Table:
     ]
     factors = sorted(by_factor.index.unique("imbalance_factor"), reverse=True)
     shown = [
-        {"data set": _title(r["dataset"]), "beta": f"{r['beta']:g}", 
+        {"data set": paper.TITLES[r["dataset"]], "beta": f"{r['beta']:g}", 
          "cells that improve": f"{r['improved']} of {r['of']}",
          "mean difference": signed(r["mean_difference"])}
         | {f"at {f:g}": signed(by_factor[r["dataset"], r["beta"], f]) for f in factors}
@@ -66,7 +62,7 @@ def published_luck_table() -> Table:
     one = paper.balanced(paper.heat_map("cifar10").query("imbalance_factor == 50"))
     residual = (one["label"].nunique() - 1) * (one["beta"].nunique() - 1)
     shown = [
-        {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "noise sd": number(r["sd"]),
+        {"data set": paper.TITLES[r["dataset"]], "imbalance": f"{r['imbalance_factor']:g}", "noise sd": number(r["sd"]),
          "gain, best of 20 over best plain": signed(r["gain"]),
          "luck of the best of 20": f"{number(r['luck'])} [{signed(r['luck_low'])}, {signed(r['luck_high'])}]",
          "luck if all 20 were equal": number(r["luck_equal"]), "luck over best of 5 plain": number(r["fair_luck"]),
@@ -102,7 +98,7 @@ def luck_table(records: pd.DataFrame, profile: str) -> Table:
         else data.assign(shrinkage=pd.Series(dtype=float))
     )
     shown = [
-        {"data set": _title(r["dataset"]), "imbalance": f"{r['imbalance_factor']:g}", "cells": r["k"],
+        {"data set": paper.TITLES[r["dataset"]], "imbalance": f"{r['imbalance_factor']:g}", "cells": r["k"],
          "sd of a run": number(r["sd"]), "luck if all were equal": number(r["luck_equal"]),
          "luck of the best": number(r["luck"]), "best of one seed, on the others": signed(r["shrinkage"]),
          "gain at the fixed beta": _fixed(r)}
@@ -213,12 +209,12 @@ def per_class_table(records: pd.DataFrame, profile: str) -> Table:
         by_beta = {r["beta"]: r for r in group.to_dict("records")}
         first = next(iter(by_beta.values()))
         lines.append(
-            {"data set": _title(dataset), "loss": label, "imbalance": f"{factor:g}", "class": first["class_name"],
+            {"data set": paper.TITLES[dataset], "loss": label, "imbalance": f"{factor:g}", "class": first["class_name"],
              "images": first["images"], "plain": spread(by_beta.get(0.0)),
              "class-balanced": spread(by_beta.get(fixed_beta(dataset)))}
         )  # fmt: skip
     columns = ["data set", "loss", "imbalance", "class", "images", "plain", "class-balanced"]
-    betas = ", ".join(f"{_title(d)} {fixed_beta(d):g}" for d in sorted(set(data["dataset"])))
+    betas = ", ".join(f"{paper.TITLES[d]} {fixed_beta(d):g}" for d in sorted(set(data["dataset"])))
     text = caption(
         reference(records),
         profile,

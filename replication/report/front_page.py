@@ -96,7 +96,7 @@ def gain_sentence(records: Records) -> str:
 
 def protocol_sentence(records: Records) -> str:
     """The cells that the authors re-ran themselves: paper, their rerun, a user's, ours."""
-    later, ours = paper.reruns(), _by_cell(records.get("paper"))
+    later, ours = paper.reruns(), tables.by_cell(cells(records["paper"])) if "paper" in records else {}
     printed = (
         paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'").set_index("beta")["error"]
     )
@@ -114,12 +114,6 @@ def protocol_sentence(records: Records) -> str:
 
 def _precision(runs: pd.DataFrame | None) -> str:
     return "" if runs is None or not len(runs) else f"; ours trained in {_each(runs['precision'], ' and ')}"
-
-
-def _by_cell(records: pd.DataFrame | None) -> dict:
-    if records is None or not len(records):
-        return {}
-    return {(r["dataset"], r["label"], r["beta"], r["imbalance_factor"]): r for r in cells(records).to_dict("records")}
 
 
 def selection_sentence() -> str:

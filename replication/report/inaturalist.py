@@ -1,11 +1,11 @@
 """iNaturalist's class counts, from the authors' lists, and what each beta makes of them."""
 
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 
+from replication.report import paper
 from replication.report.large_scale_tables import TITLES
 from replication.report.writing import Table
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -15,8 +15,7 @@ from replication.training.experiment import BETAS
 @cache
 def class_counts(dataset: str) -> np.ndarray:
     """Training images of each class of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
-    with (files("replication.report") / "published" / "inaturalist_counts.csv").open() as file:
-        frame = pd.read_csv(file).query("dataset == @dataset")
+    frame = paper.published("inaturalist_counts").query("dataset == @dataset")
     if not len(frame):
         raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
     return np.repeat(frame["images_per_class"], frame["classes"]).to_numpy()[::-1]

@@ -14,28 +14,23 @@ from replication.report.style import BETA_COLOURS, LOSS_COLOURS, Drawing
 from replication.theory.effective_number import effective_number
 
 
-def figure7(records: pd.DataFrame, depth: int = 50) -> Figure:
+def figure7(records: pd.DataFrame) -> Figure:
     """Validation error over the epochs, softmax and CB focal, ResNet-50 at 224; dots: Table 3, where the paper ends."""
     figure = Figure(figsize=(8.4, 3.6))
-    printed = (
-        paper.table3().query("net == @name and input == 224", local_dict=dict(name=f"ResNet-{depth}")).set_index("loss")
-    )
+    printed = paper.table3().query("net == 'ResNet-50' and input == 224").set_index("loss")
     for axis, dataset in zip(figure.subplots(1, 2), ("ilsvrc2012", "inat2018"), strict=True):
         drawn = 0
         for label, row in (("softmax", "Softmax"), (BALANCED, "CB Focal")):
             colour, name = LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
             axis.plot([90], [printed.loc[row, f"{COLUMNS[dataset]}_top1"]], "o", color=colour, label=f"{name}, paper")
-            runs = paper_runs(records, label)
-            runs = runs[
-                (runs.index.get_level_values("dataset") == dataset) & (runs.index.get_level_values("depth") == depth)
-            ]
+            runs = paper_runs(records, label).query("dataset == @dataset and depth == 50")
             for curve in runs["curve"]:
                 axis.plot(*zip(*((p["epoch"], p["error"]) for p in curve), strict=True), color=colour, linewidth=1)
                 drawn += 1
         for epoch in (30, SPLIT, 80):
             axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
         axis.set(
-            title=f"{TITLES[dataset]}, ResNet-{depth}" + ("" if drawn else "\n(curves: not measured)"),
+            title=f"{TITLES[dataset]}, ResNet-50" + ("" if drawn else "\n(curves: not measured)"),
             xlabel="epoch",
             xlim=(0, 93),
         )

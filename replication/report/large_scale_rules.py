@@ -6,7 +6,7 @@ from replication.report import paper
 from replication.report.large_scale_tables import COLUMNS, TITLES
 from replication.report.measured import per_seed
 from replication.report.published_rules import CLOSED
-from replication.report.verdicts import Finding, by_interval, capped, covered, nothing, together
+from replication.report.verdicts import Finding, by_interval, capped, enough_of, nothing, together
 
 BALANCED = "focal 0.5"
 KEYS = ["dataset", "depth", "seed"]
@@ -44,7 +44,7 @@ def s1_runs(records: pd.DataFrame | None) -> Finding:
         for (d, depth), g in both.groupby(["dataset", "depth"])
     }
     needed = len(COLUMNS) * len(paper.table3().query("loss == 'Softmax'"))  # each data set at each depth
-    return _capped(covered(together(parts), len(parts), needed, "data sets and depths of Table 3"), records)
+    return _capped(enough_of(together(parts), len(parts), needed, "data sets and depths of Table 3"), records)
 
 
 def s2_runs(records: pd.DataFrame | None) -> Finding:
@@ -69,7 +69,7 @@ def s2_runs(records: pd.DataFrame | None) -> Finding:
             parts[TITLES[dataset]] = by_interval(
                 excess, f"points gained, less {CLOSED:.0%} of those that ResNet-{deeper} gains,", "above"
             )
-    finding = covered(together(parts), len(parts), 3, "data sets") if parts else nothing(MISSING)
+    finding = enough_of(together(parts), len(parts), 3, "data sets") if parts else nothing(MISSING)
     return _capped(finding, records)
 
 

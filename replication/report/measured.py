@@ -15,7 +15,7 @@ from replication.training.experiment import PROFILES, Experiment, paper_drop_fac
 from replication.training.records import read_records
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
-SWITCHES = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # what a run of the paper's protocol keeps
+PROTOCOL = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # what a run of the paper's protocol keeps
 DEFAULTS = {f.name: f.default for f in fields(Experiment)}
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice
@@ -65,7 +65,7 @@ def reference(records: pd.DataFrame) -> pd.DataFrame:
 def away(records: pd.DataFrame) -> pd.DataFrame:
     """Which of the switches (columns) of which runs (rows) are not the paper's."""
     drops = records["imbalance_factor"].map(paper_drop_factor)
-    return pd.DataFrame({s: records[s] != (drops if s == "drop_factor" else DEFAULTS[s]) for s in SWITCHES})
+    return pd.DataFrame({s: records[s] != (drops if s == "drop_factor" else DEFAULTS[s]) for s in PROTOCOL})
 
 
 def finished(records: pd.DataFrame) -> pd.DataFrame:

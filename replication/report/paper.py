@@ -22,7 +22,8 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
 
 
 @cache
-def _csv(name: str) -> pd.DataFrame:
+def published(name: str) -> pd.DataFrame:
+    """A file of published/, as it is printed: not to be changed in place."""
     with (files("replication.report") / "published" / f"{name}.csv").open() as file:
         return pd.read_csv(file)
 
@@ -46,7 +47,7 @@ def heat_map(dataset: str) -> pd.DataFrame:
     """
     if dataset not in HEAT_MAPS:
         raise ValueError(f"dataset must be one of {', '.join(HEAT_MAPS)}, got {dataset!r}")
-    return _cells(_csv(HEAT_MAPS[dataset]).assign(dataset=dataset))
+    return _cells(published(HEAT_MAPS[dataset]).assign(dataset=dataset))
 
 
 def heat_maps() -> pd.DataFrame:
@@ -56,22 +57,22 @@ def heat_maps() -> pd.DataFrame:
 
 def table1() -> pd.DataFrame:
     """Table 1: data sets, classes, imbalance factor, images."""
-    return _csv("table1").copy()
+    return published("table1").copy()
 
 
 def table2() -> pd.DataFrame:
     """Table 2: five plain losses and the "class_balanced" row, CIFAR-10 and -100, six imbalance factors."""
-    return _cells(_csv("table2"))
+    return _cells(published("table2"))
 
 
 def table3() -> pd.DataFrame:
     """Table 3: top-1 and top-5 error (percent) of three ResNets on iNaturalist 2017, 2018 and ILSVRC 2012."""
-    return _csv("table3").copy()
+    return published("table3").copy()
 
 
 def reruns() -> pd.DataFrame:
     """Later single runs of the authors' code, CIFAR-10 at imbalance 50: by the authors and a user (their issue 5)."""
-    return _cells(_csv("reruns"))
+    return _cells(published("reruns"))
 
 
 def plain(cells: pd.DataFrame) -> pd.DataFrame:

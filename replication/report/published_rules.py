@@ -28,10 +28,20 @@ from replication.report.verdicts import (
 CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
 
 
-def differences(evidence: Evidence, dataset: str) -> pd.DataFrame:
+def printed_differences(evidence: Evidence, dataset: str) -> pd.DataFrame:
     """Class-balanced minus plain, one row per cell of the data set's printed heat map."""
     maps = evidence.heat_maps
     return paper.difference_to_plain(maps[maps["dataset"] == dataset])
+
+
+def l4_published(evidence: Evidence) -> Finding:
+    rows = evidence.table2[evidence.table2["imbalance_factor"] == 1]
+    last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
+    lowest = singles.groupby("dataset")["error"].min()
+    holds = bool((last.set_index("dataset")["error"] == lowest).all())
+    return judged(
+        holds, f"the class-balanced entries at imbalance 1 are those of the best plain loss: {lowest.to_dict()}"
+    )
 
 
 def r1_published(evidence: Evidence) -> Finding:
@@ -75,7 +85,7 @@ def r3_published(evidence: Evidence) -> Finding:
 
 
 def r4_published(evidence: Evidence) -> Finding:
-    d = differences(evidence, "cifar10").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
+    d = printed_differences(evidence, "cifar10").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     worse = d[d["difference"] >= 0]
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
     up = int((steps.to_numpy() >= 0).sum())
@@ -87,7 +97,7 @@ def r4_published(evidence: Evidence) -> Finding:
 
 
 def r5_published(evidence: Evidence) -> Finding:
-    d = differences(evidence, "cifar100").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
+    d = printed_differences(evidence, "cifar100").query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     middle, large = d.query("beta in (0.99, 0.999)"), d.query("beta == 0.9999")
     against = middle[middle["difference"] >= 0]
     named = "; ".join(f"{r.label} at {r.beta:g}: {r.plain:.2f} -> {r.error:.2f}" for r in against.itertuples())
@@ -102,7 +112,9 @@ def r5_published(evidence: Evidence) -> Finding:
 def r6_published(evidence: Evidence) -> Finding:
     parts = {}
     for dataset, sign in (("cifar10", 1), ("cifar20", -1), ("cifar100", -1)):
-        d = differences(evidence, dataset).pivot(index=["label", "imbalance_factor"], columns="beta", values="error")
+        d = printed_differences(evidence, dataset).pivot(
+            index=["label", "imbalance_factor"], columns="beta", values="error"
+        )
         word = "cells lower at 0.9999 than at 0.9" if sign > 0 else "cells lower at 0.9 than at 0.9999"
         parts[paper.TITLES[dataset]] = by_signs(sign * (d[0.9999] - d[0.9]), word)
     counts = (
@@ -131,7 +143,7 @@ def r7_published(evidence: Evidence) -> Finding:
     for dataset, gains in table2_gains(evidence).iterrows():
         parts[paper.TITLES[dataset]] = _trend(f"gains {' '.join(f'{g:.2f}' for g in gains)}, ", gains.to_numpy()[None])
         beta = fixed_beta(dataset)
-        cells = -differences(evidence, dataset).query("beta == @beta").pivot(
+        cells = -printed_differences(evidence, dataset).query("beta == @beta").pivot(
             index="label", columns="imbalance_factor", values="difference").sort_index(axis=1)  # fmt: skip
         fixed.append(f"{paper.TITLES[dataset]} at {beta:g} {_trend('', cells).words}")
     whole = together(parts)

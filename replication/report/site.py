@@ -30,7 +30,6 @@ from replication.report.verdicts import Evidence
 
 TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
           evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
-COVERING = ("verify", "departures", "near_duplicates", "random_crops")  # the tables of the simulations
 FIGURES = {
     "figure5": training_figures.figure5,
     "curves": training_figures.curves_figure,
@@ -51,7 +50,7 @@ def evidence(results: Path | str, profile: str, records: pd.DataFrame | None = N
     """
     results = Path(results)
     found = {}
-    for name in COVERING:
+    for name in covering_figures.TABLES:
         paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
         path = next((path for path in paths if path.exists()), None)
         found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
@@ -107,7 +106,7 @@ def common_drawings(results: Path | str) -> list[Drawing]:
     results = Path(results)
     folder = results / "theory" / "figures"
     drawings = [Drawing(folder, name, draw) for name, draw in THEORY_FIGURES.items()]
-    if all((results / "covering" / f"{name}.csv").is_file() for name in COVERING):
+    if all((results / "covering" / f"{name}.csv").is_file() for name in covering_figures.TABLES):
         drawings += covering_figures.drawings(results / "covering")
     return drawings + large_scale_figures.drawings(results)
 

@@ -107,7 +107,7 @@ class Paired(NamedTuple):
     p_permutation: float  # NaN beyond 16 pairs or with none
 
 
-def paired(a, b, level: float = CONFIDENCE) -> Paired:
+def paired(a, b) -> Paired:
     """b - a, pair by pair (same seed, same subset, same batches): summary, sign and sign-flip p-values.
 
     Raises:
@@ -118,7 +118,7 @@ def paired(a, b, level: float = CONFIDENCE) -> Paired:
         raise ValueError(f"a and b must have as many values as each other, got {len(a)} and {len(b)}")
     d = b - a
     flip = permutation_test(d) if 1 <= len(d) <= 16 else math.nan
-    return Paired(*summary(d, level), sign_test(d), flip)
+    return Paired(*summary(d), sign_test(d), flip)
 
 
 @cache

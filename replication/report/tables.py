@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from replication.report import paper
-from replication.report.measured import budget, cells, enough, fixed_beta, paired_cells, reference
+from replication.report.measured import CELL, budget, cells, enough, fixed_beta, paired_cells, reference
 from replication.report.verdicts import SEEDS
 from replication.report.writing import NOT_MEASURED, Table, interval, number, signed, spread
 from replication.training.experiment import IMBALANCE_FACTORS, PROFILES
@@ -34,9 +34,9 @@ def datasets(records: pd.DataFrame, first=("cifar10", "cifar100")) -> list[str]:
     return [*first, *sorted(set(records["dataset"]) - set(first))]
 
 
-def _lookup(frame: pd.DataFrame) -> dict:
-    keys = ["dataset", "label", "beta", "imbalance_factor"]
-    return {tuple(row[k] for k in keys): row for row in frame.to_dict("records")}
+def by_cell(frame: pd.DataFrame) -> dict:
+    """(data set, label, beta, imbalance factor) -> its row as a dict."""
+    return {tuple(row[k] for k in CELL): row for row in frame.to_dict("records")}
 
 
 def table1(records: pd.DataFrame, profile: str) -> Table:
@@ -70,7 +70,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     which would not hold after a pick; "CB <loss>": at the one beta fixed beforehand, nothing picked by us.
     """
     ours = cells(records)
-    measured, printed = _lookup(ours), _lookup(pd.concat([paper.heat_maps(), _balanced_column()]))
+    measured, printed = by_cell(ours), by_cell(pd.concat([paper.heat_maps(), _balanced_column()]))
     best_ours = _lookup_best(paper.lowest(_with_most_seeds(ours), "mean").assign(low=math.nan, high=math.nan))
     table2 = paper.table2()
     best_paper = {

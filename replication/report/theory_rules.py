@@ -20,6 +20,7 @@ from replication.report.verdicts import (
 )
 from replication.theory import torus
 from replication.theory.covering import check
+from replication.theory.near_duplicates import AUGMENTATIONS
 from replication.training.experiment import BETAS, IMBALANCE_FACTORS
 
 FEWEST_ROWS = 20  # of a simulation that is to decide anything
@@ -154,15 +155,12 @@ def _with_an_edge(frame: pd.DataFrame | None) -> str:
 
 def t5_near_duplicates(evidence: Evidence) -> Finding:
     frame = evidence.near_duplicates
-    if frame is None or not {"none", "crop and flip"} <= set(frame["augmentation"]):
+    if frame is None or not set(AUGMENTATIONS[:2]) <= set(frame["augmentation"]):
         return nothing("near-duplicate counts with and without crop and flip")
     frame = pd.concat([frame, evidence.random_crops]) if evidence.random_crops is not None else frame
     frame = frame[frame["dataset"] == "cifar10"]  # digits decide nothing about the paper
     keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
-    without, with_all, single = (
-        frame[frame["augmentation"] == a].set_index(keys)[columns]
-        for a in ("none", "crop and flip", "one random crop and flip")
-    )
+    without, with_all, single = (frame[frame["augmentation"] == a].set_index(keys)[columns] for a in AUGMENTATIONS)
     both = without.join(with_all.add_suffix("_with"), how="inner")  # no copies close: N infinite, and it did not fall
     if not len(both):
         return nothing("class of CIFAR-10 counted both ways")
@@ -245,16 +243,6 @@ def l3_exact(evidence: Evidence) -> Finding:
 def l4_exact(evidence: Evidence) -> Finding:
     gap = max(float(np.abs(evidence.class_balanced_weights([5000] * 10, b) - 1).max()) for b in (*BETAS, 1.0))
     return judged(gap == 0, f"imbalance 1: weights differ from 1 by {gap:g} at every beta")
-
-
-def l4_published(evidence: Evidence) -> Finding:
-    rows = evidence.table2[evidence.table2["imbalance_factor"] == 1]
-    last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
-    lowest = singles.groupby("dataset")["error"].min()
-    holds = bool((last.set_index("dataset")["error"] == lowest).all())
-    return judged(
-        holds, f"the class-balanced entries at imbalance 1 are those of the best plain loss: {lowest.to_dict()}"
-    )
 
 
 def r8_exact(evidence: Evidence) -> Finding:

@@ -103,7 +103,9 @@ def together(parts: dict[str, Finding]) -> Finding:
     return Finding(CONTRADICTED if p < SIGNIFICANCE else INCONCLUSIVE, words, p)
 
 
-def covered(finding: Finding, done: int, needed: int, what: str, verdicts: tuple[str, ...] = (REPLICATED,)) -> Finding:
+def enough_of(
+    finding: Finding, done: int, needed: int, what: str, verdicts: tuple[str, ...] = (REPLICATED,)
+) -> Finding:
     """No verdict of these while fewer than `needed` of what the claim speaks of are measured; `done` are."""
     if done >= needed or finding.verdict not in verdicts:
         return finding

@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from replication.data.whole_file import write_text
-
-NOT_MEASURED = "not measured"
+from replication.report.verdicts import NOT_MEASURED
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """Fixed decimals with the sign; NaN says "not measured"."""
+def signed(value: float) -> str:
+    """Two decimals with the sign; NaN says "not measured"."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    text = f"{value:+.{digits}f}"
+    text = f"{value:+.2f}"
     return text if float(text) else text[1:]  # no sign on what rounds to zero
 
 

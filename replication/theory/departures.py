@@ -58,15 +58,15 @@ def met_probability(law: str, points: np.ndarray, side: float) -> np.ndarray:
     return axis.prod(-1).mean(0)
 
 
-def exact_mean(law: str, d: int, volume: float, draws, nodes: int = 2**17) -> np.ndarray:
-    """int (1 - (1 - p(x))^n) dx by Gauss-Legendre, at most about `nodes` of them in all, (k,) float64.
+def exact_mean(law: str, d: int, volume: float, draws) -> np.ndarray:
+    """int (1 - (1 - p(x))^n) dx by Gauss-Legendre at 2^17 points or so, (k,) float64.
 
     With an edge, p has a kink half a cube from it: the axis is cut there.
     """
     d, volume, side = check_law(law, d, volume)
     draws = check_draws(draws)
     breaks = np.unique([0, *((0.5, side - 0.5) if law == "bounded" else ()), side])
-    x, w = special.roots_legendre(min(512, round(nodes ** (1 / d) / (len(breaks) - 1))))
+    x, w = special.roots_legendre(min(512, round(2 ** (17 / d) / (len(breaks) - 1))))
     halves = np.diff(breaks)[:, None] / 2
     axis, weight = (breaks[:-1, None] + halves * (x + 1)).ravel(), (halves * w).ravel()
     grid = lambda a: np.stack(np.meshgrid(*[a] * d, indexing="ij"), axis=-1).reshape(-1, d)  # noqa: E731

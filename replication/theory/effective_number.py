@@ -12,7 +12,7 @@ EMPTY = ("error", "zero")
 
 
 def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
-    """E_n = (1 - beta^n) / (1 - beta), Equation 2; `n` and `beta` broadcast, the result is float64.
+    """E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
 
     Right to a few units in the last place wherever float64 can say so: beta^n is never formed, only
     expm1(n log beta), and log beta is log1p(beta - 1) where beta is near 1.

@@ -167,9 +167,9 @@ def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = N
     return np.sqrt(variance)
 
 
-def _overlaps(geometry: str, d: int, nodes: int = 400) -> tuple[np.ndarray, np.ndarray]:
+def _overlaps(geometry: str, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes over the separations h at which two sets meet: shared volume o(h), and weight."""
-    x, w = special.roots_legendre(nodes)
+    x, w = special.roots_legendre(400)
     x, w = (x + 1) / 2, w / 2
     if geometry == "cubes":  # 2^d times the density of a product of d uniforms, in the quantile of Gamma(d)
         return np.exp(-special.gammaincinv(d, x)), 2.0**d * w

@@ -6,7 +6,6 @@ No torch until it runs, so that --help is quick.
 import functools
 import os
 from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 
 from joblib import cpu_count
@@ -16,32 +15,27 @@ from replication.data.whole_file import check_writable
 from replication.training.experiment import LOSSES
 from replication.training.large_scale_experiment import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.training.records import record_path
+from replication.training.sweep_command import add_experiment, chosen
 
-FIELDS = {
-    "dataset": ("data set", dict(choices=DATASETS)),
-    "depth": ("layers of the network (default: 50)", dict(type=int, choices=DEPTHS)),
-    "loss": ("loss function (default: softmax)", dict(choices=LOSSES)),
-    "gamma": ("focal loss only: focusing parameter, >= 0 (the paper: 0.5)", dict(type=float)),
-    "beta": ("class-balanced term in [0, 1]; 0, the default, is the plain loss (the paper: 0.999)", dict(type=float)),
-    "size": ("side of the images in pixels, a multiple of 32 (default: 224; the paper also: 320)", dict(type=int)),
-    "seed": ("decides initial weights, batch order and augmentation (default: 0)", dict(type=int)),
-    "epochs": ("length of the run; the schedule scales with it (default: 90)", dict(type=int)),
-    "batch_size": ("images a step, all processes together (default: 1024)", dict(type=int)),
-    "base_learning_rate": (
-        "learning rate for 256 images (default: the paper's for this data set and loss)",
-        dict(type=float),
-    ),
-    "weight_decay": ("weight decay on convolutions and dense weights (default: 1e-4)", dict(type=float)),
+FIELD_HELP = {
+    "dataset": "data set",
+    "depth": "layers of the network",
+    "loss": "loss function",
+    "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5)",
+    "beta": "class-balanced term in [0, 1], 0 for the plain loss (the paper: 0.999)",
+    "size": "side of the images in pixels, a multiple of 32 (the paper also: 320)",
+    "seed": "decides initial weights, batch order and augmentation",
+    "epochs": "length of the run; the schedule scales with it",
+    "batch_size": "images a step, all processes together",
+    "base_learning_rate": "learning rate for 256 images (default: the paper's for this data set and loss)",
+    "weight_decay": "weight decay on convolutions and dense weights",
 }
+CHOICES = {"dataset": DATASETS, "depth": DEPTHS, "loss": LOSSES}
 
 
 def add_arguments(parser) -> None:
     """The options of the verb, on an argparse parser."""
-    for name, (text, keywords) in FIELDS.items():
-        option = "--" + name.replace("_", "-")
-        metavar = {} if "choices" in keywords else dict(metavar=keywords["type"].__name__.upper())
-        needed = dict(required=True) if name == "dataset" else dict(default=None)
-        parser.add_argument(option, dest=name, help=text, **keywords, **metavar, **needed)
+    add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
     parser.add_argument(
         "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
     )
@@ -94,14 +88,14 @@ def _experiment(args) -> LargeScaleExperiment:
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
-    given = {f.name: getattr(args, f.name) for f in fields(LargeScaleExperiment)}
-    return LargeScaleExperiment(**{k: v for k, v in given.items() if v is not None})
+    return LargeScaleExperiment(**chosen(args, LargeScaleExperiment))
 
 
 def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
     from replication.training import processes
-    from replication.training.sweep import Where, report_run, run_one
+    from replication.training.progress import report_run
+    from replication.training.sweep import Where, run_one
 
     where, outcomes, begun = Where(args.results, args.data_root, args.device), Counter(), []
 

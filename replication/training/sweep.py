@@ -13,10 +13,8 @@ from replication.data.long_tail import long_tailed_counts
 from replication.data.sources import load
 from replication.training.checkpoint import set_aside
 from replication.training.experiment import Experiment
-from replication.training.progress import Progress, report_run, totals
+from replication.training.progress import Progress, totals
 from replication.training.records import PRECISIONS, RunRecord, read_record, record_path
-
-__all__ = ["Where", "existing_record", "report_run", "run_one", "sweep"]
 
 ATTEMPTS = 3  # of a run whose worker process dies
 RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep

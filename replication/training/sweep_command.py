@@ -30,6 +30,14 @@ FIELD_HELP = {
     "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",
 }
 OPTION = {"imbalance_factor": "--imbalance"}
+GRID_HELP = {
+    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
+    "balanced": "Table 2 at imbalance 1",
+    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
+    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
+    "controls": "one switch changed at a time",
+    "smoke": "digits, to prove the pipeline",
+}
 
 
 def add_train_arguments(parser) -> None:
@@ -37,14 +45,13 @@ def add_train_arguments(parser) -> None:
     parser.add_argument(
         "--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)"
     )
-    _add_experiment(parser, [f.name for f in fields(Experiment)])
+    add_experiment(parser, Experiment, FIELD_HELP, CHOICES, {name for budget in PROFILES.values() for name in budget})
 
 
 def add_sweep_arguments(parser) -> None:
     """Which runs of which grid, and on what."""
-    parser.add_argument(
-        "grid", metavar="GRID", choices=GRIDS, help=", ".join(f"{k} ({len(v)} runs)" for k, v in GRIDS.items())
-    )
+    grids = "; ".join(f"{name}: {words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items())
+    parser.add_argument("grid", metavar="GRID", choices=GRIDS, help=grids)
     parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)"
@@ -59,7 +66,7 @@ def add_sweep_arguments(parser) -> None:
     )
     parser.add_argument("--losses", nargs="+", choices=CHOICES["loss"], dest="only_losses", help="only these losses")
     parser.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
-    _add_experiment(parser, ["dataset"])
+    add_experiment(parser, Experiment, {"dataset": FIELD_HELP["dataset"]}, CHOICES, {"dataset"})
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)"
@@ -78,7 +85,7 @@ def add_running_arguments(parser) -> None:
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers)"
+        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers; with Ray 1)"
     )
     parser.add_argument(
         "--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)"
@@ -87,7 +94,7 @@ def add_running_arguments(parser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of training (default: bfloat16 on CUDA, float32 on CPUs; bfloat16 is faster on CPUs with AMX)",
+        help="of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs with AMX)",
     )
     parser.add_argument(
         "--compile",
@@ -97,27 +104,37 @@ def add_running_arguments(parser) -> None:
     )
 
 
-def _add_experiment(parser, names) -> None:
-    for field in fields(Experiment):
-        if field.name in names:
-            kind = float if field.type in (float, float | None) else field.type
-            keywords = (
-                dict(choices=CHOICES[field.name])
-                if field.name in CHOICES
-                else dict(type=kind, metavar=kind.__name__.upper())
-            )
-            option = OPTION.get(field.name, "--" + field.name.replace("_", "-"))
-            parser.add_argument(
-                option, dest=field.name, help=FIELD_HELP[field.name], default=argparse.SUPPRESS, **keywords
-            )
+def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
+    """An option for each field of a dataclass that `words` describe; where it is left out, `args` lacks it.
+
+    choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
+    """
+    for field in (f for f in fields(cls) if f.name in words):
+        kind = float if field.type in (float, float | None) else field.type
+        shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=kind.__name__.upper())
+        default = "the profile's" if field.name in profile else field.default
+        shown = "" if default is None or field.name in required else f" (default: {default})"
+        parser.add_argument(
+            OPTION.get(field.name, "--" + field.name.replace("_", "-")),
+            dest=field.name,
+            type=kind,
+            default=argparse.SUPPRESS,
+            required=field.name in required,
+            help=words[field.name] + shown,
+            **shape,
+        )
+
+
+def chosen(args, cls) -> dict:
+    """The fields of a dataclass that the command line gave."""
+    return {f.name: getattr(args, f.name) for f in fields(cls) if hasattr(args, f.name)}
 
 
 def train(args) -> int:
     """Run one experiment unless its record is there; 0, or 1 where it diverged or failed."""
     from replication.training.sweep import sweep as run_all
 
-    chosen = {f.name: getattr(args, f.name) for f in fields(Experiment) if hasattr(args, f.name)}
-    experiment = Experiment(**PROFILES[args.profile] | chosen)
+    experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
     where = _where(args, experiment.dataset)
     outcomes = run_all([experiment], where)
     path = record_path(experiment, where.runs(experiment))
