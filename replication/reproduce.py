@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 
 from replication.data.whole_file import write_text
+from replication.report.style import figure_caption
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PAGE = """<!doctype html>
@@ -106,7 +107,7 @@ def write_index(folder: Path, profile: str) -> Path:
     )
     figures = (
         f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'
-        f"<figcaption>{html.escape(p.stem.replace('_', ' '))}</figcaption></figure>"
+        f"<figcaption>{html.escape(figure_caption(p.stem))}</figcaption></figure>"
         for p in sorted(folder.glob("*/*.png"))
     )
     page = PAGE.format(

@@ -18,12 +18,19 @@ from replication.report.measured import (
 )
 from replication.report.selection import difference_by_imbalance, improvements, published_luck
 from replication.report.statistics import summary
+from replication.report.style import figure_caption
 from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED, SEEDS
 from replication.report.writing import interval, markdown_rows, number, signed, spread
 from replication.theory import covering
 from replication.training.experiment import PROFILES
 
 Records = dict[str, pd.DataFrame]  # profile -> its records
+OF_THE_PAPER = {  # its figures and tables -> file names here
+    "Figure 2": ("covering",), "Figure 3": ("figure3_weights",), "Figure 4": ("figure4",), "Figure 5": ("figure5",),
+    "Figure 6": ("figure6_effective_numbers",), "Figure 7": ("figure7",), "Figure 8": ("figure8", "heat_map_cifar10"),
+    "Figure 9": ("figure9", "heat_map_cifar20"), "Figure 10": ("figure10", "heat_map_cifar100"),
+    "Table 1": ("table1",), "Table 2": ("table2",), "Table 3": ("table3",),
+}  # fmt: skip
 
 
 def verdict_sentence(verdicts: pd.DataFrame) -> str:
@@ -188,7 +195,7 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines = ["# Results", "", "Generated from the records by `python -m replication report`; do not edit.", ""]
     lines += [f"![Class-balanced minus plain against imbalance, and error per class]({picture(records)})", ""]
     lines += [f"{i}. {text}" for i, text in enumerate(sentences(records, verdicts), start=1)] + [""]
-    lines += _budgets(records)
+    lines += _budgets(records) + _of_the_paper(results, written)
     lines += ["## Verdicts", "", markdown_rows(claims.wide(by_profile)), ""]
     links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
     budgets = [f"{p}: ResNet-{PROFILES[p]['depth']}, {PROFILES[p]['epochs']} epochs" for p in by_profile]
@@ -257,7 +264,18 @@ def _profile(results: Path, profile: str, frame: pd.DataFrame, written: list[Pat
 
 def _images(results: Path, written: list[Path], folder: str) -> list[str]:
     paths = sorted(p.relative_to(results) for p in written if p.suffix == ".png" and p.is_relative_to(results / folder))
-    return [f"![{p.stem.replace('_', ' ')}]({p.as_posix()})\n" for p in paths]
+    return [f"![{p.stem.replace('_', ' ')}]({p.as_posix()})\n\n*{figure_caption(p.stem)}*\n" for p in paths]
+
+
+def _of_the_paper(results: Path, written: list[Path]) -> list[str]:
+    """Where each figure and table of the paper is, printed and ours."""
+    places: dict[str, list[str]] = {name: [] for name in OF_THE_PAPER}
+    for path in sorted(p.relative_to(results) for p in written if p.suffix in (".png", ".md")):
+        for name, stems in OF_THE_PAPER.items():
+            if path.stem in stems:
+                places[name].append(f"[{path.parts[0]}]({path.as_posix()})")
+    said = "; ".join(f"{name} {', '.join(links)}" for name, links in places.items() if links)
+    return [f"The paper's figures and tables, printed and ours: {said}.", ""] if said else []
 
 
 def _files(results: Path, written: list[Path], folder: str) -> str:

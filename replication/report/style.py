@@ -27,6 +27,35 @@ PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside 
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
 
+# What each figure of the report shows, by its file's name; heat_map_<data set> by "heat_map".
+CAPTIONS = {
+    "gain": "Class-balanced minus plain error at one beta fixed beforehand; error of each class, head to tail.",
+    "figure5": "Figure 5: error against beta at imbalance 50, ours where measured; horizontal lines are plain losses.",
+    "heat_map": "Figure 8's heat map: error of each loss, beta and imbalance, the paper's and ours; in brackets and "
+    "colour the difference to the plain loss (blue: better).",
+    "curves": "Test error and training loss over the epochs, mean and range over seeds.",
+    "drop": "Test error with the learning rate dropped by 0.01, the paper's, and by 0.1.",
+    "per_class": "Error of each class, head to tail, plain and class-balanced, mean over seeds with 95 % intervals.",
+    "figure4": "Figure 4: images of each class of long-tailed CIFAR-100, five imbalance factors.",
+    "figure7": "Figure 7: validation error over 90 epochs; dots are what Table 3 prints.",
+    "figure8": "Figure 8, printed: CIFAR-10, error of each loss, beta and imbalance, and the difference to plain.",
+    "figure9": "Figure 9, printed: the same for CIFAR-20.",
+    "figure10": "Figure 10, printed: the same for CIFAR-100.",
+    "inaturalist_counts": "Images of each class of iNaturalist 2017 and 2018, and their effective numbers.",
+    "class_weights": "Class-balanced weight of each class at imbalance 50, each beta; they average 1 over the classes.",
+    "figure3_weights": "Figure 3: the class-balanced term (1 - beta)/(1 - beta^n) against n.",
+    "figure6_effective_numbers": "Figure 6: number and effective number of images of each class, four betas.",
+    "covering": "Figure 2 made real: squares and discs of volume 1 dropped on a torus, and how much they cover.",
+    "effective_number": "Simulated mean covered volume (dots) on E_n (lines).",
+    "z_scores": "Distance of each simulated mean from E_n in standard errors.",
+    "spread": "Standard deviation of the covered volume, simulated (dots) and exact (lines): it depends on shape and "
+    "dimension.",
+    "departures": "Where E_n fails, the space ends or samples are not uniform: covered volume over E_n, and the N that "
+    "would explain it.",
+    "volume_not_whole": "The paper's chain for N that is not whole, over E_n: it ends at the next whole number.",
+    "near_duplicates": "The N that near-duplicates suggest for each class, with and without augmentation.",
+}
+
 RC = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
@@ -63,6 +92,11 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
         with whole_file(path) as file:
             figure.savefig(file, format=path.suffix[1:], metadata=metadata)
     return paths
+
+
+def figure_caption(stem: str) -> str:
+    """What the figure of that file name shows; the name in words where nothing is said of it."""
+    return CAPTIONS.get("heat_map" if stem.startswith("heat_map") else stem, stem.replace("_", " "))
 
 
 class Drawing(NamedTuple):
