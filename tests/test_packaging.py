@@ -48,6 +48,7 @@ def test_notebooks_are_thin_and_committed_without_outputs(path):
         assert not cell.outputs and cell.execution_count is None
         assert not re.search(r"^\s*(async def|def|class)\s", cell.source, re.MULTILINE)
         assert len(cell.source.splitlines()) <= 30
+        assert all(len(line) <= 110 for line in cell.source.splitlines())
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

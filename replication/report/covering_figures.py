@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
@@ -25,6 +25,7 @@ MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "crop and flip": ("^", MEASURED_COLOUR, "with all crops and flips"),
     "one random crop and flip": ("x", "#0072B2", "one random crop and flip each"),
 }
+PROBE_SHARE = 0.7  # of the variance: where the probe points add this share of it or more, `spread` draws no point
 
 
 def drawings(folder: Path | str) -> list[Drawing]:
@@ -44,7 +45,8 @@ def drawings(folder: Path | str) -> list[Drawing]:
 
 def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
     """The paper's Figure 2 made real: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
-    figure, axes = plt.subplots(2, 3, figsize=(8, 5.9))
+    figure = Figure(figsize=(8, 5.9))
+    axes = figure.subplots(2, 3)
     centres = np.random.default_rng(seed).random((max(draws), 2)) * side
     probes = (np.stack(np.meshgrid(*[np.arange(200)] * 2), -1).reshape(-1, 2) + 0.5) / 200 * side
     radius = torus.ball_radius(2)
@@ -72,10 +74,11 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:
     """E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
-    figure, axis = plt.subplots(figsize=(6.4, 4.6))
+    figure = Figure(figsize=(6.4, 4.6))
+    axis = figure.subplots()
     rows = frame[frame["geometry"] == "prototypes"]
     volumes = sorted(rows["N"].unique())
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(volumes)))
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(volumes)))
     top = rows["n"].max()
     n = np.geomspace(1, top, 300)
     for volume, colour in zip(volumes, colours, strict=True):
@@ -96,7 +99,8 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
 
 def z_scores(frame: pd.DataFrame) -> Figure:
     """(simulated mean - E_n) / standard error of each row against n / N, and the bound that the check sets."""
-    figure, axis = plt.subplots(figsize=(7, 3.8))
+    figure = Figure(figsize=(7, 3.8))
+    axis = figure.subplots()
     verdict = check(frame)
     for geometry, group in frame.groupby("geometry", sort=False):
         axis.plot(
@@ -114,12 +118,13 @@ def z_scores(frame: pd.DataFrame) -> Figure:
 
 def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
     """What shape and dimension do change: the standard deviation of the covered volume, exact (line) and simulated."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+    figure = Figure(figsize=(9, 4))
+    axes = figure.subplots(1, 2, sharey=True)
     n = np.unique(np.geomspace(1, 5 * volume, 120).round())
     curves = [("prototypes", 0), *[("cubes", d) for d in (1, 2, 3, 6)], *[("balls", d) for d in (2, 3, 4)]]
     for geometry, d in curves:
         axis = axes[1] if geometry == "balls" else axes[0]
-        shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else plt.get_cmap("inferno")(0.15 + 0.12 * d)
+        shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else colormaps["inferno"](0.15 + 0.12 * d)
         group = frame[(frame["geometry"] == geometry) & (frame["d"] == d) & (frame["N"] == volume)]
         probes = torus.default_probes(geometry, d, group["n"]) if d and len(group) else None
         group = group[group["n"] <= n.max()]
@@ -129,12 +134,10 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
             exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
         axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
         variance = group["standard_error"] ** 2 * group["replicates"]
-        if (
-            probes is not None
-        ):  # take out what the probes add, and leave out the points where that is 70 % of it or more
+        if probes is not None:  # take out what the probes add
             covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
             variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            group, variance = (v[covering > 0.3 * group["exact_sd"] ** 2] for v in (group, variance))
+            group, variance = (v[covering > (1 - PROBE_SHARE) * group["exact_sd"] ** 2] for v in (group, variance))
         axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
     for axis in axes:
         axis.set(xscale="log", xlabel="draws n")
@@ -144,7 +147,7 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
     axes[1].set_title("balls")
     figure.suptitle(
         f"Same mean, different spread (N = {volume:g}; lines exact, points simulated)\nwithout what the probes add; no "
-        "point where that is 70 % of the variance or more",
+        f"point where that is {100 * PROBE_SHARE:.0f} % of the variance or more",
         fontsize=11,
     )
     return figure
@@ -153,7 +156,8 @@ def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
 def departures_figure(frame: pd.DataFrame) -> Figure:
     """Covered volume over E_n (left) and the N that would explain it (right), by law; one row of panels a dimension."""
     dimensions = sorted(frame["d"].unique())
-    figure, axes = plt.subplots(len(dimensions), 2, figsize=(9, 3 * len(dimensions) + 0.6), squeeze=False, sharex="col")
+    figure = Figure(figsize=(9, 3 * len(dimensions) + 0.6))
+    axes = figure.subplots(len(dimensions), 2, squeeze=False, sharex="col")
     for (left, right), d in zip(axes, dimensions, strict=True):
         for law, group in frame[frame["d"] == d].groupby("geometry", sort=False):
             x, colour = group["n"] / group["N"], LAW_COLOURS[law]
@@ -182,9 +186,10 @@ def departures_figure(frame: pd.DataFrame) -> Figure:
 
 def not_whole(volumes=(1.5, 2.5, 4.5, 10.5), largest: int = 100) -> Figure:
     """Mean of the paper's chain for N not whole, p cut off at 1, over E_n: it ends at ceil(N) / N."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    figure = Figure(figsize=(6.4, 3.6))
+    axis = figure.subplots()
     n = np.arange(1, largest + 1)
-    for volume, colour in zip(volumes, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(volumes))), strict=True):
+    for volume, colour in zip(volumes, colormaps["viridis"](np.linspace(0, 0.85, len(volumes))), strict=True):
         ratio = clamped_mean(volume, n) / effective_number(n, beta_from_volume(volume))
         axis.plot(n, ratio, color=colour, label=f"N = {volume:g}, ends at {np.ceil(volume) / volume:.3f}")
     axis.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
@@ -197,7 +202,8 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     """N of each class, by augmentation and radius, with 95 % intervals; the paper's four N as lines."""
     shown = [d for d in ("digits", "cifar10") if d in set(frame["dataset"])]
     radii = {d: sorted(frame.loc[frame["dataset"] == d, "radius"].unique()) for d in shown}
-    figure, axes = plt.subplots(len(shown), 2, figsize=(9, 3.6 * len(shown)), squeeze=False, sharey=True)
+    figure = Figure(figsize=(9, 3.6 * len(shown)))
+    axes = figure.subplots(len(shown), 2, squeeze=False, sharey=True)
     for row, dataset in zip(axes, shown, strict=True):
         for axis, radius in zip(row, radii[dataset], strict=True):
             here = (frame["dataset"] == dataset) & (frame["radius"] == radius)

@@ -1,6 +1,5 @@
 """Pictures of the data itself: what a seed keeps of each class, and what augmentation does to it."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,7 +15,8 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
         title: above all.
     """
     width = max(len(row) for row in rows)
-    figure, axes = plt.subplots(len(rows), width, figsize=(0.55 * width + 1.5, 0.55 * len(rows) + 0.6), squeeze=False)
+    figure = Figure(figsize=(0.55 * width + 1.5, 0.55 * len(rows) + 0.6))
+    axes = figure.subplots(len(rows), width, squeeze=False)
     for row, label, line in zip(rows, labels, axes, strict=True):
         for axis in line:
             axis.set_axis_off()
@@ -29,7 +29,8 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
 
 def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
     """Learning rate against the epoch, logarithmic, one line per drop factor (zero, at the very start, is left out)."""
-    figure, axis = plt.subplots(figsize=(6, 3))
+    figure = Figure(figsize=(6, 3))
+    axis = figure.subplots()
     for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):
         axis.plot(epochs, np.where(rate > 0, rate, np.nan), style, color="black", label=label)
     axis.set(yscale="log", xlabel="epoch", ylabel="learning rate", title="Learning rate of a run")

@@ -8,9 +8,6 @@ import matplotlib
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-matplotlib.use("Agg", force=False)
-import matplotlib.pyplot as plt
-
 from replication.data.whole_file import whole_file
 
 # One colour per loss, the same in every figure of the project.  Focal losses: one hue family apart from both others.
@@ -72,7 +69,7 @@ RC = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "replication",
 }
-plt.rcParams.update(RC)
+matplotlib.rcParams.update(RC)
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
@@ -82,7 +79,7 @@ def loss_label(loss: str, gamma: float | None = None) -> str:
 
 def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
-    figure.set_dpi(plt.rcParams["savefig.dpi"])  # text is measured as it will be drawn
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])  # text is measured as it will be drawn
     if figure.get_layout_engine():
         for _ in range(2):  # the second settles it; then fixed, so that it is not done again for each format
             figure.get_layout_engine().execute(figure)
@@ -113,9 +110,7 @@ def draw(drawing: Drawing) -> list[Path]:
     figure = drawing.draw(*drawing.args)
     if figure is None:
         return []
-    paths = save_figure(figure, drawing.folder, drawing.name)
-    plt.close(figure)
-    return paths
+    return save_figure(figure, drawing.folder, drawing.name)
 
 
 def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
