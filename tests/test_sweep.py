@@ -14,7 +14,7 @@ from replication.__main__ import main
 from replication.training import run, workers
 from replication.training.experiment import grid
 from replication.training.records import read_record, record_path
-from replication.training.sweep import Where, existing_record, sweep
+from replication.training.sweep import DeviceLost, Where, existing_record, sweep
 from replication.training.workers import run_in_workers
 
 RUNS = [replace(SMALL, epochs=2, beta=beta) for beta in (0.0, 0.9, 0.999)]
@@ -156,13 +156,13 @@ def test_a_lost_gpu_is_no_fault_of_the_run(tmp_path, monkeypatch):
     assert sweep(RUNS, here(tmp_path)) == Counter(failed=3, kept=0)
     for error in (RuntimeError("CUDA error: an illegal memory access"), torch.AcceleratorError("unknown error")):
         raises(error)
-        with pytest.raises(OSError, match="the GPU is lost to this process"):
+        with pytest.raises(DeviceLost, match="the GPU is lost to this process"):
             sweep(RUNS, here(tmp_path))
 
 
 def test_a_worker_that_lost_its_gpu_ends_so_that_another_takes_its_run(tmp_path, monkeypatch, capsys):
     def lost(*_):
-        raise OSError("the GPU is lost to this process (CUDA error: device-side assert triggered)")
+        raise DeviceLost("the GPU is lost to this process (CUDA error: device-side assert triggered)")
 
     ours, theirs = workers.CONTEXT.Pipe()
     ours.send(RUNS[0])

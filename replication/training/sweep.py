@@ -22,6 +22,10 @@ RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anythin
 load_once = functools.lru_cache(maxsize=2)(load)
 
 
+class DeviceLost(OSError):
+    """A GPU that is lost to this process; another process may have it again."""
+
+
 def device_is_lost(error: Exception) -> bool:
     """Whether a GPU of this process answers no more, as after an illegal access: no later run could use it either."""
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
@@ -132,7 +136,7 @@ def attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRec
         return *run_one(experiment, where, progress), None
     except RUN_ERRORS as error:
         if device_is_lost(error):
-            raise OSError(f"the GPU is lost to this process, the same command goes on ({error})") from error
+            raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error
         return "failed", None, f"{type(error).__name__}: {error}"
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from replication.training.experiment import Experiment
 from replication.training.progress import totals
-from replication.training.sweep import ATTEMPTS, Where, attempt, device_is_lost
+from replication.training.sweep import ATTEMPTS, DeviceLost, Where, attempt
 
 CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
 
@@ -125,10 +125,10 @@ def _work(connection: Connection, where: Where, slot: int) -> None:
                 outcome = attempt(experiment, where, totals(tell))
             except BrokenPipeError:
                 return  # the parent is gone
+            except DeviceLost as error:
+                tqdm.write(str(error))
+                os._exit(1)  # replaced, and its run taken up again, as where it had died
             except Exception as error:
-                if device_is_lost(error):
-                    tqdm.write(f"{type(error).__name__}: {error}")
-                    os._exit(1)  # replaced, and its run taken up again, as where it had died
                 connection.send(("error", error))
                 continue
             connection.send(("outcome", outcome))
