@@ -90,7 +90,8 @@ def gain_sentence(records: Records) -> str:
         gone = int((lost["imbalance_factor"].isin(shared.columns) & lost["label"].isin(shared.index)).sum())
         network = f"ResNet-{PROFILES[profile]['depth']}, {PROFILES[profile]['epochs']} epochs"
         words.append(
-            f"profile {profile} ({network}; {', '.join(shared.index)}; seeds: {table.shape[1]}"
+            f"profile {profile} ({network}; {', '.join(sorted(shared.index, key=paper.LABELS.index))}; "
+            f"seeds: {table.shape[1]}"
             f"{f'; pairs lost to divergence: {gone}' if gone else ''}): {', '.join(said)}"
         )
     if not words:
@@ -270,9 +271,9 @@ def _images(results: Path, written: list[Path], folder: str) -> list[str]:
 def _of_the_paper(results: Path, written: list[Path]) -> list[str]:
     """Where each figure and table of the paper is, printed and ours."""
     places: dict[str, list[str]] = {name: [] for name in OF_THE_PAPER}
-    for path in sorted(p.relative_to(results) for p in written if p.suffix in (".png", ".md")):
+    for path in sorted(p.relative_to(results) for p in written):
         for name, stems in OF_THE_PAPER.items():
-            if path.stem in stems:
+            if path.stem in stems and path.suffix == (".png" if name.startswith("Figure") else ".md"):
                 places[name].append(f"[{path.parts[0]}]({path.as_posix()})")
     said = "; ".join(f"{name} {', '.join(links)}" for name, links in places.items() if links)
     return [f"The paper's figures and tables, printed and ours: {said}.", ""] if said else []
