@@ -114,7 +114,7 @@ def test_gain_figure_joins_only_what_has_the_seeds(tmp_path):
     ours = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert [(len(line.get_xdata()), line.get_markerfacecolor()) for line in ours] == [
         (2, LOSS_COLOURS["softmax"]), (1, "white")]  # fmt: skip
-    assert axis.get_legend().get_texts()[-1].get_text() == "hollow: fewer seeds"
+    assert axis.get_legend().get_texts()[-1].get_text() == "hollow: fewer seeds, no interval"
 
 
 def test_gain_figure_has_ours_and_the_papers(records):
