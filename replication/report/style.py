@@ -47,7 +47,7 @@ CAPTIONS = {
     "z_scores": "Distance of each simulated mean from E_n in standard errors.",
     "spread": "Standard deviation of the covered volume, simulated (dots) and exact (lines): it depends on shape and "
     "dimension.",
-    "departures": "Where E_n fails, the space ends or samples are not uniform: covered volume over E_n, and the N that "
+    "departures": "Where E_n fails (the space ends, samples are not uniform): covered volume over E_n, and the N that "
     "would explain it.",
     "volume_not_whole": "The paper's chain for N that is not whole, over E_n: it ends at the next whole number.",
     "near_duplicates": "The N that near-duplicates suggest for each class, with and without augmentation.",

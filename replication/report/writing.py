@@ -66,7 +66,7 @@ def _tex(value) -> str:
 
 def number(value: float, digits: int = 2) -> str:
     """Fixed decimals; NaN says "not measured"."""
-    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
+    return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
 
 
 def signed(value: float) -> str:
