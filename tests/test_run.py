@@ -302,6 +302,15 @@ def test_precision_is_bfloat16_on_gpus_that_have_it_unless_asked_otherwise(monke
         pick_precision("half", cpu)
 
 
+def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
+    """Begun compiled, ended eager: its rounding is that of neither alone."""
+    begun, resumed = (module._Run(SHORT, DIGITS, torch.device("cpu"), False, False) for _ in range(2))
+    begun.compiled = True
+    begun.save(tmp_path / "c.pt", [], 1.0)
+    resumed.resume(tmp_path / "c.pt")
+    assert resumed.compiled
+
+
 def test_a_run_leaves_torch_s_global_switches_as_they_were():
     """On the CPU it does not touch them; on CUDA its convolutions are in float32 proper, and it puts all back."""
     cudnn = torch.backends.cudnn

@@ -52,8 +52,11 @@ def verdict_sentence(verdicts: pd.DataFrame) -> str:
 
 
 def _with_budget(kind: str) -> str:
-    budget = PROFILES[kind.removeprefix("runs (").removesuffix(")")]
-    return kind.replace(")", f": ResNet-{budget['depth']}, {budget['epochs']} epochs)")
+    return kind.replace(")", f": {_network(kind.removeprefix('runs (').removesuffix(')'))})")
+
+
+def _network(profile: str) -> str:
+    return f"ResNet-{PROFILES[profile]['depth']}, {PROFILES[profile]['epochs']} epochs"
 
 
 def _decided(verdicts: pd.DataFrame) -> str:
@@ -88,9 +91,8 @@ def gain_sentence(records: Records) -> str:
             printed = printed_gains.query("imbalance_factor == @factor and label in @shared.index")["difference"].mean()
             said.append(f"{signed(s.mean)}{interval(s.low, s.high)} at imbalance {factor:g} (paper {signed(printed)})")
         gone = int((lost["imbalance_factor"].isin(shared.columns) & lost["label"].isin(shared.index)).sum())
-        network = f"ResNet-{PROFILES[profile]['depth']}, {PROFILES[profile]['epochs']} epochs"
         words.append(
-            f"profile {profile} ({network}; {', '.join(sorted(shared.index, key=paper.LABELS.index))}; "
+            f"profile {profile} ({_network(profile)}; {', '.join(sorted(shared.index, key=paper.LABELS.index))}; "
             f"seeds: {table.shape[1]}"
             f"{f'; pairs lost to divergence: {gone}' if gone else ''}): {', '.join(said)}"
         )
@@ -113,10 +115,9 @@ def protocol_sentence(records: Records) -> str:
         again = later.query("label == 'softmax' and beta == @beta").groupby("source", sort=False)["error"]
         others = [f"{source}{f' (mean of {len(g)})' if len(g) > 1 else ''} {number(g.mean())}" for source, g in again]
         mine = spread(ours.get(("cifar10", "softmax", beta, 50.0)))
-        printed_ = ", ".join([f"paper {number(printed[beta])}", *others])
-        words.append(f"{'plain' if not beta else f'class-balanced at {beta:g}'} ours {mine}, {printed_}")
-    budget = PROFILES["paper"]
-    head = f"full protocol (ResNet-{budget['depth']}, {budget['epochs']} epochs{_precision(records.get('paper'))})"
+        found = ", ".join([f"ours {mine}", f"paper {number(printed[beta])}", *others])
+        words.append(f"{'plain' if not beta else f'class-balanced at {beta:g}'} {found}")
+    head = f"full protocol ({_network('paper')}{_precision(records.get('paper'))})"
     return f"Softmax at imbalance 50, {head}, error in percent: {'; '.join(words)}."
 
 
@@ -199,7 +200,7 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines += _budgets(records) + _of_the_paper(results, written)
     lines += ["## Verdicts", "", markdown_rows(claims.wide(by_profile)), ""]
     links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
-    budgets = [f"{p}: ResNet-{PROFILES[p]['depth']}, {PROFILES[p]['epochs']} epochs" for p in by_profile]
+    budgets = [f"{p}: {_network(p)}" for p in by_profile]
     lines += [
         '"-": the kind of evidence does not apply. A verdict of runs holds at the budget of its profile '
         f"({'; '.join(budgets)}; the paper's is that of profile paper). "

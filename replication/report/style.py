@@ -28,8 +28,8 @@ MEASURED_COLOUR = "#D55E00"
 CAPTIONS = {
     "gain": "Class-balanced minus plain error at one beta fixed beforehand; error of each class, head to tail.",
     "figure5": "Figure 5: error against beta at imbalance 50, ours where measured; horizontal lines are plain losses.",
-    "heat_map": "Figure 8's heat map: error of each loss, beta and imbalance, the paper's and ours; in brackets and "
-    "colour the difference to the plain loss (blue: better).",
+    "heat_map": "A heat map as Figures 8 to 10: error of each loss, beta and imbalance, the paper's and ours; in "
+    "brackets and colour the difference to the plain loss (blue: better).",
     "curves": "Test error and training loss over the epochs, mean and range over seeds.",
     "drop": "Test error with the learning rate dropped by 0.01, the paper's, and by 0.1.",
     "per_class": "Error of each class, head to tail, plain and class-balanced, mean over seeds with 95 % intervals.",

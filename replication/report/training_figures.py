@@ -25,6 +25,7 @@ from replication.report.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOU
 from replication.training.experiment import BETAS
 
 PLAIN, BALANCED = BETA_COLOURS[0.0], BETA_COLOURS[0.9999]
+HOLLOW = dict(marker="o", markersize=5, linestyle="none", markerfacecolor="white")  # what has fewer seeds than the rest
 
 
 def _panels(count: int, width: float = 4.2, height: float = 3.7, rows: int = 1, **options):
@@ -236,8 +237,9 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
             style = dict(color=LOSS_COLOURS[label], marker="o", markersize=5, capsize=2, linewidth=1.4)
             full = one["enough"].to_numpy()
             axis.errorbar(shifted[full], one["mean"][full], yerr=half[full], **style)
-            hollow = dict(marker="o", markersize=5, color=LOSS_COLOURS[label], markerfacecolor="white")
-            axis.plot(shifted[~full], one["mean"][~full], linestyle="none", **hollow)  # of two, an interval is huge
+            axis.plot(
+                shifted[~full], one["mean"][~full], color=LOSS_COLOURS[label], **HOLLOW
+            )  # no interval: huge for two
             factors = sorted({*factors, *one["imbalance_factor"]})
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xscale("log")
@@ -245,8 +247,7 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
     axis.minorticks_off()
     axis.plot([], [], ":", marker=".", color=PUBLISHED_COLOUR, label="dotted: the paper")
     if len(ours) and not ours["enough"].all():
-        hollow = dict(marker="o", markersize=5, linestyle="none", markerfacecolor="white", color=PUBLISHED_COLOUR)
-        axis.plot([], [], label="hollow: fewer seeds, no interval", **hollow)
+        axis.plot([], [], label="hollow: fewer seeds, no interval", color=PUBLISHED_COLOUR, **HOLLOW)
     axis.set(xlabel="imbalance factor", ylabel="class-balanced minus plain (points)")
     chosen = "the paper's advice" if records is None else "fixed before our runs"
     axis.set_title(f"{paper.TITLES[dataset]}, beta {beta:g}, {chosen}\n(below 0: class-balanced is better)")

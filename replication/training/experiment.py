@@ -22,12 +22,14 @@ SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
-def paper_drop_factor(imbalance_factor: float) -> float:
-    """What the learning rate is multiplied by at 80 and 90 % of the epochs: 0.01, and 0.1 on balanced data.
+def paper_setting(name: str, imbalance_factor: float):
+    """What the paper's protocol has for a field of Experiment that ports change: its default, but for drop_factor.
 
-    Section 5.2 and the authors' scripts for long-tailed data; their balanced one leaves the default of their code.
+    That is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
     """
-    return 0.1 if imbalance_factor == 1 else 0.01
+    if name == "drop_factor":
+        return 0.1 if imbalance_factor == 1 else 0.01
+    return getattr(Experiment, name)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Experiment:
     weight_decay: float = 2e-4
     weights: str = "class_balanced"  # "uniform_scaled": no re-balancing, the loss times the same average weight
     reduction: str = "mean"  # "weighted_mean": divided by the batch's sum of weights, as torch does
-    drop_factor: float | None = None  # None: paper_drop_factor; 0.1: the usual step decay
+    drop_factor: float | None = None  # None: paper_setting; 0.1: the usual step decay
     shortcut: str = "average_pool"  # "subsample": every other pixel
     shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
     last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
@@ -73,7 +75,7 @@ class Experiment:
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
         require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
         if self.drop_factor is None:
-            object.__setattr__(self, "drop_factor", paper_drop_factor(self.imbalance_factor))
+            object.__setattr__(self, "drop_factor", paper_setting("drop_factor", self.imbalance_factor))
         require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
         if self.loss == "softmax" and self.last_bias != "prior":
             raise ValueError(f"last_bias must be left out for loss 'softmax', where it is 0, got {self.last_bias!r}")
@@ -94,13 +96,10 @@ class Experiment:
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        changed = [f"{n}-{getattr(self, n)}" for n in SWITCHES if getattr(self, n) != self.paper(n)]
+        settings = {n: getattr(self, n) for n in SWITCHES}
+        changed = [f"{n}-{v}" for n, v in settings.items() if v != paper_setting(n, self.imbalance_factor)]
         head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
-
-    def paper(self, switch: str):
-        """What the paper's protocol has for one of SWITCHES."""
-        return paper_drop_factor(self.imbalance_factor) if switch == "drop_factor" else getattr(type(self), switch)
 
     @property
     def digest(self) -> str:
