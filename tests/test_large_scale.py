@@ -265,6 +265,19 @@ def test_logits_that_are_not_finite_are_no_error_of_90_percent(folder):
     assert math.isnan(errors["error"]) and math.isnan(errors["top5_error"]) and counts is None
 
 
+def test_training_is_in_bfloat16_where_asked_evaluation_never(folder, monkeypatch):
+    monkeypatch.setattr(large_scale, "pick_precision", lambda *_: "bfloat16 autocast")
+    files = list_images("folder", folder / "tree")
+    run = large_scale._LargeRun(LargeScaleExperiment(**SMALL), files, torch.device("cpu"), None, 0, False)
+    seen = []
+    run.model.fc.register_forward_hook(lambda _, __, logits: seen.append(logits.dtype))
+    run.advance(1, None)
+    trained = set(seen)
+    seen.clear()
+    run.evaluate()
+    assert (trained, set(seen)) == ({torch.bfloat16}, {torch.float32})
+
+
 def test_validation_images_must_be_readable(folder, tmp_path):
     _make_tree(tmp_path / "tree")
     for path in (tmp_path / "tree" / "val").rglob("*.jpg"):

@@ -76,9 +76,7 @@ def test_02_covering_check_passed(run):
 
 def test_03_counts_and_pictures(run):
     assert "11203" in json.dumps(executed(run, "03"))
-    assert {"figure4_class_counts", "kept_images", "augmentation"} <= {
-        p.stem for p in (run[1] / "figures").glob("*.png")
-    }
+    assert {"figure4", "kept_images", "augmentation"} <= {p.stem for p in (run[1] / "figures").glob("*.png")}
 
 
 def test_05_every_run_of_the_smoke_grid_left_a_record_far_below_chance(run):

@@ -150,13 +150,15 @@ def test_first_screen_is_a_picture_and_five_sentences(rebuilt):
     assert [line[:3] for line in head[3].splitlines()] == ["1. ", "2. ", "3. ", "4. ", "5. "]
 
 
-def test_every_figure_of_the_report_says_what_it_shows(rebuilt):
+def test_every_figure_of_report_and_notebooks_says_what_it_shows(rebuilt):
     results, page = rebuilt[0], (rebuilt[0] / "README.md").read_text()
     drawings = [*site.profile_drawings(results, "cpu"), *site.published_drawings(results)]
-    drawings += site.common_drawings(ROOT / "results")
-    for drawing in drawings:
-        assert style.figure_caption(drawing.name) != drawing.name.replace("_", " "), drawing.name
-    assert set(style.CAPTIONS) - {"heat_map"} <= {drawing.name for drawing in drawings}
+    names = {drawing.name for drawing in [*drawings, *site.common_drawings(ROOT / "results")]}
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        names |= set(re.findall(r'save_figure\(.*\\"(\w+)\\"\)', notebook.read_text()))
+    assert "focal_modulator" in names
+    assert not [name for name in names if style.figure_caption(name) == name.replace("_", " ")]
+    assert set(style.CAPTIONS) - {"heat_map"} <= names
     assert "Table 2 [cpu](cpu/tables/table2.md), [paper](paper/tables/table2.md)" in page
 
 

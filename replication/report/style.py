@@ -24,7 +24,7 @@ PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside 
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
 
-# What each figure of the report shows, by its file's name; heat_map_<data set> by "heat_map".
+# What each figure of report and notebooks shows, by its file's name; heat_map_<data set> by "heat_map".
 CAPTIONS = {
     "gain": "Class-balanced minus plain error at one beta fixed beforehand; error of each class, head to tail.",
     "figure5": "Figure 5: error against beta at imbalance 50, ours where measured; horizontal lines are plain losses.",
@@ -51,6 +51,12 @@ CAPTIONS = {
     "would explain it.",
     "volume_not_whole": "The paper's chain for N that is not whole, over E_n: it ends at the next whole number.",
     "near_duplicates": "The N that near-duplicates suggest for each class, with and without augmentation.",
+    "kept_images": "Images of each class that the long-tailed subset of one seed keeps, head to tail.",
+    "augmentation": "Images and random crops of them, as training sees them.",
+    "learning_rate": "Learning rate over the epochs: warm-up, and drops by 0.01, the paper's, and by 0.1.",
+    "losses_true_class": "Losses and their slopes against the logit of the true class.",
+    "losses_other_class": "Losses and their slopes against the logit of another class, the true one's at 0.",
+    "focal_modulator": "Slope of the focal loss in float32: as here, and as one common form of it gives it.",
 }
 
 RC = {

@@ -169,15 +169,16 @@ class _LargeRun:
         for k, (images, targets, _) in enumerate(micro_batches):
             wait = k + 1 < len(micro_batches) and self.network is not self.model
             with self.network.no_sync() if wait else contextlib.nullcontext():
-                loss = self.loss(self._logits(self.network, images), targets.to(self.device, non_blocking=True))
+                with autocast(self.device, self.precision):
+                    logits = self.network(self._input(images))
+                loss = self.loss(logits.float(), targets.to(self.device, non_blocking=True))
                 (loss / self.part).backward()  # DistributedDataParallel takes the mean over processes
             share += loss.detach() / self.experiment.batch_size
         return share
 
-    def _logits(self, network, images: Tensor) -> Tensor:
-        images = self.normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
-            return network(images).float()  # (B, C)
+    def _input(self, images: Tensor) -> Tensor:
+        images = self.normalise(images.to(self.device, non_blocking=True))
+        return images.contiguous(memory_format=torch.channels_last)  # (B, 3, H, W)
 
     def _agree_on_unreadable(self, files: ImageFiles, micro_batches) -> None:
         """All processes learn of an image that one cannot read: all stop, or all go on without it."""
@@ -199,7 +200,8 @@ class _LargeRun:
         """Top-1 and top-5 error in percent, and per class (top-1 wrong, top-5 wrong, images): (3, C) counts.
 
         NaN and None if a logit is not finite.  Each process takes every count-th image, each image once; nothing is
-        padded.  The running statistics of batch norm are averaged over the processes first.
+        padded.  The running statistics of batch norm are averaged over the processes first.  No autocast: rounded
+        logits would tie, and ties are broken by the order of the classes.
         """
         for buffer in self.model.buffers():
             if buffer.is_floating_point():
@@ -210,7 +212,7 @@ class _LargeRun:
         keys = [mine[i : i + self.micro] for i in range(0, len(mine), self.micro)]
         seen, finite = [], torch.ones((), dtype=torch.bool, device=self.device)
         for images, targets, index in self.loader(self.test, test_transform(self.experiment.size), keys):
-            logits = self._logits(self.model, images)
+            logits = self.model(self._input(images))  # (B, C)
             counts += self._count(logits, targets)
             finite &= logits.isfinite().all()
             seen.append((None, targets, index))
