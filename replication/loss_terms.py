@@ -57,7 +57,8 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
         target = torch.where(keep.unsqueeze(1), target, 0).to(logits.dtype)
         own = (target * _per_class(weight, logits)).sum(1)
         coefficient = own / _divisor(reduction, own, keep)
-        loss = (_smooth(target, label_smoothing) * product(factors)).sum(1)
+        target = _smooth(target, label_smoothing)
+        loss = (target * product([_but_for_nothing(target, factor) for factor in factors])).sum(1)
     else:
         index, coefficient = _place(target, weight, reduction, ignore_index, logits.dtype)
         nothing = coefficient == 0  # of an ignored target: -log p of the class that stands in for it may be inf
@@ -164,7 +165,14 @@ def _dense_one_against_all(logits, target, weight, gamma, reduction, ignore_inde
 
 def _binary_terms(logits: Tensor, target: Tensor | float, gamma: float) -> Tensor:
     """One against all with any t in [0, 1]: t f(-z) + (1 - t) f(z), elementwise."""
-    return target * focal_term(-logits, gamma) + (1 - target) * focal_term(logits, gamma)
+    off = 1 - target
+    yes, no = _but_for_nothing(target, -logits), _but_for_nothing(off, logits)
+    return target * focal_term(yes, gamma) + off * focal_term(no, gamma)
+
+
+def _but_for_nothing(share: Tensor | float, x: Tensor) -> Tensor:
+    """x, but 0 where it is infinite and has no share: a class masked with -inf that is not the target."""
+    return torch.where((share == 0) & torch.isinf(x), 0, x)
 
 
 def _place(

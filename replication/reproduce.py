@@ -9,6 +9,7 @@ import nbformat
 
 from replication.data.whole_file import write_text
 from replication.report.style import figure_caption
+from replication.training.experiment import PROFILES
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PAGE = """<!doctype html>
@@ -34,8 +35,12 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
         0, or 1 where a notebook failed (named, with its cell and error; what was executed is kept).
 
     Raises:
-        ValueError: there are no notebooks beside the package (an installation without the repository).
+        ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
+            not a folder that the profile needs.
     """
+    needs = PROFILES[profile]["dataset"]
+    if needs != "digits" and (data_root is None or not data_root.expanduser().is_dir()):
+        raise ValueError(f"data_root must be a folder that holds {needs} for profile {profile}, got {data_root}")
     names = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     if not names:
         raise ValueError(f"notebooks must lie in {NOTEBOOKS}: run this from a clone of the repository")

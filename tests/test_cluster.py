@@ -95,11 +95,29 @@ def drive(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counte
     return outcomes
 
 
+def nodes(*resources, begun=None):
+    """A Ray of these nodes; how it was started is added to `begun`."""
+    alive = [dict(Alive=True, Resources=r) for r in resources]
+    begun = [] if begun is None else begun
+    return SimpleNamespace(init=lambda **k: begun.append(k), shutdown=lambda: None, nodes=lambda: alive)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_run_must_fit_one_node(tmp_path, monkeypatch, share):
+    """Four CPUs on each of two nodes are no eight: Ray would let such a run wait for ever."""
+    begun = []
+    monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4, GPU=1), dict(CPU=4), begun=begun))
+    where = replace(here(tmp_path), threads=8 if not share else 2)
+    with pytest.raises(ValueError, match="must fit one node of the cluster: none has"):
+        cluster.run_on_ray(RUNS, where, 1, None, None, gpus_per_run=2 * share)
+    assert begun[0]["address"] == "local"  # none that is up already is joined
+
+
 @pytest.mark.parametrize(("share", "device"), [(0.0, "cpu"), (0.5, "auto")])
 def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, device):
     """Ray hides no GPU from a task that asked for none, and "auto" would take it."""
     places = []
-    ray = SimpleNamespace(init=lambda **_: None, shutdown=lambda: None, cluster_resources=lambda: dict(CPU=8, GPU=1))
+    ray = nodes(dict(CPU=8, GPU=1))
 
     def driver(ray, where, *_):
         places.append(where)

@@ -87,11 +87,14 @@ def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
     for name in TABLES:
         covering_results.write_csv(covering.battery(TINY), common / name)
     covering_results.prepare(tmp_path)
+    for name in TABLES:
+        (own / name).write_text("of an earlier day")
+    covering_results.prepare(tmp_path)
     assert all((own / name).read_bytes() == (common / name).read_bytes() for name in TABLES)
     assert covering_results.prepare(tmp_path, "cpu") == common
     monkeypatch.setattr(covering, "COMMITTED", TINY)
     covering_results.prepare(tmp_path, "cpu")
-    assert calls == [(tmp_path / "smoke", False), own, (tmp_path, True), common]
+    assert calls == [(tmp_path / "smoke", False), own, own, (tmp_path, True), common]
 
 
 def test_verify_table_survives_the_file(tmp_path):

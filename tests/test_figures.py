@@ -7,7 +7,7 @@ from report_records import record, write
 from replication.data.long_tail import long_tailed_counts
 from replication.report import data_figures, heat_maps, paper, training_figures
 from replication.report.measured import profile_records
-from replication.report.style import LOSS_COLOURS
+from replication.report.style import LOSS_COLOURS, loss_label
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,25 @@ def test_empty_records_draw_nothing_of_their_own(tmp_path):
         len(training_figures.figure5(empty, "cpu").axes) == 2
         and len(training_figures.gain_figure(empty, "cpu").axes) == 1
     )
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [dict(imbalance_factor=1), dict(imbalance_factor=1, beta=0.9999)],
+        [dict(imbalance_factor=50, beta=b) for b in (0.9, 0.99, 0.999)] + [dict(imbalance_factor=10)],
+        [dict(loss="focal", gamma=3.0), dict(loss="focal", gamma=3.0, beta=0.9999)],
+    ],
+    ids=["balanced", "other betas", "another loss"],
+)
+def test_figures_of_other_grids_than_the_papers_do_not_fail(tmp_path, runs):
+    frame = profile_records(write(tmp_path, "cpu", [record(40, **fields) for fields in runs]), "cpu")
+    figure = training_figures.per_class_figure(frame, "cpu")
+    gain = training_figures.gain_figure(frame, "cpu")
+    assert (figure is None) == (len(gain.axes) == 1) == (frame["label"] == "focal 3.0").all()
+    assert not any(1.0 in line.get_xdata() for line in gain.axes[0].lines if line.get_marker() == "o")
+
+
+def test_losses_of_other_gammas_have_other_names():
+    names = [loss_label("focal", gamma) for gamma in (0.5, 1, 2.0, 0.45, 1.04, 0.25)]
+    assert names == ["focal 0.5", "focal 1.0", "focal 2.0", "focal 0.45", "focal 1.04", "focal 0.25"]

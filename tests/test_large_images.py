@@ -148,6 +148,11 @@ def test_broken_json_is_named(tmp_path):
     (tmp_path / "train2018.json").write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(ValueError, match="holds no annotations"):
         list_images("inat2018", tmp_path)
+    bare = dict(images=[dict(id=1, file_name="1.jpg")], annotations=[dict(image_id=1, category_id=1)])
+    bare["categories"] = [dict(id=1, name="bird")]
+    (tmp_path / "train2018.json").write_text(json.dumps(bare))
+    with pytest.raises(ValueError, match="cannot be used as the competition's JSON"):
+        list_images("inat2018", tmp_path)
 
 
 def test_evaluation_crop_is_the_papers():

@@ -6,6 +6,7 @@ compilers and torch.func.
 """
 
 import copy
+import functools
 import math
 import pickle
 import warnings
@@ -470,6 +471,26 @@ def test_guards_name_argument_value_and_range(arguments, options, error, says):
     for loss in LOSSES:
         with pytest.raises(error, match=says):
             call(loss, *arguments, **options)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "softmax_focal", "sigmoid", "focal"])
+def test_probabilities_know_masked_classes_as_indices_do(loss):
+    """0 times the infinite loss of a class that is masked, or certain, and has no share is 0."""
+    function = {
+        "softmax": softmax_cross_entropy,
+        "softmax_focal": functools.partial(softmax_focal_loss, gamma=1.0),
+        "sigmoid": sigmoid_cross_entropy,
+        "focal": functools.partial(sigmoid_focal_loss, gamma=0.5),
+    }[loss]
+    logits = torch.tensor([[1.0, -math.inf, 2.0], [0.5, 1.0, -math.inf]], requires_grad=True)
+    target = torch.tensor([0, 1])
+    values, slopes = [], []
+    for t in (target, torch.eye(3)[target]):
+        values.append(function(logits, t))
+        slopes.append(torch.autograd.grad(values[-1], logits)[0])
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*slopes)
+    assert values[0].isfinite() and slopes[0].isfinite().all()
 
 
 @pytest.mark.parametrize("gamma", [-1, float("nan"), float("inf"), "one"])

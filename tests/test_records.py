@@ -63,7 +63,14 @@ def test_empty_folder_gives_an_empty_frame_with_all_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "break_it", [lambda t: t[:200], lambda t: "", lambda t: "[1]", lambda t: t.replace('"beta": 0.999', '"beta": 9')]
+    "break_it",
+    [
+        lambda t: t[:200],
+        lambda t: "",
+        lambda t: "[1]",
+        lambda t: t.replace('"beta": 0.999', '"beta": 9'),
+        lambda t: t.replace('"error": 25.5,\n "best', '"error": "x",\n "best'),
+    ],
 )
 def test_broken_records_are_named_and_left_out(record, tmp_path, break_it):
     path = record.write(tmp_path)

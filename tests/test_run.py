@@ -18,7 +18,7 @@ from replication.theory.effective_number import class_balanced_weights
 from replication.training import loop
 from replication.training import run as module
 from replication.training.experiment import Experiment
-from replication.training.loop import pick_device, pick_precision
+from replication.training.loop import cuda_switches, pick_device, pick_precision
 from replication.training.run import train
 
 DIGITS = load("digits")
@@ -311,6 +311,16 @@ def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
     assert resumed.compiled
 
 
+def test_a_record_names_each_commit_that_its_run_had(tmp_path, monkeypatch):
+    begun, resumed = (module._Run(SHORT, DIGITS, torch.device("cpu"), False, False) for _ in range(2))
+    for commit, one in (("a1", begun), ("b2", resumed)):
+        monkeypatch.setattr(loop, "git_state", lambda commit=commit: (commit, True))
+        one.resume(tmp_path / "c.pt")
+        one.save(tmp_path / "c.pt", [], 1.0)
+    assert loop.history(resumed)["commits"] == ["a1", "b2"]
+    assert loop._environment(resumed)["git_commit"] == "a1, then b2"
+
+
 def test_a_run_leaves_torch_s_global_switches_as_they_were():
     """On the CPU it does not touch them; on CUDA its convolutions are in float32 proper, and it puts all back."""
     cudnn = torch.backends.cudnn
@@ -319,10 +329,10 @@ def test_a_run_leaves_torch_s_global_switches_as_they_were():
         return torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
 
     before = switches()
-    with module._cuda_switches(torch.device("cpu"), True):
+    with cuda_switches(torch.device("cpu"), True):
         assert switches() == before
     for deterministic in (False, True):
-        with pytest.raises(KeyError), module._cuda_switches(torch.device("cuda"), deterministic):
+        with pytest.raises(KeyError), cuda_switches(torch.device("cuda"), deterministic):
             assert switches() == (deterministic, not deterministic, False)
             raise KeyError
         assert switches() == before

@@ -1,6 +1,7 @@
 """Rules on the course of training: each is fed records that flip its verdict."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from report_records import record, write
@@ -87,7 +88,7 @@ def start(rises):
     return [{"epoch": 2 * i + 2, "learning_rate": 0.1, "training_loss": x, "error": 45.0} for i, x in enumerate(losses)]
 
 
-def biases(folder, zero, prior, seeds, losses=("sigmoid",)):
+def biases(folder, zero, prior, seeds, losses=("sigmoid", "focal")):
     """`zero` and `prior`: the seeds whose runs with that bias are unstable."""
     made = [
         record(30, seed=s, loss=x, gamma=1.0 if x == "focal" else None, last_bias=bias, curve=start(s in shaky))
@@ -110,7 +111,7 @@ def test_p2_unstable_start(tmp_path, zero, prior, seeds, expected):
 
 def test_p2_counts_seeds_and_not_runs(tmp_path):
     """Three seeds, two losses: six pairs would give p = 1/32; the seeds give 1/4."""
-    finding = p2_runs(biases(tmp_path, range(3), (), 3, ("sigmoid", "focal")))
+    finding = p2_runs(biases(tmp_path, range(3), (), 3))
     assert finding.verdict == I and "3 of 3 with 0, 0 of 3" in finding.words and "p = 0.25" in finding.words
 
 
@@ -119,12 +120,18 @@ def test_p2_with_five_seeds_says_what_is_missing(tmp_path):
     assert finding.verdict == I and "a verdict needs 6 seeds" in finding.words
 
 
+def test_p2_speaks_of_sigmoid_and_focal(tmp_path):
+    finding = p2_runs(biases(tmp_path, range(6), (), 6, ("sigmoid",)))
+    assert finding.verdict == I and finding.words.endswith("no such runs with focal")
+
+
 @pytest.mark.parametrize(("evaluations", "expected"), [(0, R), (2, R), (3, C), (14, C)])
 def test_p2_counts_a_run_that_diverges_at_the_start_and_not_later(tmp_path, evaluations, expected):
     """The first quarter of 30 epochs ends at 7.5: seen at epoch 2 or 6 it counts, at 8 or 30 it does not."""
-    made = [record(30, seed=s, loss="sigmoid", curve=start(False)) for s in range(6)]
-    for s in range(6):
-        lost = record(30, seed=s, loss="sigmoid", last_bias="zero", status="diverged", curve=start(False)[:evaluations])
+    made, losses = [], (dict(loss="sigmoid"), dict(loss="focal", gamma=1.0))
+    for s, loss in product(range(6), losses):
+        made.append(record(30, seed=s, curve=start(False), **loss))
+        lost = record(30, seed=s, last_bias="zero", status="diverged", curve=start(False)[:evaluations], **loss)
         made.append(replace(lost, error=None, best_error=None))
     assert p2_runs(evidence(tmp_path, made, "cpu")).verdict == expected
 

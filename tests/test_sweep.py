@@ -1,18 +1,22 @@
 """Sweeps: what is done is kept, nothing is done twice, one bad run stops no other, Ctrl-C ends all of it."""
 
+import multiprocessing
 import os
 import signal
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
+from PIL import Image
 from sweep_processes import CONTEXT, SMALL, command, content, here, hold_lock, start, sweep_all, wait_for
 
 from replication.__main__ import main
 from replication.training import run, workers
 from replication.training.experiment import grid
+from replication.training.progress import Progress
 from replication.training.records import read_record, record_path
 from replication.training.sweep import DeviceLost, Where, existing_record, sweep
 from replication.training.workers import run_in_workers
@@ -143,7 +147,42 @@ def test_a_diverging_run_has_a_record_and_exit_code_1(tmp_path, capsys):
     assert "1 diverged" in capsys.readouterr().out
     (path,) = tmp_path.rglob("runs/*.json")
     assert read_record(path).status == "diverged"
-    assert main([*arguments.split(), "--results", str(tmp_path)]) == 0  # there already: its record is kept
+    assert main([*arguments.split(), "--results", str(tmp_path)]) == 1  # there already: it is no other outcome now
+
+
+def test_another_folder_of_images_is_not_the_run_that_is_there(tmp_path):
+    """An experiment does not tell which folder it was on; its record does."""
+    experiment, results = replace(SMALL, dataset="folder", imbalance_factor=2.0, epochs=2, batch_size=4), tmp_path / "results"
+    for root in (tmp_path / "a", tmp_path / "b"):
+        for split, name, k in product(("train", "test"), ("x", "y"), range(4)):
+            path = root / split / name / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (20 * k, ord(root.name), ord(name))).save(path)
+    where = replace(here(results), data_root=tmp_path / "a")
+    assert sweep([experiment], where) == Counter(finished=1)
+    assert sweep([experiment], where) == Counter(kept=1)
+    with pytest.raises(ValueError, match="data_root must hold the images that folder_.* ran on"):
+        sweep([experiment], replace(where, data_root=tmp_path / "b"))
+
+
+class Unpicklable(Exception):
+    def __reduce__(self):
+        raise TypeError("no pickle of this")
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words():
+    ours, theirs = multiprocessing.Pipe()
+    workers._send_error(theirs, Unpicklable("a full disk"))
+    kind, error = ours.recv()
+    assert kind == "error" and str(error) == "Unpicklable: a full disk"
+
+
+def test_runs_that_others_did_meanwhile_are_done_too():
+    outcomes = Counter(kept=2)
+    with Progress(dict.fromkeys(RUNS[:2], 10), outcomes) as progress:
+        progress.report(RUNS[0], "kept")
+        progress.report(RUNS[1], "failed", None, "an error")
+        assert progress.bar.desc == "2/2 runs: "
 
 
 def test_a_lost_gpu_is_no_fault_of_the_run(tmp_path, monkeypatch):

@@ -20,6 +20,12 @@ def grid_area(centres: np.ndarray, side: float, m: int = 1500) -> float:
     return painted.mean() * side**2
 
 
+def test_one_square_covers_a_torus_of_volume_1():
+    """Wherever it lies: rounding must not make it a sliver."""
+    volumes = torus.covered_volume("cubes", 2, 1.0, [0, 1, 2, 3], 40, seed=0)
+    assert (volumes == [0, 1, 1, 1]).all()
+
+
 @pytest.mark.parametrize("side, n", [(1.0, 1), (1.3, 2), (2.0, 3), (4.5, 12), (6.0, 60)])
 def test_union_of_squares_is_the_painted_area(side, n):
     centres = np.random.default_rng(n).random((n, 2)) * side

@@ -44,7 +44,7 @@ def read_images(files: list[Path]) -> np.ndarray:
         try:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
 
     first = read(files[0])

@@ -153,19 +153,20 @@ def _competition(root: Path, year: str, split: str) -> ImageFiles:
         names = {image["id"]: image["file_name"] for image in data["images"]}
         categories = sorted((category["id"], str(category["name"])) for category in data["categories"])
         label = {number: k for k, (number, _) in enumerate(categories)}
-        chosen = [(names[a["image_id"]], label[a["category_id"]]) for a in data["annotations"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        chosen = [(*names[a["image_id"]].split("/", 1), label[a["category_id"]]) for a in data["annotations"]]
+        files = [(top, rest, k) for top, rest, k in chosen]  # each lies in a folder: train_val2018/...
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} cannot be used as the competition's JSON ({type(error).__name__}: {error})"
         ) from error
-    if not chosen:
+    if not files:
         raise ValueError(f"{path} holds no annotations")
-    top = chosen[0][0].split("/", 1)[0]  # train_val2018, which torchvision renames to 2018
+    top = files[0][0]  # train_val2018, which torchvision renames to 2018
     place = next((folder for folder in (top, year) if (root / folder).is_dir()), None)
     if place is None:
         raise ValueError(f"{root} must hold the images of {path.name} in {top}/ or {year}/; it holds neither")
-    paths = [str(root / place / name.split("/", 1)[1]) for name, _ in chosen]
-    return _files(paths, [k for _, k in chosen], (name for _, name in categories))
+    paths = [str(root / place / rest) for _, rest, _ in files]
+    return _files(paths, [k for *_, k in files], (name for _, name in categories))
 
 
 def crop_padding(size: int) -> int:

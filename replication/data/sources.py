@@ -45,7 +45,7 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
             (train/<class>/*.png|jpg and test/<class>/...).
         data_root: the folder that holds the data: for CIFAR torchvision's archive or a class folder tree (as such, or
-            in a subfolder of the data set's name).
+            in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).
         download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
 
     Raises:
@@ -54,6 +54,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
     if dataset not in READERS:
         raise ValueError(f"dataset must be one of {', '.join(READERS)}, got {dataset!r}")
     if dataset == "digits":
+        if download:
+            raise ValueError("download must be off for dataset digits: scikit-learn ships it")
         return _digits()
     if data_root is None:
         raise ValueError(

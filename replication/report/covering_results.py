@@ -32,8 +32,9 @@ def near_duplicate_tables(
     """Near-duplicates per class of digits, and of the CIFAR sets that data_root holds, with a `dataset` column.
 
     "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each
-    image. Digits and CIFAR-10 have radii of their own.  CIFAR-10, -20 and -100 share CIFAR-10's radii and the number of
-    images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20 class it belongs to.
+    image. Digits and CIFAR-10 have radii of their own.  CIFAR-20 and -100 take CIFAR-10's radii, where it is there, and
+    all the same number of images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20
+    class it belongs to.
     """
     parts, cifar_radii = {"near_duplicates": [], "random_crops": []}, None
     for dataset in ("digits", *FINE_AND_COARSE):
@@ -107,7 +108,7 @@ def prepare(results: Path | str = "results", profile: str = "smoke", data_root: 
     common, full = Path(results) / "covering", profile != "smoke"
     home = Path(results) if full else Path(results) / profile
     folder = home / "covering"
-    if not full and _there(common) and not _there(folder):
+    if not full and _there(common):  # anew each time: the tables may have changed
         folder.mkdir(parents=True, exist_ok=True)
         for name in TABLES:
             shutil.copyfile(common / f"{name}.csv", folder / f"{name}.csv")

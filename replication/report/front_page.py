@@ -70,12 +70,14 @@ def _decided(verdicts: pd.DataFrame) -> str:
 
 
 def gain_sentence(records: Records) -> str:
-    """Our gain at the fixed beta, profile by profile: at every imbalance that was measured, over the same losses."""
+    """Our gain at the fixed beta, profile by profile: at each imbalance with enough seeds, over the same losses."""
     words, beta = [], fixed_beta("cifar10")
     printed_gains = paper.difference_to_plain(paper.heat_map("cifar10")).query("beta == @beta")
     for profile, frame in records.items():
         both, lost = (
-            rows[rows["beta"] == beta].query("dataset == 'cifar10' and imbalance_factor > 1")
+            rows[(rows["beta"] == beta) & rows["label"].isin(paper.LABELS)].query(
+                "dataset == 'cifar10' and imbalance_factor > 1"
+            )
             for rows in (pairs(frame), lost_pairs(frame))
         )
         table = complete(settings_by_seeds(differences(both)))
@@ -158,10 +160,10 @@ def controls_sentence(records: Records) -> str:
             )
         if len(slips):
             found = "; ".join(f"{r['words']} {_points(r)} ({r['label']})" for r in slips.to_dict("records"))
-            shown = int(((slips["n"] >= SEEDS) & (slips["low"] > 0)).sum())
+            shown = slips.loc[(slips["n"] >= SEEDS) & (slips["low"] > 0), "switch"].nunique()
             words.append(
-                f"of {len(slips)} changes that other code makes {shown or 'none'} {'is' if shown < 2 else 'are'} shown "
-                f"to raise the error: {found}"
+                f"of {slips['switch'].nunique()} changes that other code makes {shown or 'none'} "
+                f"{'is' if shown < 2 else 'are'} shown to raise the error: {found}"
             )
         if words:
             seeds = "/".join(str(n) for n in sorted({*parts["n"], *slips["n"]}))
@@ -202,7 +204,8 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
     budgets = [f"{p}: {_network(p)}" for p in by_profile]
     lines += [
-        '"-": the kind of evidence does not apply. A verdict of runs holds at the budget of its profile '
+        '"-": the kind of evidence does not apply. "published": whether the numbers that the paper prints bear out '
+        "what it says of them; nothing was run for that. A verdict of runs holds at the budget of its profile "
         f"({'; '.join(budgets)}; the paper's is that of profile paper). "
         f"Findings and rules, claim by claim: {', '.join(links)}.",
         "",

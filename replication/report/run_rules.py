@@ -89,18 +89,22 @@ def _by(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def by_seeds(
-    values: pd.Series, what: str = "difference", claimed: str = "below", reduce: Callable | None = None
+    values: pd.Series,
+    what: str = "difference",
+    claimed: str = "below",
+    reduce: Callable | None = None,
+    points: Finding | None = None,
 ) -> Finding:
     """`by_interval` of one value per seed, the mean over the settings; their losses are named.
 
     No verdict while a setting that was begun lacks seeds that others have: the rest must not decide without it.
 
-    reduce: of the table of settings by seeds, what the mean is taken over instead.
+    reduce: of the table of settings by seeds, what the mean is taken over instead.  points: see `by_interval`.
     """
     begun = settings_by_seeds(values)
     table = complete(begun)
     means = (reduce(table) if reduce else table).mean()
-    finding = by_interval(means, f"{what} ({', '.join(table.index.unique('label'))})", claimed)
+    finding = by_interval(means, f"{what} ({', '.join(table.index.unique('label'))})", claimed, points)
     return enough_of(finding, len(table), len(begun), "settings that have these seeds", (REPLICATED, CONTRADICTED))
 
 
@@ -124,8 +128,8 @@ def r2_runs(evidence: Evidence) -> Finding:
     both = pd.concat(others, names=["label"]).dropna()
     done = COLUMNS & set(both.groupby(level=COLUMN).groups)
     words = "share of settings with sigmoid and focal, averaged, above softmax, less the share below"
-    finding = by_seeds(both, words, reduce=_share_above)  # pairs of a seed share their softmax
     points = by_interval(complete(settings_by_seeds(both)).groupby(level=COLUMN).mean().mean(), "in points")
+    finding = by_seeds(both, words, reduce=_share_above, points=points)  # pairs of a seed share their softmax
     finding = finding._replace(words=f"{finding.words}; {points.words}")
     most = len(COLUMNS) // 2 + 1
     return capped(enough_of(finding, len(done), most, "columns of Table 2", (REPLICATED, CONTRADICTED)), lost)

@@ -134,10 +134,9 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
         paths += profile_tables(results, name, records[name])
         drawings += profile_drawings(results, name, records[name])
     drawings += common_drawings(results)
-    if figures:
-        draw_all(drawings, min(4, cpu_count()))
+    drawn = draw_all(drawings, min(4, cpu_count())) if figures else _there(drawings)
     paths += large_scale_figures.write_tables(results)
-    paths += _there(drawings) + sorted((results / "covering").glob("*.csv"))
+    paths += drawn + sorted((results / "covering").glob("*.csv"))
     linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}
     page = front_page(results, {name: records[name] for name in shown}, by_profile, linked)

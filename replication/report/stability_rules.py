@@ -77,8 +77,9 @@ def unstable(status: str, curve: list[dict], epochs: int) -> bool:
 def p2_runs(evidence: Evidence) -> Finding:
     """Seeds unstable at the start with last bias 0 against the same seeds with -log(C - 1): exact McNemar test.
 
-    A seed is unstable if any of its runs is.  With fewer than six seeds no p-value can be below 5 %.  Contradicted too
-    if none of them is unstable with 0: were half of all seeds unstable, six stable ones had a chance of 1 in 64.
+    A seed is unstable if any of its runs is; the claim speaks of sigmoid and focal, so both must be there.  With fewer
+    than six seeds no p-value can be below 5 %.  Contradicted too if none of them is unstable with 0: were half of all
+    seeds unstable, six stable ones had a chance of 1 in 64.
     """
     if evidence.records is None or not len(evidence.records):
         return nothing("runs with last bias 0")
@@ -93,6 +94,8 @@ def p2_runs(evidence: Evidence) -> Finding:
         f"seeds unstable at the start: {counts['zero']} of {n} with 0, {counts['prior']} of {n} with -log(C - 1), "
         f"of {len(both)} runs each (exact McNemar p = {p:.2g})"
     )
+    if missing := sorted({"sigmoid", "focal"} - {label.split()[0] for label in both.index.unique("label")}):
+        return Finding(INCONCLUSIVE, f"{words}; no such runs with {' and '.join(missing)}")
     if n < 2 * SEEDS:  # of five seeds that all say one thing p is 1/16
         return Finding(INCONCLUSIVE, f"{words}; a verdict needs {2 * SEEDS} seeds")
     if p < SIGNIFICANCE:

@@ -27,13 +27,14 @@ MEASURED_COLOUR = "#D55E00"
 # What each figure of report and notebooks shows, by its file's name; heat_map_<data set> by "heat_map".
 CAPTIONS = {
     "gain": "Class-balanced minus plain error at one beta fixed beforehand; error of each class, head to tail.",
-    "figure5": "Figure 5: error against beta at imbalance 50, ours where measured; horizontal lines are plain losses.",
+    "figure5": "Figure 5: error against beta, the paper's at imbalance 50, ours at the imbalance in its title; "
+    "horizontal lines are plain losses.",
     "heat_map": "A heat map as Figures 8 to 10: error of each loss, beta and imbalance, the paper's and ours; in "
     "brackets and colour the difference to the plain loss (blue: better).",
     "curves": "Test error and training loss over the epochs, mean and range over seeds.",
-    "drop": "Test error with the learning rate dropped by 0.01, the paper's, and by 0.1.",
+    "drop": "Test error and training loss with the learning rate dropped by 0.01, the paper's, and by 0.1.",
     "per_class": "Error of each class, head to tail, plain and class-balanced, mean over seeds with 95 % intervals.",
-    "figure4": "Figure 4: images of each class of long-tailed CIFAR-100, five imbalance factors.",
+    "figure4": "Figure 4: images of each class of long-tailed CIFAR-10 and CIFAR-100, five imbalance factors.",
     "figure7": "Figure 7: validation error over 90 epochs; dots are what Table 3 prints.",
     "figure8": "Figure 8, printed: CIFAR-10, error of each loss, beta and imbalance, and the difference to plain.",
     "figure9": "Figure 9, printed: the same for CIFAR-20.",
@@ -79,8 +80,10 @@ matplotlib.rcParams.update(RC)
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
-    """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"."""
-    return f"{loss} {float(gamma):.1f}" if loss == "focal" else loss
+    """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
+    if loss != "focal":
+        return loss
+    return f"focal {gamma:.1f}" if gamma == round(gamma, 1) else f"focal {gamma!r}"
 
 
 def save_figure(figure, folder: Path | str, name: str) -> list[Path]:

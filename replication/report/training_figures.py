@@ -35,14 +35,15 @@ def _panels(count: int, width: float = 4.2, height: float = 3.7, rows: int = 1, 
 
 def busiest(records: pd.DataFrame, dataset: str, wish: float) -> float:
     """The imbalance factor above 1 with most measured cells, `wish` if it has as many."""
-    counts = (
-        cells(records)
-        .query("dataset == @dataset and imbalance_factor > 1 and n > 0")["imbalance_factor"]
-        .value_counts()
-    )
-    if not len(counts):
+    return _most(cells(records).query("dataset == @dataset and imbalance_factor > 1 and n > 0"), wish)
+
+
+def _most(rows: pd.DataFrame, wish: float) -> float:
+    """The imbalance factor of most rows, `wish` if it has as many."""
+    counts = rows["imbalance_factor"].value_counts()
+    if not len(counts) or counts.get(wish, 0) == counts.max():
         return wish
-    return wish if counts.get(wish, 0) == counts.max() else float(counts[counts == counts.max()].index.max())
+    return float(counts[counts == counts.max()].index.max())
 
 
 def figure5(records: pd.DataFrame | None, profile: str | None = None) -> Figure:
@@ -167,12 +168,13 @@ def drop_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | N
 
 
 def per_class_figure(records: pd.DataFrame, profile: str | None = None) -> Figure | None:
-    """Error of each class, head to tail, plain against the fixed beta, one panel per loss; None without records."""
+    """Error of each class, head to tail, plain against the fixed beta, one panel per loss; None without such runs."""
     data = per_class(records)
+    data = data[data["label"].isin(paper.LABELS)]
     if not len(data):
         return None
     dataset = data["dataset"].mode()[0]
-    factor = busiest(records, dataset, 100.0)
+    factor = _most(data[data["dataset"] == dataset], 100.0)
     here = data.query("dataset == @dataset and imbalance_factor == @factor")
     labels = [label for label in paper.LABELS if label in set(here["label"])]
     columns = min(3, len(labels))
@@ -224,9 +226,9 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
             one = printed[printed["label"] == label].sort_values("imbalance_factor")
             style = dict(marker=".", color=LOSS_COLOURS[label], alpha=0.6, linewidth=1)
             axis.plot(one["imbalance_factor"], one["difference"], ":", **style)
-    ours = (
-        paired_cells(records).query("dataset == @dataset and beta == @beta") if records is not None else pd.DataFrame()
-    )
+    ours = pd.DataFrame()
+    if records is not None:
+        ours = paired_cells(records).query("dataset == @dataset and beta == @beta and imbalance_factor > 1")
     ours = ours.assign(enough=enough(ours["n"])) if len(ours) else ours
     for step, label in enumerate(paper.LABELS):
         axis.plot([], [], marker="o", markersize=5, color=LOSS_COLOURS[label], label=label)
@@ -256,12 +258,12 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
 
 def gain_figure(records: pd.DataFrame | None, profile: str | None = None, dataset: str = "cifar10") -> Figure:
     """The picture of the first screen: gain against imbalance, and error per class at the busiest imbalance."""
-    data = per_class(records) if records is not None else pd.DataFrame(columns=["dataset"])
-    here = data[data["dataset"] == dataset]
+    data = per_class(records) if records is not None else pd.DataFrame(columns=["dataset", "label"])
+    here = data[(data["dataset"] == dataset) & data["label"].isin(paper.LABELS)]
     figure, axes = _panels(2 if len(here) else 1, 5.4, 4.4)
     draw_gain(axes[0][0], records, dataset)
     if len(here):
-        factor = busiest(records, dataset, 100.0)
+        factor = _most(here, 100.0)
         here = here[here["imbalance_factor"] == factor]
         label = next(label for label in paper.LABELS if label in set(here["label"]))
         draw_per_class(axes[0][1], here[here["label"] == label], fixed_beta(dataset))

@@ -19,9 +19,9 @@ from replication.report.statistics import sign_test, summary, t_test
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED = "replicated", "contradicted", "inconclusive", "not measured"
-VERDICTS = (REPLICATED, CONTRADICTED, INCONCLUSIVE, NOT_MEASURED)
 SEEDS = 3  # fewest seeds for a verdict from runs
 SIGNIFICANCE = 0.05
+ALIKE = 1e-9  # values this near to each other, points, differ by rounding alone
 
 
 class Finding(NamedTuple):
@@ -59,10 +59,15 @@ def judged(holds: bool, words: str, otherwise: str = CONTRADICTED) -> Finding:
     return Finding(REPLICATED if holds else otherwise, words)
 
 
-def by_interval(differences: Iterable[float], what: str = "difference", claimed: str = "below") -> Finding:
+def by_interval(
+    differences: Iterable[float], what: str = "difference", claimed: str = "below", points: Finding | None = None
+) -> Finding:
     """One value per seed: the 95 % t-interval must lie on the `claimed` side of 0 ("below", "above"), n >= 3.
 
-    Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.
+    Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.  Values that are all alike have no
+    spread to judge by: the exact sign test at the 5 % level decides, which asks for six seeds.
+
+    points: for shares, which often are alike: the finding on the same runs in points, which then decides if it agrees.
     """
     values = list(differences)
     s = summary(values)
@@ -71,8 +76,16 @@ def by_interval(differences: Iterable[float], what: str = "difference", claimed:
     if s.n < SEEDS:
         return Finding(INCONCLUSIVE, f"{what} {s.mean:+.2f} from {s.n} seed{'s' * (s.n > 1)}; a verdict needs {SEEDS}")
     side = "below" if s.high < 0 else "above" if s.low > 0 else None
+    words, p = f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}", t_test(values)
+    alike = np.ptp(values) < ALIKE
+    if alike:
+        p = sign_test(values) if points is None else points.p
+        side = "below" if s.mean < -ALIKE else "above" if s.mean > ALIKE else None
+        words = f"{what} {s.mean:+.2f} in each of {s.n} seeds" + (f", sign test p = {p:.2g}" if points is None else "")
     verdict = INCONCLUSIVE if side is None else REPLICATED if side == claimed else CONTRADICTED
-    return Finding(verdict, f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}", t_test(values))
+    if alike and not (p < SIGNIFICANCE if points is None else verdict == points.verdict):
+        verdict = INCONCLUSIVE
+    return Finding(verdict, words, p)
 
 
 def by_signs(differences: Iterable[float], what: str = "lower") -> Finding:

@@ -59,7 +59,7 @@ QUICK = (
 
 def log_grid(largest: float, points: int) -> np.ndarray:
     """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n."""
-    return np.unique(np.geomspace(1, max(largest, 1), points).round().astype(np.int64))
+    return np.unique(np.geomspace(1, min(max(largest, 1), 2.0**62), points).round().astype(np.int64))
 
 
 def verify(

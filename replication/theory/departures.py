@@ -59,7 +59,7 @@ def met_probability(law: str, points: np.ndarray, side: float) -> np.ndarray:
 
 
 def exact_mean(law: str, d: int, volume: float, draws) -> np.ndarray:
-    """int (1 - (1 - p(x))^n) dx by Gauss-Legendre at 2^17 points or so, (k,) float64.
+    """int (1 - (1 - p(x))^n) dx by Gauss-Legendre, 2^17 points or so and at most 512 an axis and piece, (k,) float64.
 
     With an edge, p has a kink half a cube from it: the axis is cut there.
     """

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
+MOST = 10**8  # prototypes that one replicate may follow: gigabytes
 CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
 
 
@@ -120,7 +121,7 @@ def covered(volume: int, draws, replicates: int, seed: int = 0, *, chunk: int = 
         (replicates, k) int64.
 
     Raises:
-        ValueError: volume, draws or replicates out of range, named; volume that is not whole.
+        ValueError: volume, draws or replicates out of range, named; volume that is not whole; both above 1e8.
 
     >>> covered(1, [0, 1, 5], 2).tolist()
     [[0, 1, 1], [0, 1, 1]]
@@ -128,6 +129,10 @@ def covered(volume: int, draws, replicates: int, seed: int = 0, *, chunk: int = 
     volume, draws, replicates = check_volume(volume), check_draws(draws), check_replicates(replicates)
     last = int(draws.max())
     waits = max(min(volume, last) - 1, 0)  # the first draw is always new
+    if waits > MOST:
+        raise ValueError(
+            f"volume or draws must be at most {MOST:g}, as each prototype is simulated: got {volume:g} and {last:g}"
+        )
     rows = max(1, min(chunk // max(waits, 1), 2**62 // (last + 2)))
     left = np.arange(volume - 1, volume - 1 - waits, -1)  # prototypes not covered yet
     scale = -1 / np.log1p(-left / volume)  # mean of the exponential behind each wait, (waits,)

@@ -94,6 +94,8 @@ def union_of_intervals(centres: np.ndarray, side: float) -> float:
 
 def union_of_squares(centres: np.ndarray, side: float) -> float:
     """Area covered by unit squares on a torus: the plane is cut at every edge, and each cell counted once.  (n, 2)."""
+    if side <= 1:
+        return float(side**2) if len(centres) else 0.0
     low = (centres - 0.5) % side
     high = (low + 1) % side
     widths, spans = [], []

@@ -48,7 +48,7 @@ def run_on_ray(
         progress, report: those of `replication.training.progress.Progress`.
 
     Raises:
-        ValueError: Ray is not installed, gpus_per_run is negative, or the cluster cannot be reached or lacks them.
+        ValueError: Ray is not installed, gpus_per_run is negative, the cluster cannot be reached, or no node has them.
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
     ray = _ray()
@@ -60,10 +60,11 @@ def run_on_ray(
     _connect(ray, address, workers * where.threads)
     try:
         needed = dict(CPU=where.threads, GPU=gpus_per_run)
-        short = [f"{n:g} {kind}" for kind, n in needed.items() if n > ray.cluster_resources().get(kind, 0)]
-        if short:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
+            wanted = " and ".join(f"{n:g} {kind}" for kind, n in needed.items() if n)
             raise ValueError(
-                f"threads and gpus_per_run must fit the cluster, which lacks {', '.join(short)} for one run"
+                f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
         options = dict(num_cpus=where.threads, num_gpus=gpus_per_run, max_retries=0)
         _Driver(ray, where, options, progress, report).run(deque(todo), workers)
@@ -86,7 +87,7 @@ def _connect(ray, address: str | None, cpus: int) -> None:
     keywords = dict(log_to_driver=False, logging_level="ERROR")
     try:
         if address is None:
-            ray.init(num_cpus=cpus, include_dashboard=False, **keywords)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **keywords)  # join none that is up
         else:  # the nodes run this very package, whatever they have installed
             ray.init(address=address, runtime_env=dict(py_modules=[replication]), **keywords)
     except Exception as error:  # Ray raises bare Exceptions where its own processes do not start in time

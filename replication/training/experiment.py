@@ -158,11 +158,11 @@ def _rows(imbalance_factors, loss_rows=LOSS_ROWS, betas=BETAS) -> tuple[dict, ..
 _THREE = (("softmax", None), ("sigmoid", None), ("focal", 1.0))
 _CONTROL = dict(imbalance_factor=100.0, loss="softmax", gamma=None, beta=0.9999)
 _PLAIN = _CONTROL | dict(beta=0.0)
-_FOCAL = _CONTROL | dict(loss="focal", gamma=1.0)
+_FOCAL, _SIGMOID = _CONTROL | dict(loss="focal", gamma=1.0), _CONTROL | dict(loss="sigmoid")
 # Each grid: a tuple of the fields that differ between its runs.  Data set, depth and epochs come from the profile.
 GRIDS: dict[str, tuple[dict, ...]] = {
     "heat-map": _rows(IMBALANCE_FACTORS),  # Figures 8, 9, 10: 125 runs a data set
-    "balanced": _rows((1.0,), betas=(0.0,)),  # Table 2, imbalance 1
+    "balanced": _rows((1.0,), betas=(0.0,)) + _rows((1.0,), (("softmax", None),), (0.9999,)),  # Table 2; claim L4
     "rerun": _rows((50.0,), (("softmax", None),), (0.0, 0.9999)),  # the pair that the authors re-ran themselves
     "pairs": _rows(IMBALANCE_FACTORS, _THREE, (0.0, 0.9999)),  # plain against one beta fixed beforehand
     "controls": (
@@ -174,6 +174,8 @@ GRIDS: dict[str, tuple[dict, ...]] = {
         _CONTROL | dict(shuffle="buffered"),
         _FOCAL | dict(last_bias="zero"),
         _FOCAL | dict(beta=0.0, last_bias="zero"),
+        _SIGMOID | dict(last_bias="zero"),
+        _SIGMOID | dict(beta=0.0, last_bias="zero"),
     ),
     "smoke": _rows((1.0,), (("softmax", None),), (0.0,))
     + _rows((50.0, 10.0), (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0)), (0.0, 0.99)),

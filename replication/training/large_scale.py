@@ -33,7 +33,7 @@ from replication.losses import ClassBalancedLoss
 from replication.training import checkpoint, processes
 from replication.training.large_resnet import decay_groups, initialise, resnet
 from replication.training.large_scale_experiment import LargeScaleExperiment, LargeScaleRecord
-from replication.training.loop import autocast, devices, drive, pick_precision
+from replication.training.loop import autocast, cuda_switches, drive, history, pick_precision
 from replication.training.resnet import prior_bias
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
@@ -74,8 +74,9 @@ def train(
     Raises:
         ValueError: batch, processes and micro-batch that do not divide, fewer images than a batch, an unreadable image.
     """
-    run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
-    return drive(run, checkpoint_path, checkpoint_every, progress)
+    with cuda_switches(device):
+        run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
+        return drive(run, checkpoint_path, checkpoint_every, progress)
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
@@ -98,7 +99,7 @@ class _LargeRun:
     """The state of one run in one process: network, optimiser, the images' loader, and the step that comes next."""
 
     def __init__(self, experiment, files, device, micro_batch, workers, skip_unreadable):
-        self.experiment, self.device, self.devices, self.step = experiment, device, [], 0
+        self.experiment, self.device, self.devices, self.commits, self.step = experiment, device, [], [], 0
         self.precision = pick_precision(None, device)
         self.files, self.test = files
         self.n, self.classes = len(self.files), len(self.files.class_names)
@@ -107,7 +108,6 @@ class _LargeRun:
         if self.n < experiment.batch_size:
             raise ValueError(f"batch_size must be at most the {self.n} training images, got {experiment.batch_size}")
         self.steps = experiment.steps(self.n)
-        torch.backends.cudnn.benchmark = True
         prior = 0.0 if experiment.loss == "softmax" else prior_bias(self.classes)
         with torch.device("meta"):  # no weights before ours
             self.model = resnet(experiment.depth, self.classes)
@@ -245,12 +245,12 @@ class _LargeRun:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.unreadable = state["step"], set(state["unreadable"])
-        self.devices = state.get("devices", [])
+        self.devices, self.commits = state.get("devices", []), state.get("commits", [])
         return state["curve"], state["seconds"]
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable), devices=devices(self))
+        state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable)) | history(self)
         processes.by_leader(
             lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, self.precision, state)
         )

@@ -93,9 +93,10 @@ def _experiment(args) -> LargeScaleExperiment:
 
 def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
+    from replication.data.large_images import list_images
     from replication.training import processes
     from replication.training.progress import report_run
-    from replication.training.sweep import Where, run_one
+    from replication.training.sweep import Where, check_same_images, run_one
 
     where, outcomes, begun = Where(args.results, args.data_root, args.device), Counter(), []
 
@@ -107,6 +108,8 @@ def _lead(experiment, args, device) -> int:
         try:
             check_writable(args.results)
             result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
+            if result == "kept" and experiment.dataset == "folder":
+                check_same_images(record, list_images("folder", args.data_root)[0].fingerprint)
         except (ValueError, OSError) as error:
             if not begun:
                 processes.share(error)

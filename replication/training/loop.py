@@ -1,11 +1,13 @@
 """What every kind of run shares: the loop of resume, train, evaluate, checkpoint, record; the machine it ran on."""
 
+import contextlib
 import functools
 import math
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +25,7 @@ class Run(Protocol):
     device: torch.device
     precision: str  # "float32" or "bfloat16 autocast"
     devices: list[str]  # what it ran on before it was taken up here
+    commits: list[str]  # and with which commits of this package
     step: int  # optimiser steps done
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
@@ -79,15 +82,15 @@ def _outcome(status: str, curve: list[dict]) -> dict:
 
 def _environment(run: Run) -> dict:
     """The fields of a record that say on what and with which code it ran."""
-    commit, clean = git_state()
+    been = history(run)
     return dict(
-        device=", then ".join(devices(run)),
+        device=", then ".join(been["devices"]),
         threads=torch.get_num_threads(),
         precision=run.precision,
         torch_version=torch.__version__,
         package_version=replication.__version__,
-        git_commit=commit,
-        git_clean=clean,
+        git_commit=", then ".join(been["commits"]) or None,
+        git_clean=git_state()[1],
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -126,9 +129,33 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == PRECISIONS["bfloat16"])
 
 
-def devices(run: Run) -> list[str]:
-    """The names of what a run has run on, this machine's last: a checkpoint may have come from another."""
-    return list(dict.fromkeys([*run.devices, _device_name(run.device)]))
+@contextlib.contextmanager
+def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator[None]:
+    """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
+
+    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    try:
+        torch.use_deterministic_algorithms(deterministic)
+        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
+
+
+def history(run: Run) -> dict[str, list]:
+    """What a run has run on and with which commits of this package, the present last: a checkpoint may be another's."""
+    here, commit = _device_name(run.device), git_state()[0]
+    commits = [*run.commits, commit] if commit else run.commits
+    return dict(devices=list(dict.fromkeys([*run.devices, here])), commits=list(dict.fromkeys(commits)))
 
 
 def _device_name(device: torch.device) -> str:

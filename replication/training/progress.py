@@ -21,7 +21,7 @@ class Progress:
     """
 
     def __init__(self, images: dict[Experiment, int], outcomes: Counter):
-        self.images, self.outcomes = images, outcomes
+        self.images, self.outcomes, self.before = images, outcomes, outcomes.total()
         self.furthest = Counter()
 
     def __enter__(self) -> "Progress":
@@ -45,20 +45,19 @@ class Progress:
             self(experiment, self.images[experiment])
         else:
             self.bar.total -= self.images[experiment] - self.furthest[experiment]
-        report_run(self.bar, self.outcomes, len(self.images), experiment, outcome, record, error)
+        report_run(self.bar, self.outcomes, len(self.images), experiment, outcome, record, error, self.before)
 
 
 def report_run(
-    bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None
+    bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None, before: int = 0
 ) -> None:
-    """Count how a run ended, say so, and put the number of runs done beside the progress bar."""
+    """Count how a run ended, say so, and put the number of runs done beside the bar; `before`: done before it."""
     outcomes[outcome] += 1
     detail = (
         f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
     )
     tqdm.write(f"{outcome}: {experiment.name}" + (f" ({detail})" if detail else ""))
-    done = sum(outcomes[k] for k in ("finished", "diverged", "elsewhere", "failed"))
-    bar.set_description(f"{done}/{total} runs")
+    bar.set_description(f"{outcomes.total() - before}/{total} runs")
 
 
 def totals(tell: Callable[[int], object], every: float = TELL_EVERY) -> Callable[[int], None]:

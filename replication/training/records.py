@@ -84,11 +84,12 @@ def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> 
         known = {f.name for f in fields(record_class)}
         experiment = record_class.experiment_class(**data["experiment"])
         record = record_class(**{k: v for k, v in data.items() if k in known} | {"experiment": experiment})
+        complete = record.status != "finished" or (record.error is not None and math.isfinite(record.error))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a run record: {error}") from error
     if path.stem != record.experiment.name:
         raise ValueError(f"{path} is not the record of its experiment, which is {record.experiment.name}")
-    if record.status == "finished" and not (record.error is not None and math.isfinite(record.error)):
+    if not complete:
         raise ValueError(f"{path} says it finished but holds no error")
     return record
 

@@ -1,10 +1,8 @@
 """train(experiment, data) -> RunRecord: one run of the paper's protocol (Section 5.2), resumable to the bit."""
 
-import contextlib
 import functools
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softma
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.experiment import Experiment
-from replication.training.loop import autocast, devices, drive, pick_device, pick_precision
+from replication.training.loop import autocast, cuda_switches, drive, history, pick_device, pick_precision
 from replication.training.records import RunRecord
 from replication.training.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.schedule import learning_rate
@@ -60,38 +58,16 @@ def train(
         ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
     """
     chosen = pick_device(device)
-    with _cuda_switches(chosen, deterministic):
+    with cuda_switches(chosen, deterministic):
         run = _Run(experiment, data, chosen, compiled, deterministic, precision)
         return drive(run, checkpoint_path, checkpoint_every, progress)
-
-
-@contextlib.contextmanager
-def _cuda_switches(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
-
-    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
-    try:
-        torch.use_deterministic_algorithms(deterministic)
-        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
 
 
 class _Run:
     """The state of one run: network, optimiser, images on the device, and the step that comes next."""
 
     def __init__(self, experiment, data, device, compiled, deterministic, precision=None):
-        self.experiment, self.device, self.devices, self.step = experiment, device, [], 0
+        self.experiment, self.device, self.devices, self.commits, self.step = experiment, device, [], [], 0
         self.precision = pick_precision(precision, device)
         train_full, test = data
         kept = train_full.long_tailed(experiment.imbalance_factor, experiment.seed)
@@ -208,13 +184,13 @@ class _Run:
             return [], 0.0
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.devices = state["step"], state.get("devices", [])
+        self.step, self.devices, self.commits = state["step"], state.get("devices", []), state.get("commits", [])
         self.compiled |= state.get("compiled", False)  # the record tells whether any part was
         return state["curve"], state["seconds"]
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds, devices=devices(self), compiled=self.compiled)
+        state |= dict(curve=curve, seconds=seconds, compiled=self.compiled) | history(self)
         checkpoint.save(path, self.experiment, self.kept.fingerprint, self.precision, state)
 
     def record(self, wrong, shared) -> RunRecord:

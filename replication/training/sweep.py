@@ -63,6 +63,19 @@ def existing_record(
         return None
 
 
+def check_same_images(record: RunRecord, fingerprint: str) -> None:
+    """Whether a record is of the images at hand, which an experiment on a folder of one's own does not tell.
+
+    Raises:
+        ValueError: it is of others.
+    """
+    if record.dataset_fingerprint != fingerprint:
+        raise ValueError(
+            f"data_root must hold the images that {record.experiment.name} ran on (fingerprint "
+            f"{record.dataset_fingerprint}), got others ({fingerprint}): give these another --results"
+        )
+
+
 def run_one(
     experiment: Experiment,
     where: Where,
@@ -152,11 +165,11 @@ def sweep(
         engine: "local", or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.cluster`).
 
     Returns:
-        A Counter with the keys kept, finished, diverged, elsewhere and failed (a worker died ATTEMPTS times, or an
-        error ended the run; it is printed).
+        A Counter with the keys kept, finished, diverged (now or before), elsewhere and failed (a worker died ATTEMPTS
+        times, or an error ended the run; it is printed).
 
     Raises:
-        ValueError: workers < 1, an unknown engine, or data that cannot be used.
+        ValueError: workers < 1, an unknown engine, data that cannot be used, or a record there of another folder's.
     """
     if workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
@@ -165,7 +178,11 @@ def sweep(
     experiments = list(dict.fromkeys(experiments))
     records = {e: existing_record(e, where) for e in experiments}
     todo = [e for e, record in records.items() if record is None]
-    outcomes = Counter(kept=len(experiments) - len(todo))
+    for experiment, record in records.items():
+        if record and experiment.dataset == "folder":
+            check_same_images(record, load_once("folder", where.data_root)[0].fingerprint)
+    diverged = sum(record is not None and record.status == "diverged" for record in records.values())
+    outcomes = Counter(kept=len(experiments) - len(todo) - diverged) + Counter(diverged=diverged)
     wanted = PRECISIONS.get(where.precision)
     others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
     if others:

@@ -32,7 +32,7 @@ FIELD_HELP = {
 OPTION = {"imbalance_factor": "--imbalance"}
 GRID_HELP = {
     "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
-    "balanced": "Table 2 at imbalance 1",
+    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
     "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
     "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
     "controls": "one switch changed at a time",
@@ -170,6 +170,7 @@ def _only(experiments: list[Experiment], option: str, name: str, chosen: list | 
 
 
 def _where(args, dataset: str):
+    from replication.data.sources import load
     from replication.training.run import pick_device
     from replication.training.sweep import Where, load_once
 
@@ -179,7 +180,9 @@ def _where(args, dataset: str):
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
     check_writable(args.results)
-    load_once(dataset, args.data_root, args.download)
+    if args.download:
+        load(dataset, args.data_root, download=True)
+    load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
     return Where(
         args.results,
         args.data_root,

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import Counter, deque
 from collections.abc import Callable
@@ -129,11 +130,19 @@ def _work(connection: Connection, where: Where, slot: int) -> None:
                 tqdm.write(str(error))
                 os._exit(1)  # replaced, and its run taken up again, as where it had died
             except Exception as error:
-                connection.send(("error", error))
+                _send_error(connection, error)
                 continue
             connection.send(("outcome", outcome))
     except (EOFError, OSError):
         return
+
+
+def _send_error(connection: Connection, error: Exception) -> None:
+    """The error, or one of its words where it cannot be pickled."""
+    try:
+        connection.send(("error", error))
+    except (TypeError, AttributeError, pickle.PicklingError):
+        connection.send(("error", RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _tell(connection: Connection, images: int) -> None:
