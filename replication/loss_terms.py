@@ -58,7 +58,8 @@ def softmax(logits, target, weight, gamma, reduction, ignore_index, label_smooth
         own = (target * _per_class(weight, logits)).sum(1)
         coefficient = own / _divisor(reduction, own, keep)
         target = _smooth(target, label_smoothing)
-        loss = (target * product([_but_for_nothing(target, factor) for factor in factors])).sum(1)
+        share = torch.where(coefficient.unsqueeze(1) == 0, 0, target)  # none of what has weight 0
+        loss = (target * product([_but_for_nothing(share, factor) for factor in factors])).sum(1)
     else:
         index, coefficient = _place(target, weight, reduction, ignore_index, logits.dtype)
         nothing = coefficient == 0  # of an ignored target: -log p of the class that stands in for it may be inf
@@ -159,7 +160,7 @@ def _dense_one_against_all(logits, target, weight, gamma, reduction, ignore_inde
     average = torch.where(positives > 0, own.sum(1) / torch.where(positives > 0, positives, 1), 1)  # (B, ...)
     some = keep.any(1)
     element = keep * (own + (1 - target) * average.unsqueeze(1))
-    terms = element * _binary_terms(logits, _smooth(target, label_smoothing), gamma)
+    terms = element * _binary_terms(_but_for_nothing(element, logits), _smooth(target, label_smoothing), gamma)
     return terms.sum(1) / _divisor(reduction, average * some, some)
 
 

@@ -57,7 +57,7 @@ def own_statistics(tree) -> float:
         run.files, large_scale.train_transform(32), large_scale.batch_keys(run.n, 8, range(2), 0, **shape)
     ):
         run.gradients([batch])
-        run._logits(alone, batch[0])
+        alone(run._input(batch[0]))
     norms = (next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)) for model in (run.model, alone))
     here, expected = (norm.running_mean for norm in norms)
     assert expected.abs().max() > 1e-3
@@ -80,6 +80,8 @@ def agree(folder: Path) -> dict:
         (broken / "val" / "c1" / "0.jpg").write_bytes(b"not an image")
         shutil.copytree(tree, folder / "classes")
         (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
+        shutil.copytree(tree, folder / "more")
+        shutil.copy(tree / "train" / "c0" / "0.jpg", folder / "more" / "train" / "c0" / "one_more.jpg")
     processes.share(None)  # wait for the copies
     with mock.patch.object(large_scale.checkpoint, "save", side_effect=OSError("no space left on device")):
         full_disk = command(options(tree, folder / "full"))
@@ -93,6 +95,7 @@ def agree(folder: Path) -> dict:
         unreadable=command(options(broken, folder / "r")),
         skipped=command(options(broken, folder / "skipped", "--skip-unreadable", "--epochs=1")),
         classes=command(options(folder / "classes", folder / "r")),
+        more=command(options(folder / "more", folder / "whole")),
         odd_batch=command(options(tree, folder / "r", "--batch-size=9")),
         large_batch=command(options(tree, folder / "r", "--batch-size=64")),
         micro=command(options(tree, folder / "r", "--micro-batch=3")),

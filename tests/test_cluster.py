@@ -12,7 +12,7 @@ from sweep_processes import CONTEXT, SMALL, content, here, hold_lock, start
 
 from replication.training import cluster
 from replication.training.progress import Progress
-from replication.training.records import record_path
+from replication.training.records import read_record, record_path
 from replication.training.sweep import sweep
 
 RUNS = [replace(SMALL, beta=beta) for beta in (0.0, 0.9, 0.999)]
@@ -102,14 +102,15 @@ def nodes(*resources, begun=None):
     return SimpleNamespace(init=lambda **k: begun.append(k), shutdown=lambda: None, nodes=lambda: alive)
 
 
-@pytest.mark.parametrize("share", [0, 1])
-def test_a_run_must_fit_one_node(tmp_path, monkeypatch, share):
-    """Four CPUs on each of two nodes are no eight: Ray would let such a run wait for ever."""
+@pytest.mark.parametrize(("threads", "share"), [(8, 0), (4, 1), (1, 2)])
+def test_a_run_must_fit_one_node(tmp_path, monkeypatch, threads, share):
+    """What two nodes have together is not enough, nor CPUs on one and a GPU on the other: Ray would wait for ever."""
     begun = []
-    monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4, GPU=1), dict(CPU=4), begun=begun))
-    where = replace(here(tmp_path), threads=8 if not share else 2)
+    monkeypatch.setattr(
+        cluster, "_ray", lambda: nodes(dict(CPU=4), dict(CPU=2, GPU=1), dict(CPU=2, GPU=1), begun=begun)
+    )
     with pytest.raises(ValueError, match="must fit one node of the cluster: none has"):
-        cluster.run_on_ray(RUNS, where, 1, None, None, gpus_per_run=2 * share)
+        cluster.run_on_ray(RUNS, replace(here(tmp_path), threads=threads), 1, None, None, gpus_per_run=share)
     assert begun[0]["address"] == "local"  # none that is up already is joined
 
 
@@ -146,6 +147,14 @@ def test_the_driver_writes_the_records_of_a_local_sweep(local, tmp_path):
     assert [content(record_of(e, tmp_path)) for e in RUNS] == [content(record_of(e, local)) for e in RUNS]
     assert not list(tmp_path.rglob("*.pt"))
     assert drive(tmp_path, deaths=0) == Counter(kept=3)
+
+
+@pytest.mark.parametrize(("before", "commits"), [(None, "d3"), ("a1", "a1, then d3"), ("d3", "d3")])
+def test_a_copy_that_git_does_not_track_is_of_the_drivers_commit(local, monkeypatch, before, commits):
+    monkeypatch.setattr(cluster, "git_state", lambda: ("d3", True))
+    record = replace(read_record(record_of(RUNS[0], local)), git_commit=before, git_clean=None)
+    assert cluster._with_commit(record).git_commit == commits
+    assert cluster._with_commit(replace(record, git_clean=False)).git_commit == before
 
 
 @pytest.mark.parametrize("death", ["WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"])

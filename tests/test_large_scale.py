@@ -141,6 +141,7 @@ def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
     for case in (
         "unreadable",
         "classes",
+        "more",
         "odd_batch",
         "large_batch",
         "micro",
@@ -154,6 +155,7 @@ def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
     for words in (
         "3.jpg cannot be read as an image",
         "they differ in c1, other",
+        "data_root must hold the training images that folder_resnet18",
         "batch_size must be a multiple of the 2 processes, got 9",
         "batch_size must be at most the 21 training images, got 64",
         "micro_batch must divide a process's 4 images of a batch, got 3",
@@ -162,7 +164,7 @@ def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
         "no space left on device",
     ):
         assert sum(words in line for line in said) == 1, words
-    assert len(said) == 9
+    assert len(said) == 10
 
 
 def test_torchruns_closing_report_ends_with_the_error(folder, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["covering", "--volume", "10", "--draws", "-1"], "draws", ">= 0"),
         (["covering", "--volume", "1e10"], "volume", "at most 1e"),
         (["covering", "--volume", "1e18"], "volume", "at most 1e"),
+        (["covering", "--geometry", "cubes", "--dim", "2", "--volume", "1e10"], "draws", "at most 1e"),
         (["reproduce", "--profile", "cpu"], "data_root", "cifar10"),
         (["train", "--profile", "smoke", "--download"], "download", "off"),
         (["covering", "--replicates", "1"], "replicates", ">= 2"),

@@ -146,7 +146,7 @@ def test_r2_keeps_to_the_settings_that_every_seed_has(tmp_path):
     made = [record(40 + s / 10, seed=s, loss=x) for s in range(3) for x in ("softmax", "sigmoid")]
     made.append(record(10, seed=0, loss="focal", gamma=1.0))
     words = RULES["R2", "runs"].decide(Evidence(records=profile_records(write(tmp_path, "cpu", made), "cpu"))).words
-    assert "less the share below (sigmoid) +0.00 in each of 3 seeds; in points +0.00" in words
+    assert "less the share below (sigmoid) +0.00 in each of 3 seeds, sign test p = 1; in points +0.00" in words
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_columns_count_alike_in_r2_however_many_settings_they_hold(runs):
     more = [c for b in (0.9, 0.99, 0.999) for c in (cell(40, b, 200), cell(32, b, 200, "sigmoid"))]
     words = RULES["R2", "runs"].decide(runs(*sigmoids(41), *more)).words
     share, points = (5 * 1 + (1 - 3) / 4) / 6, (5 * 1 + (1 - 3 * 8) / 4) / 6
-    assert f"(sigmoid) {share:+.2f} in each of 3 seeds; in points" in words
+    assert f"(sigmoid) {share:+.2f} in each of 3 seeds, sign test p = 0.25; in points" in words
     assert abs(float(words.split("in points ")[1].split(" [")[0]) - points) < 0.15
 
 
@@ -179,7 +179,7 @@ def test_r2_counts_settings_as_most_cases_says(runs):
     A share that is alike in every seed has no spread to judge it by, so the mean must not be against it.
     """
     finding = RULES["R2", "runs"].decide(runs(*sigmoids(39, COLUMNS[:5]), *sigmoids(60, COLUMNS[5:6])))
-    assert finding.verdict == I and "-0.67 in each of 3 seeds; in points +2." in finding.words
+    assert finding.verdict == I and "-0.67 in each of 3 seeds, sign test p = 0.25; in points +2." in finding.words
     assert verdict(("R2", "runs"), runs(*sigmoids(39, COLUMNS[:5]), *sigmoids(41, COLUMNS[5:6]))) == R
 
 
@@ -189,6 +189,9 @@ def test_values_all_alike_are_judged_by_their_signs(seeds, expected):
     finding = by_interval([-2.0] * seeds)
     assert finding.verdict == expected and f"-2.00 in each of {seeds} seeds, sign test p = " in finding.words
     assert by_interval([0.0] * seeds).verdict == I
+    against, for_it = by_interval([1.0, 1.1, 1.2]), by_interval([-1.0, -1.1, -1.2])
+    assert by_interval([-2.0] * seeds, points=against).verdict == expected
+    assert by_interval([-2.0] * seeds, points=for_it).verdict == R
 
 
 def test_r2_has_a_value_a_seed_however_many_pairs_share_a_softmax_run(runs):

@@ -311,4 +311,4 @@ def test_gain_sentence_is_of_the_papers_losses(tmp_path):
     runs = [record(40 - 4 * (b > 0), loss="focal", gamma=3.0, beta=b) for b in (0.0, 0.9999)]
     records = {"cpu": profile_records(write(tmp_path, "cpu", runs), "cpu")}
     assert "not measured" in front_page.gain_sentence(records)
-    assert "+4.00" not in " ".join(front_page.sentences(records, claims.judge(Evidence(records=records["cpu"]))))
+    assert "4.00" not in " ".join(front_page.sentences(records, claims.judge(Evidence(records=records["cpu"]))))

@@ -122,7 +122,9 @@ def test_p2_with_five_seeds_says_what_is_missing(tmp_path):
 
 def test_p2_speaks_of_sigmoid_and_focal(tmp_path):
     finding = p2_runs(biases(tmp_path, range(6), (), 6, ("sigmoid",)))
-    assert finding.verdict == I and finding.words.endswith("no such runs with focal")
+    assert finding.verdict == I and finding.words == "of 6 seeds with runs of either none has both sigmoid and focal"
+    finding = p2_runs(biases(tmp_path, range(6), (), 1))  # one seed with both, and six with sigmoid
+    assert finding.verdict == I and "1 of 1 with 0, 0 of 1" in finding.words
 
 
 @pytest.mark.parametrize(("evaluations", "expected"), [(0, R), (2, R), (3, C), (14, C)])

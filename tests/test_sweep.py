@@ -152,7 +152,10 @@ def test_a_diverging_run_has_a_record_and_exit_code_1(tmp_path, capsys):
 
 def test_another_folder_of_images_is_not_the_run_that_is_there(tmp_path):
     """An experiment does not tell which folder it was on; its record does."""
-    experiment, results = replace(SMALL, dataset="folder", imbalance_factor=2.0, epochs=2, batch_size=4), tmp_path / "results"
+    experiment, results = (
+        replace(SMALL, dataset="folder", imbalance_factor=2.0, epochs=2, batch_size=4),
+        tmp_path / "results",
+    )
     for root in (tmp_path / "a", tmp_path / "b"):
         for split, name, k in product(("train", "test"), ("x", "y"), range(4)):
             path = root / split / name / f"{k}.png"
@@ -161,7 +164,7 @@ def test_another_folder_of_images_is_not_the_run_that_is_there(tmp_path):
     where = replace(here(results), data_root=tmp_path / "a")
     assert sweep([experiment], where) == Counter(finished=1)
     assert sweep([experiment], where) == Counter(kept=1)
-    with pytest.raises(ValueError, match="data_root must hold the images that folder_.* ran on"):
+    with pytest.raises(ValueError, match="data_root must hold the training images that folder_.* ran on"):
         sweep([experiment], replace(where, data_root=tmp_path / "b"))
 
 
@@ -170,11 +173,17 @@ class Unpicklable(Exception):
         raise TypeError("no pickle of this")
 
 
-def test_an_error_that_cannot_be_sent_is_told_in_words():
+class Unreadable(Exception):
+    def __init__(self, *, what):
+        super().__init__(what)
+
+
+@pytest.mark.parametrize("error", [Unpicklable("a full disk"), Unreadable(what="a full disk")])
+def test_an_error_that_cannot_be_sent_is_told_in_words(error):
     ours, theirs = multiprocessing.Pipe()
-    workers._send_error(theirs, Unpicklable("a full disk"))
-    kind, error = ours.recv()
-    assert kind == "error" and str(error) == "Unpicklable: a full disk"
+    workers._send_error(theirs, error)
+    kind, received = ours.recv()
+    assert kind == "error" and str(received) == f"{type(error).__name__}: a full disk"
 
 
 def test_runs_that_others_did_meanwhile_are_done_too():

@@ -39,8 +39,9 @@ def busiest(records: pd.DataFrame, dataset: str, wish: float) -> float:
 
 
 def _most(rows: pd.DataFrame, wish: float) -> float:
-    """The imbalance factor of most rows, `wish` if it has as many."""
-    counts = rows["imbalance_factor"].value_counts()
+    """The imbalance factor of most rows, above 1 if there are such, `wish` if it has as many."""
+    long_tailed = rows[rows["imbalance_factor"] > 1]
+    counts = (long_tailed if len(long_tailed) else rows)["imbalance_factor"].value_counts()
     if not len(counts) or counts.get(wish, 0) == counts.max():
         return wish
     return float(counts[counts == counts.max()].index.max())

@@ -67,7 +67,8 @@ def by_interval(
     Wholly on the other side is contradicted; around 0, or fewer seeds, inconclusive.  Values that are all alike have no
     spread to judge by: the exact sign test at the 5 % level decides, which asks for six seeds.
 
-    points: for shares, which often are alike: the finding on the same runs in points, which then decides if it agrees.
+    points: for shares, which often are alike: the finding on the same runs in points; where the sign test finds too few
+    seeds, it decides if it agrees.
     """
     values = list(differences)
     s = summary(values)
@@ -79,12 +80,14 @@ def by_interval(
     words, p = f"{what} {s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}", t_test(values)
     alike = np.ptp(values) < ALIKE
     if alike:
-        p = sign_test(values) if points is None else points.p
+        p = sign_test(values)
         side = "below" if s.mean < -ALIKE else "above" if s.mean > ALIKE else None
-        words = f"{what} {s.mean:+.2f} in each of {s.n} seeds" + (f", sign test p = {p:.2g}" if points is None else "")
+        words = f"{what} {s.mean:+.2f} in each of {s.n} seeds, sign test p = {p:.2g}"
     verdict = INCONCLUSIVE if side is None else REPLICATED if side == claimed else CONTRADICTED
-    if alike and not (p < SIGNIFICANCE if points is None else verdict == points.verdict):
-        verdict = INCONCLUSIVE
+    if alike and p >= SIGNIFICANCE:
+        return (
+            Finding(verdict, words, points.p) if points and verdict == points.verdict else Finding(INCONCLUSIVE, words)
+        )
     return Finding(verdict, words, p)
 
 

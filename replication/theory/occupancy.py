@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-MOST = 10**8  # prototypes that one replicate may follow: gigabytes
+MOST = 10**8  # prototypes or sets that one replicate may follow: gigabytes
 CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
 
 

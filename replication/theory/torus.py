@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
-from replication.theory.occupancy import check_draws, check_replicates, check_volume
+from replication.theory.occupancy import MOST, check_draws, check_replicates, check_volume
 
 GEOMETRIES = ("cubes", "balls")
 PROBES = (128, 1024)  # fewest and most by default
@@ -66,6 +66,8 @@ def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int,
     """
     d, volume, side = check_geometry(geometry, d, volume)
     draws, replicates = check_draws(draws), check_replicates(replicates)
+    if draws.max() > MOST:
+        raise ValueError(f"draws must be at most {MOST:g}, as each set is simulated: got {draws.max():g}")
     probes = default_probes(geometry, d, draws) if probes == "auto" else check_probes(probes)
     if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
         raise ValueError(

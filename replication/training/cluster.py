@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import replication
 from replication.training.experiment import Experiment
-from replication.training.loop import git_state
+from replication.training.loop import THEN, git_state
 from replication.training.progress import totals
 from replication.training.sweep import (
     ATTEMPTS,
@@ -174,9 +174,12 @@ class _Driver:
 
 
 def _with_commit(record):
-    """The driver's commit, where the worker ran a copy of its package that git does not track."""
+    """With the driver's commit, where the worker ran a copy of its package that git does not track."""
     commit, clean = git_state()
-    return record if record.git_commit else replace(record, git_commit=commit, git_clean=clean)
+    if record.git_clean is not None or commit is None:
+        return record
+    before = record.git_commit.split(THEN) if record.git_commit else []
+    return replace(record, git_commit=THEN.join(dict.fromkeys([*before, commit])), git_clean=clean)
 
 
 def _run(experiment: Experiment, where: Where, data, queue):

@@ -119,7 +119,7 @@ def _lead(experiment, args, device) -> int:
         report_run(bar, outcomes, 1, experiment, result, record)
     if record:
         _say(record, record_path(experiment, where.runs(experiment)))
-    return 1 if result == "diverged" else 0
+    return 1 if record and record.status == "diverged" else 0
 
 
 def _say(record: LargeScaleRecord, path: Path) -> None:

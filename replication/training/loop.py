@@ -17,6 +17,8 @@ import torch
 import replication
 from replication.training.records import PRECISIONS, RunRecord
 
+THEN = ", then "  # between the names of what a run had one after the other
+
 
 class Run(Protocol):
     """The state of one run, as `drive` needs it."""
@@ -84,12 +86,12 @@ def _environment(run: Run) -> dict:
     """The fields of a record that say on what and with which code it ran."""
     been = history(run)
     return dict(
-        device=", then ".join(been["devices"]),
+        device=THEN.join(been["devices"]),
         threads=torch.get_num_threads(),
         precision=run.precision,
         torch_version=torch.__version__,
         package_version=replication.__version__,
-        git_commit=", then ".join(been["commits"]) or None,
+        git_commit=THEN.join(been["commits"]) or None,
         git_clean=git_state()[1],
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -52,7 +52,7 @@ def report_run(
     bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None, before: int = 0
 ) -> None:
     """Count how a run ended, say so, and put the number of runs done beside the bar; `before`: done before it."""
-    outcomes[outcome] += 1
+    outcomes["diverged" if record and record.status == "diverged" else outcome] += 1  # kept ones too
     detail = (
         f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
     )

@@ -64,14 +64,16 @@ def existing_record(
 
 
 def check_same_images(record: RunRecord, fingerprint: str) -> None:
-    """Whether a record is of the images at hand, which an experiment on a folder of one's own does not tell.
+    """Whether a record is of the training images at hand, which an experiment on a folder of one's own does not tell.
+
+    fingerprint: theirs; of large scale it is that of their names and classes.
 
     Raises:
         ValueError: it is of others.
     """
     if record.dataset_fingerprint != fingerprint:
         raise ValueError(
-            f"data_root must hold the images that {record.experiment.name} ran on (fingerprint "
+            f"data_root must hold the training images that {record.experiment.name} ran on (fingerprint "
             f"{record.dataset_fingerprint}), got others ({fingerprint}): give these another --results"
         )
 

@@ -138,11 +138,12 @@ def _work(connection: Connection, where: Where, slot: int) -> None:
 
 
 def _send_error(connection: Connection, error: Exception) -> None:
-    """The error, or one of its words where it cannot be pickled."""
+    """The error, or one of its words where it cannot be pickled, or not taken out again."""
     try:
-        connection.send(("error", error))
-    except (TypeError, AttributeError, pickle.PicklingError):
-        connection.send(("error", RuntimeError(f"{type(error).__name__}: {error}")))
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    connection.send(("error", error))
 
 
 def _tell(connection: Connection, images: int) -> None:
