@@ -1,5 +1,6 @@
 """The large-scale protocol, in one process here and in two (gloo) under torchrun: tests/large_scale_processes.py."""
 
+import contextlib
 import json
 import math
 import os
@@ -226,11 +227,16 @@ def test_locked_run_is_left_to_the_other(folder, capsys):
     assert f"elsewhere: {name}" in "".join(capsys.readouterr())
 
 
-def test_loss_that_is_not_finite_ends_as_diverged(folder):
-    results = folder / "diverged"
-    assert command(options(folder / "tree", results, "--base-learning-rate=1e30", "--epochs=3")) == 1
-    record = _record(results)
-    assert record.status == "diverged" and record.error is None and record.top5_error is None
+def test_loss_that_is_not_finite_ends_as_diverged(folder, monkeypatch):
+    """Exit code 1, and again where the record is there already: torchrun's restart does not make it a success."""
+    results, trained = folder / "diverged", []
+    switches = lambda device: trained.append(device.type) or contextlib.nullcontext()  # noqa: E731
+    monkeypatch.setattr(large_scale, "cuda_switches", switches)
+    for _ in range(2):
+        assert command(options(folder / "tree", results, "--base-learning-rate=1e30", "--epochs=3")) == 1
+        record = _record(results)
+        assert record.status == "diverged" and record.error is None and record.top5_error is None
+    assert trained == ["cpu"]  # once, and under the switches that a run on CUDA wants
 
 
 def test_micro_batches():

@@ -152,16 +152,13 @@ def test_a_diverging_run_has_a_record_and_exit_code_1(tmp_path, capsys):
 
 def test_another_folder_of_images_is_not_the_run_that_is_there(tmp_path):
     """An experiment does not tell which folder it was on; its record does."""
-    experiment, results = (
-        replace(SMALL, dataset="folder", imbalance_factor=2.0, epochs=2, batch_size=4),
-        tmp_path / "results",
-    )
+    experiment = replace(SMALL, dataset="folder", imbalance_factor=2.0, epochs=2, batch_size=4)
     for root in (tmp_path / "a", tmp_path / "b"):
         for split, name, k in product(("train", "test"), ("x", "y"), range(4)):
             path = root / split / name / f"{k}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (20 * k, ord(root.name), ord(name))).save(path)
-    where = replace(here(results), data_root=tmp_path / "a")
+    where = replace(here(tmp_path / "results"), data_root=tmp_path / "a")
     assert sweep([experiment], where) == Counter(finished=1)
     assert sweep([experiment], where) == Counter(kept=1)
     with pytest.raises(ValueError, match="data_root must hold the training images that folder_.* ran on"):

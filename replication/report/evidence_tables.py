@@ -90,7 +90,8 @@ def published_luck_table() -> Table:
 
 def luck_table(records: pd.DataFrame, profile: str) -> Table:
     """The same from our seed-to-seed spread, and the pick of one seed read on the other seeds."""
-    data = selection.measured_luck(records[records["imbalance_factor"] > 1])  # at 1 all betas are one
+    records = records[records["imbalance_factor"] > 1]  # at 1 all betas are one loss, and nothing is picked
+    data = selection.measured_luck(records)
     shrink = selection.selected_seeds(records).groupby(["dataset", "imbalance_factor"])["shrinkage"].mean()
     data = (
         data.join(shrink, on=["dataset", "imbalance_factor"])

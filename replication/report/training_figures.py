@@ -240,9 +240,8 @@ def draw_gain(axis, records: pd.DataFrame | None, dataset: str) -> None:
             style = dict(color=LOSS_COLOURS[label], marker="o", markersize=5, capsize=2, linewidth=1.4)
             full = one["enough"].to_numpy()
             axis.errorbar(shifted[full], one["mean"][full], yerr=half[full], **style)
-            axis.plot(
-                shifted[~full], one["mean"][~full], color=LOSS_COLOURS[label], **HOLLOW
-            )  # no interval: huge for two
+            few = ~full  # no interval: that of two seeds is huge
+            axis.plot(shifted[few], one["mean"][few], color=LOSS_COLOURS[label], **HOLLOW)
             factors = sorted({*factors, *one["imbalance_factor"]})
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xscale("log")

@@ -84,10 +84,9 @@ def by_interval(
         side = "below" if s.mean < -ALIKE else "above" if s.mean > ALIKE else None
         words = f"{what} {s.mean:+.2f} in each of {s.n} seeds, sign test p = {p:.2g}"
     verdict = INCONCLUSIVE if side is None else REPLICATED if side == claimed else CONTRADICTED
-    if alike and p >= SIGNIFICANCE:
-        return (
-            Finding(verdict, words, points.p) if points and verdict == points.verdict else Finding(INCONCLUSIVE, words)
-        )
+    if alike and p >= SIGNIFICANCE:  # too few seeds for their signs
+        agrees = points is not None and points.verdict == verdict
+        verdict, p = (verdict, points.p) if agrees else (INCONCLUSIVE, p)
     return Finding(verdict, words, p)
 
 

@@ -183,8 +183,7 @@ def sweep(
     for experiment, record in records.items():
         if record and experiment.dataset == "folder":
             check_same_images(record, load_once("folder", where.data_root)[0].fingerprint)
-    diverged = sum(record is not None and record.status == "diverged" for record in records.values())
-    outcomes = Counter(kept=len(experiments) - len(todo) - diverged) + Counter(diverged=diverged)
+    outcomes = Counter("diverged" if r.status == "diverged" else "kept" for r in records.values() if r)
     wanted = PRECISIONS.get(where.precision)
     others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
     if others:
