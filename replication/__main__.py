@@ -4,32 +4,17 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 
 from replication import __version__
-from replication.data.whole_file import check_writable
-from replication.training import large_scale_command, sweep_command
-from replication.training.experiment import PROFILES
+from replication.cli import large_scale as large_scale_command
+from replication.cli import training as sweep_command
+from replication.cli.covering import _covering
+from replication.cli.options import _add_places, _Parser
+from replication.experiments.experiment import PROFILES
+from replication.files import check_writable
 
 TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors on one line, of one process where torchrun started many."""
-
-    def error(self, message: str) -> None:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None)
-
-
-def _add_places(parser, data: bool = True, device: bool = True) -> None:
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
-    )
-    if data:
-        parser.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds the data set")
-    if device:
-        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,32 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _covering(args) -> int:
-    chosen = (args.volume, args.draws, args.replicates, args.dim)
-    one = any(value is not None for value in chosen) or args.geometry != "prototypes"
-    if args.full and one:
-        raise ValueError(
-            "full must stand without volume, draws, replicates, geometry and dim: it runs the whole battery"
-        )
-    if args.dim is not None and args.geometry == "prototypes":
-        raise ValueError("dim must go with geometry cubes or balls: prototypes have none")
-    if args.data_root and not args.full:
-        raise ValueError("data-root must go with full: only the near-duplicates of the whole battery read images")
-    if not args.full:
-        from replication.theory import covering
-
-        args.dim = 1 if args.dim is None else args.dim
-        return covering.main(args)
-    from replication.report.covering_results import run
-
-    check_writable(args.results)
-    verdict = run(args.results, full=True, data_root=args.data_root, seed=args.seed)
-    print(f"{verdict.message}; written to {args.results / 'covering'}")
-    return 0 if verdict.passed else 1
-
-
 def _reproduce(args) -> int:
-    from replication.reproduce import reproduce
+    from replication.cli.notebooks import reproduce
 
     check_writable(args.results)
     return reproduce(args.profile, args.results, args.data_root, args.device)

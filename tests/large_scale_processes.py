@@ -14,8 +14,9 @@ from torch import nn
 
 from replication.__main__ import main
 from replication.data.large_images import list_images
-from replication.training import large_scale, processes
-from replication.training.large_scale_experiment import LargeScaleExperiment
+from replication.experiments.large_scale import LargeScaleExperiment
+from replication.training.large_scale import processes
+from replication.training.large_scale import train as large_scale
 
 SMALL = dict(dataset="folder", depth=18, loss="focal", gamma=0.5, beta=0.9, size=32, epochs=2, batch_size=8)
 

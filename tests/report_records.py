@@ -1,10 +1,10 @@
 """Synthetic records for the tests of the report: written by RunRecord itself, into a temporary folder."""
 
 from replication.data.long_tail import long_tailed_counts
-from replication.report.claims import CLAIMS
-from replication.report.verdicts import Evidence
-from replication.training.experiment import PROFILES, Experiment
-from replication.training.records import RunRecord
+from replication.experiments.experiment import PROFILES, Experiment
+from replication.experiments.records import RunRecord
+from replication.report.claims.evidence import Evidence
+from replication.report.claims.registry import CLAIMS
 
 RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
 

@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from replication.training import workers
-from replication.training.experiment import Experiment
-from replication.training.sweep import Where, sweep
+from replication.experiments.experiment import Experiment
+from replication.training.one_run import Where
+from replication.training.sweep import workers
+from replication.training.sweep.sweep import sweep
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["replication.training.workers", "replication.training.run", "torch._dynamo", "sklearn.datasets"]
+    ["replication.training.sweep.workers", "replication.training.cifar.train", "torch._dynamo", "sklearn.datasets"]
 )
 WORK = workers._work
 SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
@@ -73,7 +74,7 @@ def command(arguments: list[str], errors: Path) -> int:
 
 
 def hold_lock(results: Path, experiment: Experiment, held) -> None:
-    from replication.training.sweep import lock
+    from replication.training.one_run import lock
 
     with lock(experiment, here(results)):
         held.set()

@@ -1,72 +1,88 @@
-"""A module imports from those above it (theory, losses, data, training, report), never back; where torch may be."""
+"""The rooms of the package import one way only, without circles; the rooms that read records work without torch."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import replication
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "replication"
-ROOMS = ["theory", "losses", "data", "training", "report"]
-LOSSES = ("losses", "loss_terms", "loss_arguments", "focal")
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LOSSES)
-WITHOUT_TORCH = (
-    ["replication", "replication.__main__"]
-    + [
-        f"replication.training.{name}"
-        for name in (
-            "records",
-            "experiment",
-            "schedule",
-            "large_scale_experiment",
-            "large_scale_command",
-            "sweep_command",
-        )
-    ]
-    + [
-        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for room in ("theory", "report")
-        for p in sorted((PACKAGE / room).rglob("*.py"))
-    ]
-)
+BELOW = {  # room -> the rooms that it may import beside itself; files.py is open to all
+    "theory": set(),
+    "losses": {"theory"},
+    "data": {"theory", "losses"},
+    "experiments": {"theory", "losses", "data"},
+    "training": {"theory", "losses", "data", "experiments"},
+    "report": {"theory", "losses", "data", "experiments"},
+    "cli": {"theory", "losses", "data", "experiments", "training", "report"},
+}
+REPORT_BELOW = {  # the same inside report; site, front_page and covering write pages from all of them
+    "analysis": set(),
+    "claims": {"analysis"},
+    "figures": {"analysis"},
+    "tables": {"analysis", "claims"},
+}
+WITHOUT_TORCH = ("theory", "experiments", "report", "cli")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
-def room_of(module: str) -> str | None:
-    """The room of a dotted module or public name of this package; the losses' own helpers belong to losses."""
-    parts = module.split(".")
-    if len(parts) == 2 and parts[1] in replication._HOME:
-        parts = ["replication", *replication._HOME[parts[1]].split(".")]
-    if parts[0] != "replication" or len(parts) < 2:
-        return None
-    return parts[1] if parts[1] in ROOMS else "losses" if parts[1] in LOSSES else None
-
-
-def imported(path: Path):
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(module: str) -> set[str]:
+    """The modules of this package that a module imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = module.rsplit(".", node.level)[0] + "." if node.level else ""
-            yield (base + (node.module or "")).rstrip(".")
-            yield from (f"{base}{node.module or ''}.{alias.name}".replace("..", ".") for alias in node.names)
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {name if (name := f"{node.module}.{a.name}") in MODULES else node.module for a in node.names}
+    return {name for name in found if name.split(".")[0] == "replication"}
 
 
-def test_imports_go_one_way():
-    wrong = []
-    for path in FILES:
-        mine = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        theirs = {name: room_of(name) for name in imported(path)}
-        wrong += [f"{path} imports {n}" for n, room in theirs.items() if room and ROOMS.index(room) > ROOMS.index(mine)]
-    assert not wrong
+def room(module: str, floor: int = 1) -> str | None:
+    """The first folder of a module's name (floor 1), or that inside `report` (floor 2)."""
+    parts = module.split(".")
+    return parts[floor] if len(parts) > floor else None
 
 
-def test_theory_records_and_report_import_without_torch():
+def against(module: str, targets: set[str]) -> list[str]:
+    """The imports of a module that go against the order of the rooms."""
+    mine, wrong = room(module), []
+    for target in targets - {module}:
+        theirs = room(target)
+        if theirs in BELOW and mine in BELOW and theirs != mine and theirs not in BELOW[mine]:
+            wrong.append(f"{module} imports {target}")
+        if mine == theirs == "report":
+            inner, other = room(module, 2), room(target, 2)
+            if inner in REPORT_BELOW and other != inner and other not in REPORT_BELOW[inner]:
+                wrong.append(f"{module} imports {target}")
+    return wrong
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_follow_the_order_of_the_rooms(module):
+    assert not against(module, imported(module))
+
+
+def test_no_module_imports_itself_by_a_detour():
+    graph = {module: imported(module) & set(MODULES) - {module} for module in MODULES if module != "replication"}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_rooms_that_read_records_import_without_torch():
+    modules = [name for name in sorted(MODULES) if room(name) in WITHOUT_TORCH]
     code = f"""
 import importlib, sys
-for name in {WITHOUT_TORCH!r}:
+for name in {["replication", "replication.__main__", *modules]!r}:
     importlib.import_module(name)
     assert "torch" not in sys.modules, name
 """
@@ -74,9 +90,13 @@ for name in {WITHOUT_TORCH!r}:
     assert answer.returncode == 0, answer.stderr[-500:]
 
 
+def test_every_room_is_ruled():
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} | {"losses"} == set(BELOW)
+    assert set(replication._HOME.values()) <= {name.removeprefix("replication.") for name in MODULES}
+
+
 def test_the_rule_can_fail():
-    assert room_of("replication.ClassBalancedLoss") == "losses"
-    assert room_of("replication.report.tables") == "report" and room_of("numpy") is None
-    path = PACKAGE / "theory" / "effective_number.py"
-    assert not any(room_of(name) == "report" for name in imported(path))
-    assert any(room_of(name) == "training" for name in imported(PACKAGE / "report" / "measured.py"))
+    assert against("replication.theory.covering", {"replication.report.site"})
+    assert against("replication.report.site", {"replication.training.loop"})
+    assert against("replication.report.analysis.measured", {"replication.report.figures.style"})
+    assert not against("replication.cli.training", {"replication.training.loop"})

@@ -8,10 +8,10 @@ import nbformat
 import pandas as pd
 import pytest
 
-from replication.reproduce import NOTEBOOKS, execute, reproduce
+from replication.cli.notebooks import NOTEBOOKS, execute, reproduce
+from replication.experiments.grids import grid
+from replication.experiments.records import read_records
 from replication.theory import covering
-from replication.training.experiment import grid
-from replication.training.records import read_records
 
 NAMES = [p.stem for p in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
 

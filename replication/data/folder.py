@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from replication.data.image_set import ImageSet
-from replication.data.whole_file import whole_file
+from replication.files import whole_file
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
-from replication.data.streams import stream
+from replication.data.seeds import stream
 
 CLASSES = {"inat2017": 5089, "inat2018": 8142, "ilsvrc2012": 1000}  # Table 1
 MEAN_AND_STD = {

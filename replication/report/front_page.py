@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from replication.report import claims, evidence_tables, paper, tables
-from replication.report.controls import controls, parts_of_the_gain
-from replication.report.measured import (
+from replication.experiments.experiment import PROFILES
+from replication.report.analysis import published as paper
+from replication.report.analysis.ablations import controls, parts_of_the_gain
+from replication.report.analysis.comparison import by_cell
+from replication.report.analysis.measured import (
     cells,
     complete,
     differences,
@@ -16,13 +18,15 @@ from replication.report.measured import (
     settings_by_seeds,
     wall_hours,
 )
-from replication.report.selection import difference_by_imbalance, improvements, published_luck
-from replication.report.statistics import summary
-from replication.report.style import figure_caption
-from replication.report.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED, SEEDS
-from replication.report.writing import interval, markdown_rows, number, signed, spread
+from replication.report.analysis.selection import difference_by_imbalance, improvements, published_luck
+from replication.report.analysis.statistics import SEEDS, summary
+from replication.report.claims.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
+from replication.report.figures.style import figure_caption
+from replication.report.tables import cifar as tables
+from replication.report.tables import evidence as evidence_tables
+from replication.report.tables.claims import wide
+from replication.report.tables.table import interval, markdown_rows, number, signed, spread
 from replication.theory import covering
-from replication.training.experiment import PROFILES
 
 Records = dict[str, pd.DataFrame]  # profile -> its records
 OF_THE_PAPER = {  # its figures and tables -> file names here
@@ -108,7 +112,7 @@ def gain_sentence(records: Records) -> str:
 
 def protocol_sentence(records: Records) -> str:
     """The cells that the authors re-ran themselves: paper, their rerun, a user's, ours."""
-    later, ours = paper.reruns(), tables.by_cell(cells(records["paper"])) if "paper" in records else {}
+    later, ours = paper.reruns(), by_cell(cells(records["paper"])) if "paper" in records else {}
     printed = (
         paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'").set_index("beta")["error"]
     )
@@ -200,7 +204,7 @@ def front_page(results: Path, records: Records, by_profile: dict[str, pd.DataFra
     lines += [f"![Class-balanced minus plain against imbalance, and error per class]({picture(records)})", ""]
     lines += [f"{i}. {text}" for i, text in enumerate(sentences(records, verdicts), start=1)] + [""]
     lines += _budgets(records) + _of_the_paper(results, written)
-    lines += ["## Verdicts", "", markdown_rows(claims.wide(by_profile)), ""]
+    lines += ["## Verdicts", "", markdown_rows(wide(by_profile)), ""]
     links = [f"[{p}]({p}/tables/claims.md)" for p in by_profile]
     budgets = [f"{p}: {_network(p)}" for p in by_profile]
     lines += [

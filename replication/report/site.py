@@ -8,25 +8,37 @@ from pathlib import Path
 import pandas as pd
 from joblib import cpu_count
 
-from replication.data.whole_file import write_text
-from replication.report import (
-    claims,
-    covering_figures,
-    evidence_tables,
-    heat_maps,
-    large_scale_figures,
-    loss_figures,
-    paper,
-    tables,
-    theory_figures,
-    training_figures,
-)
-from replication.report.data_figures import class_counts_figure
+from replication.files import write_text
+from replication.report.analysis import published as paper
+from replication.report.analysis.comparison import datasets
+from replication.report.analysis.large_scale import large_scale_records
+from replication.report.analysis.measured import profile_records, profiles_with_records
+from replication.report.claims import registry as claims
+from replication.report.claims.evidence import evidence
+from replication.report.figures import covering as covering_figures
+from replication.report.figures import heat_maps
+from replication.report.figures import large_scale as large_scale_figures
+from replication.report.figures import theory as loss_figures
+from replication.report.figures import theory as theory_figures
+from replication.report.figures import training as training_figures
+from replication.report.figures.data import class_counts_figure
+from replication.report.figures.style import Drawing, draw_all
 from replication.report.front_page import front_page
-from replication.report.large_scale_tables import large_scale_records
-from replication.report.measured import budget, profile_records, profiles_with_records
-from replication.report.style import Drawing, draw_all
-from replication.report.verdicts import Evidence
+from replication.report.tables import cifar as tables
+from replication.report.tables import evidence as evidence_tables
+from replication.report.tables import large_scale as large_scale_tables
+from replication.report.tables.claims import claims_table
+from replication.report.tables.large_scale import PROFILE, weights_table
+from replication.report.tables.table import budget
+
+
+def write_tables(results: Path | str) -> list[Path]:
+    """Write RESULTS/large-scale/tables/* from its records; the paths."""
+    records = large_scale_records(results)
+    made = [large_scale_tables.table3(records), large_scale_tables.cost_table(records), weights_table()]
+    made += [large_scale_tables.runs_table(records)] if len(records) else []
+    return [path for table in made for path in table.write(Path(results) / PROFILE / "tables")]
+
 
 TABLES = (tables.table1, tables.table2, evidence_tables.paired_table, evidence_tables.luck_table,
           evidence_tables.controls_table, evidence_tables.parts_table, evidence_tables.per_class_table)  # fmt: skip
@@ -43,26 +55,11 @@ THEORY_FIGURES = {
 }
 
 
-def evidence(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> Evidence:
-    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common).
-
-    Here and below, `records` are those of the profile where they have been read already.
-    """
-    results = Path(results)
-    found = {}
-    for name in covering_figures.TABLES:
-        paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
-        path = next((path for path in paths if path.exists()), None)
-        found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
-    records = profile_records(results, profile) if records is None else records
-    return Evidence(records=records, large_scale=large_scale_records(results), **found)
-
-
 def verdicts(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> tuple[pd.DataFrame, list[Path]]:
     """Judge every claim and write RESULTS/PROFILE/tables/claims.{md,csv,tex}; the verdicts and the paths."""
     seen = evidence(results, profile, records)
     judged = claims.judge(seen)
-    table = claims.claims_table(judged, profile, budget(seen.records, profile))
+    table = claims_table(judged, profile, budget(seen.records, profile))
     return judged, table.write(Path(results) / profile / "tables")
 
 
@@ -71,7 +68,7 @@ def profile_tables(results: Path | str, profile: str, records: pd.DataFrame | No
     records = profile_records(results, profile) if records is None else records
     folder = Path(results) / profile / "tables"
     made = [table(records, profile) for table in TABLES]
-    made += [tables.heat_map(records, profile, dataset) for dataset in tables.datasets(records, ("cifar10",))]
+    made += [tables.heat_map(records, profile, dataset) for dataset in datasets(records, ("cifar10",))]
     return [path for table in made for path in table.write(folder)]
 
 
@@ -79,7 +76,7 @@ def profile_drawings(results: Path | str, profile: str, records: pd.DataFrame | 
     """The figures of a profile that its records may allow."""
     records = profile_records(results, profile) if records is None else records
     folder = Path(results) / profile / "figures"
-    sets = tables.datasets(records, ())
+    sets = datasets(records, ())
     main = "cifar10" if "cifar10" in sets or not sets else sets[0]
     drawings = [Drawing(folder, name, draw, (records, profile)) for name, draw in FIGURES.items()]
     drawings += [Drawing(folder, f"heat_map_{d}", heat_maps.heat_map_figure, (records, d, profile)) for d in sets]
@@ -135,7 +132,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
         drawings += profile_drawings(results, name, records[name])
     drawings += common_drawings(results)
     drawn = draw_all(drawings, min(4, cpu_count())) if figures else _there(drawings)
-    paths += large_scale_figures.write_tables(results)
+    paths += write_tables(results)
     paths += drawn + sorted((results / "covering").glob("*.csv"))
     linked = [path for path in paths if path.relative_to(results).parts[0] != "smoke"]
     by_profile = {name: judged[name] for name in shown or ["cpu"]}

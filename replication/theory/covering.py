@@ -11,8 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from replication.theory import torus
+from replication.theory.arguments import check_draws, check_replicates, check_volume, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
-from replication.theory.occupancy import check_draws, check_replicates, check_volume, covered, occupancy_moments
+from replication.theory.occupancy import covered, occupancy_moments
 
 COLUMNS = ["geometry", "d", "N", "n", "replicates", "mean", "standard_error", "E_n", "exact_sd", "z"]
 TABLE_LEVEL = 1e-4  # of the whole table
@@ -55,11 +56,6 @@ QUICK = (
         for geometry, d in (("cubes", 1), ("cubes", 2), ("cubes", 3), ("balls", 2), ("balls", 6))
     ),
 )
-
-
-def log_grid(largest: float, points: int) -> np.ndarray:
-    """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n."""
-    return np.unique(np.geomspace(1, min(max(largest, 1), 2.0**62), points).round().astype(np.int64))
 
 
 def verify(
@@ -206,21 +202,3 @@ def _variance_p(frame: pd.DataFrame) -> np.ndarray:
     ratio = r * rows["standard_error"].to_numpy() ** 2 / rows["exact_sd"].to_numpy() ** 2
     tail = np.minimum(stats.chi2.cdf(ratio * degrees, degrees), stats.chi2.sf(ratio * degrees, degrees))
     return np.minimum(1, 2 * tail)[normal_enough]
-
-
-def main(options) -> int:
-    """`python -m replication covering`: print the table and the verdict; 0 if the check passed, 1 if it failed.
-
-    options: volume and draws (lists or None), replicates (int or None), geometry, dim, seed.  None of the first three
-    and prototypes: the quick battery.
-    """
-    if options.geometry == "prototypes" and options.volume is options.draws is options.replicates is None:
-        frame = battery(QUICK, options.seed)
-    else:
-        volumes, replicates = options.volume or [100], 1000 if options.replicates is None else options.replicates
-        tables = [verify(options.geometry, options.dim, v, options.draws, replicates, options.seed) for v in volumes]
-        frame = pd.concat(tables, ignore_index=True)
-    print(frame.to_string(index=False, float_format=lambda v: f"{v:.6g}"))
-    verdict = check(frame)
-    print(verdict.message)
-    return 0 if verdict.passed else 1

@@ -9,9 +9,8 @@ import pandas as pd
 from scipy import optimize, special
 from tqdm import tqdm
 
-from replication.theory.covering import log_grid
+from replication.theory.arguments import check_draws, check_replicates, check_volume, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
-from replication.theory.occupancy import check_draws, check_replicates, check_volume
 from replication.theory.torus import check_geometry, first_cover
 from replication.theory.volume_estimate import volume_from_covered
 

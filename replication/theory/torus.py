@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
-from replication.theory.occupancy import MOST, check_draws, check_replicates, check_volume
+from replication.theory.arguments import MOST, check_draws, check_replicates, check_volume
 
 GEOMETRIES = ("cubes", "balls")
 PROBES = (128, 1024)  # fewest and most by default

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
+from replication.theory.arguments import check_draws
 from replication.theory.effective_number import beta_from_volume
-from replication.theory.occupancy import check_draws
 
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200

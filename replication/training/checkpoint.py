@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import replication
-from replication.data.whole_file import whole_file
-from replication.training.experiment import Experiment
+from replication.experiments.experiment import Experiment
+from replication.files import whole_file
 
 DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not notice altered bytes
 

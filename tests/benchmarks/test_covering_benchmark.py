@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 
-from replication.theory.covering import log_grid
+from replication.theory.arguments import log_grid
 from replication.theory.occupancy import covered, covered_literally, occupancy_moments
 
 

@@ -24,10 +24,10 @@ from torchvision import transforms
 
 from replication.__main__ import KEEP_MEMORY
 from replication.data.image_set import ImageSet
-from replication.training import run as module
-from replication.training.experiment import Experiment
-from replication.training.loop import pick_device
-from replication.training.resnet import ResNet
+from replication.experiments.experiment import Experiment
+from replication.training.cifar import train as module
+from replication.training.cifar.resnet import ResNet
+from replication.training.device import pick_device
 
 ROUNDS = 5  # of each way in turn, so that a busy moment strikes all of them; the best counts
 DEVICE = pick_device("auto")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from replication.data.long_tail import long_tailed_counts
-from replication.training.experiment import GRIDS, PROFILES
+from replication.experiments.experiment import PROFILES
+from replication.experiments.grids import GRIDS
 
 SIZES = {"CIFAR-10": (5000, 10), "CIFAR-20": (2500, 20), "CIFAR-100": (500, 100)}  # images of a class, classes
 

@@ -1,0 +1,125 @@
+"""Run the notebooks in order; keep the executed copies, as .ipynb and HTML, with an index page of what came out."""
+
+import html
+import os
+import time
+from pathlib import Path
+
+import nbformat
+
+from replication.experiments.experiment import PROFILES
+from replication.files import write_text
+from replication.report.figures.style import figure_caption
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.5rem }}
+figure {{ margin: 0 }} figure img {{ width: 100%; border: 1px solid #ddd }} figcaption {{ color: #555 }}
+</style></head><body>
+<h1>{title}</h1><p>{text}</p>
+<h2>Notebooks</h2><ul>{notebooks}</ul><h2>Tables</h2><ul>{tables}</ul><h2>Figures</h2><main>{figures}</main>
+</body></html>
+"""
+
+
+def reproduce(profile: str, results: Path, data_root: Path | None = None, device: str = "auto") -> int:
+    """Execute notebooks/NN_*.ipynb top to bottom with papermill under one profile.
+
+    Writes RESULTS/<profile>/notebooks/NN_*.ipynb and .html and RESULTS/<profile>/index.html.
+
+    Returns:
+        0, or 1 where a notebook failed (named, with its cell and error; what was executed is kept).
+
+    Raises:
+        ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
+            not a folder that the profile needs.
+    """
+    needs = PROFILES[profile]["dataset"]
+    if needs != "digits" and (data_root is None or not data_root.expanduser().is_dir()):
+        raise ValueError(f"data_root must be a folder that holds {needs} for profile {profile}, got {data_root}")
+    names = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    if not names:
+        raise ValueError(f"notebooks must lie in {NOTEBOOKS}: run this from a clone of the repository")
+    started = time.monotonic()
+    folder = results / profile / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, notebook in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {notebook.stem} ({profile} profile)", flush=True)
+        failure = execute(notebook, folder / notebook.name, profile, results, data_root, device)
+        write_html(folder / notebook.name)
+        if failure:
+            print(f"{notebook.name} failed: {failure}; the executed part is in {folder / notebook.name}")
+            return 1
+    index = write_index(results / profile, profile)
+    minutes = (time.monotonic() - started) / 60
+    print(f"figures: {results / profile / 'figures'}, tables: {results / profile / 'tables'}")
+    print(f"reproduced in {minutes:.1f} minutes ({profile} profile, {len(names)} notebooks): open {index}")
+    return 0
+
+
+def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: Path | None, device: str) -> str | None:
+    """Run one notebook in the folder of the notebooks, keep it as `copy`; what went wrong, or None."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
+
+    relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
+    parameters = dict(
+        profile=profile,
+        results=relative(results),
+        data_root=None if data_root is None else relative(data_root.expanduser()),
+        device=device,
+    )
+    quiet = Config(KernelManager=dict(transport="ipc"))  # a local socket: the kernel warns of open TCP ports
+    try:
+        papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3", config=quiet)
+    except papermill.PapermillExecutionError as error:
+        return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    except DeadKernelError as error:  # killed for memory, say
+        return str(error)
+    finally:
+        _forget_paths(copy)
+    return None
+
+
+def _forget_paths(copy: Path) -> None:
+    """Take the absolute paths of this machine, which papermill notes, out of an executed copy."""
+    notebook = nbformat.read(copy, as_version=4)
+    for key in ("input_path", "output_path"):
+        notebook.metadata.get("papermill", {}).pop(key, None)
+    nbformat.write(notebook, copy)
+
+
+def write_html(copy: Path) -> Path:
+    """The executed notebook as one HTML page beside it."""
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(copy))
+    return write_text(copy.with_suffix(".html"), body)
+
+
+def write_index(folder: Path, profile: str) -> Path:
+    """FOLDER/index.html: all figures to look at, links to the notebooks and tables."""
+    link = lambda path: f'<a href="{path.relative_to(folder)}">{html.escape(path.stem)}</a>'  # noqa: E731
+    text = (
+        "The smoke profile trains on scikit-learn's digits: it proves the pipeline and nothing else."
+        if profile == "smoke"
+        else f"Measured in the {profile} profile, whose budget each table's caption gives; theory and print beside it."
+    )
+    figures = (
+        f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'
+        f"<figcaption>{html.escape(figure_caption(p.stem))}</figcaption></figure>"
+        for p in sorted(folder.glob("*/*.png"))
+    )
+    page = PAGE.format(
+        title=f"Class-balanced loss, replicated: {profile} profile",
+        text=text,
+        notebooks="".join(f"<li>{link(p)}</li>" for p in sorted((folder / "notebooks").glob("*.html"))),
+        tables="".join(f"<li>{link(p)}</li>" for p in sorted(folder.glob("**/tables/*.md"))),
+        figures="".join(figures),
+    )
+    return write_text(folder / "index.html", page)

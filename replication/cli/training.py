@@ -1,0 +1,179 @@
+"""The verbs `train` and `sweep`: their options, and runs of the CIFAR protocol as these ask for.
+
+No torch until they run, so that --help is quick.
+"""
+
+import argparse
+
+from replication.cli.options import add_experiment, chosen
+from replication.experiments.experiment import CHOICES, PROFILES, Experiment
+from replication.experiments.grids import GRIDS, grid
+from replication.experiments.records import PRECISIONS, record_path
+from replication.files import check_writable
+
+FIELD_HELP = {
+    "dataset": "data set; all but digits need --data-root",
+    "imbalance_factor": "largest class over smallest, >= 1",
+    "loss": "loss function",
+    "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5, 1, 2)",
+    "beta": "class-balanced term in [0, 1]; 0 is the plain loss, 1 inverse class frequency",
+    "seed": "decides subset, initial weights, batch order and augmentation",
+    "depth": "layers of the network, 6 k + 2",
+    "epochs": "length of the run; the schedule scales with it",
+    "batch_size": "images a step",
+    "base_learning_rate": "learning rate after the warm-up",
+    "weight_decay": "weight decay",
+    "weights": "uniform_scaled: no re-balancing, the loss times the class-balanced loss's average weight",
+    "reduction": "weighted_mean: divided by the batch's sum of weights, as torch does",
+    "drop_factor": "learning rate drop at 80 and 90 %% of the epochs (the paper: 0.01, at imbalance 1 0.1)",
+    "shortcut": "where the shape changes: 2x2 average pool, or every other pixel",
+    "shuffle": "buffered: the input pipeline of the authors' code, simulated",
+    "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",
+}
+GRID_HELP = {
+    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
+    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
+    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
+    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
+    "controls": "one switch changed at a time",
+    "smoke": "digits, to prove the pipeline",
+}
+
+
+def add_train_arguments(parser) -> None:
+    """What one run is made of, on an argparse parser."""
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)"
+    )
+    add_experiment(parser, Experiment, FIELD_HELP, CHOICES, {name for budget in PROFILES.values() for name in budget})
+
+
+def add_sweep_arguments(parser) -> None:
+    """Which runs of which grid, and on what."""
+    grids = "; ".join(f"{name}: {words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items())
+    parser.add_argument("grid", metavar="GRID", choices=GRIDS, help=grids)
+    parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)"
+    )
+    parser.add_argument(
+        "--imbalance",
+        type=float,
+        nargs="+",
+        metavar="FACTOR",
+        dest="only_imbalance",
+        help="only these imbalance factors",
+    )
+    parser.add_argument("--losses", nargs="+", choices=CHOICES["loss"], dest="only_losses", help="only these losses")
+    parser.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
+    add_experiment(parser, Experiment, {"dataset": FIELD_HELP["dataset"]}, CHOICES, {"dataset"})
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)"
+    )
+    parser.add_argument(
+        "--address", default=None, help="ray: auto, or HOST:PORT of a cluster (default: start one here)"
+    )
+    parser.add_argument(
+        "--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)"
+    )
+
+
+def add_running_arguments(parser) -> None:
+    """How runs go, the same for both verbs."""
+    parser.add_argument(
+        "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers; with Ray 1)"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)"
+    )
+    parser.add_argument("--deterministic", action="store_true", help="exact repetition on CUDA too, slower")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs with AMX)",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="torch.compile (default: on CUDA, in runs long enough to repay it)",
+    )
+
+
+def train(args) -> int:
+    """Run one experiment unless its record is there; 0, or 1 where it diverged or failed."""
+    from replication.training.sweep.sweep import sweep as run_all
+
+    experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
+    where = _where(args, experiment.dataset)
+    outcomes = run_all([experiment], where)
+    path = record_path(experiment, where.runs(experiment))
+    print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
+    return _exit_code(outcomes)
+
+
+def sweep(args) -> int:
+    """Run what is left of a grid; 0, or 1 where a run diverged or failed."""
+    from replication.training.sweep.sweep import sweep as run_all
+
+    overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
+    experiments = grid(args.grid, args.profile, args.seeds, **overrides)
+    for option, name in (("imbalance", "imbalance_factor"), ("losses", "loss"), ("betas", "beta")):
+        experiments = _only(experiments, option, name, getattr(args, f"only_{option}"))
+    if args.engine != "ray" and (args.address or args.gpus_per_run):
+        raise ValueError("address and gpus-per-run must go with --engine ray")
+    where = _where(args, experiments[0].dataset)
+    cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
+    outcomes = run_all(experiments, where, workers=args.workers, engine=args.engine, **cluster)
+    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {where.runs(experiments[0])}")
+    return _exit_code(outcomes)
+
+
+def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:
+    """The runs with one of the chosen values; ValueError where one of these has none."""
+    there = dict.fromkeys(getattr(e, name) for e in experiments)
+    for value in chosen or ():
+        if value not in there:
+            allowed = ", ".join(v if isinstance(v, str) else f"{v:g}" for v in there)
+            raise ValueError(f"{option} must be among those of the grid's runs, {allowed}, got {value}")
+    return [e for e in experiments if not chosen or getattr(e, name) in chosen]
+
+
+def _where(args, dataset: str):
+    from replication.data.sources import load
+    from replication.training.cifar.train import pick_device
+    from replication.training.one_run import Where
+    from replication.training.sweep.task import load_once
+
+    pick_device(args.device)
+    if args.checkpoint_every < 1:
+        raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
+    check_writable(args.results)
+    if args.download:
+        load(dataset, args.data_root, download=True)
+    load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
+    return Where(
+        args.results,
+        args.data_root,
+        args.device,
+        args.threads,
+        args.deterministic,
+        args.compile,
+        args.checkpoint_every,
+        args.precision,
+    )
+
+
+def _summary(outcomes) -> str:
+    words = dict(kept="there already", elsewhere="at work in another process")
+    return ", ".join(f"{n} {words.get(k, k)}" for k, n in outcomes.items() if n)
+
+
+def _exit_code(outcomes) -> int:
+    return 1 if outcomes["diverged"] or outcomes["failed"] else 0

@@ -1,0 +1,150 @@
+"""What a run is: Experiment, the profiles that set its budget, and the paper's grids as plain tuples."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+
+
+def loss_label(loss: str, gamma: float | None = None) -> str:
+    """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
+    if loss != "focal":
+        return loss
+    gamma = float(gamma)
+    return f"focal {gamma:.1f}" if gamma == round(gamma, 1) else f"focal {gamma!r}"
+
+
+LOSSES = ("softmax", "sigmoid", "focal")
+DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist", "digits", "folder")
+CHOICES = {
+    "dataset": DATASETS,
+    "loss": LOSSES,
+    "weights": ("class_balanced", "uniform_scaled"),
+    "reduction": ("mean", "weighted_mean"),
+    "shortcut": ("average_pool", "subsample"),
+    "shuffle": ("iid", "buffered"),
+    "last_bias": ("prior", "zero"),
+}
+SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")  # what other code changes
+LATER = {"later": True}  # metadata of a field that experiments had not from the start
+
+
+def paper_setting(name: str, imbalance_factor: float):
+    """What the paper's protocol has for a field of Experiment that ports change: its default, but for drop_factor.
+
+    That is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
+    """
+    if name == "drop_factor":
+        return 0.1 if imbalance_factor == 1 else 0.01
+    return getattr(Experiment, name)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained, completely: equal Experiments give the same record, times aside.
+
+    To the bit so on CPUs of one kind with the same threads, precision and compilation, and on one kind of GPU with
+    `deterministic`.  The defaults are the paper's protocol, Section 5.2 and the authors' code.  A field that is added
+    later needs `field(default=..., metadata=LATER)`, so that the records from before it keep their names.
+
+    Raises:
+        ValueError: a field outside its range, named with its value and what is allowed.
+    """
+
+    dataset: str = "cifar10"
+    imbalance_factor: float = 100.0  # largest class over smallest, >= 1
+    loss: str = "softmax"
+    gamma: float | None = None  # focal only
+    beta: float = 0.0  # 0: the plain loss
+    seed: int = 0  # subset, initial weights, batch order and augmentation
+    depth: int = 32  # 6 k + 2 layers
+    epochs: int = 200
+    batch_size: int = 128
+    base_learning_rate: float = 0.1
+    weight_decay: float = 2e-4
+    weights: str = "class_balanced"  # "uniform_scaled": no re-balancing, the loss times the same average weight
+    reduction: str = "mean"  # "weighted_mean": divided by the batch's sum of weights, as torch does
+    drop_factor: float | None = None  # None: paper_setting; 0.1: the usual step decay
+    shortcut: str = "average_pool"  # "subsample": every other pixel
+    shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
+    last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        require(self, "imbalance_factor", lambda v: v >= 1, "a finite number >= 1")
+        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
+        require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
+        require(self, "epochs", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        if self.drop_factor is None:
+            object.__setattr__(self, "drop_factor", paper_setting("drop_factor", self.imbalance_factor))
+        require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
+        if self.loss == "softmax" and self.last_bias != "prior":
+            raise ValueError(f"last_bias must be left out for loss 'softmax', where it is 0, got {self.last_bias!r}")
+        if self.beta == 0 and self.weights != "class_balanced":
+            raise ValueError(f"weights must be left out for beta 0, where all are 1, got {self.weights!r}")
+        if self.loss != "focal" and self.gamma is not None:
+            raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
+        if self.loss == "focal":
+            if self.gamma is None:
+                raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
+            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
+        for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if self.gamma is not None:
+            object.__setattr__(self, "gamma", float(self.gamma))
+
+    @property
+    def name(self) -> str:
+        """Readable and unique: the file name of this run's record, without the ending."""
+        loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
+        settings = {n: getattr(self, n) for n in SWITCHES}
+        changed = [f"{n}-{v}" for n, v in settings.items() if v != paper_setting(n, self.imbalance_factor)]
+        head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
+        return "_".join([*head, f"seed{self.seed}", self.digest])
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of SHA-256 over every field."""
+        return digest(self)
+
+    @property
+    def profile(self) -> str:
+        """The profile whose budget this run has ("smoke", "cpu", "paper"), else "custom"."""
+        for name, budget in PROFILES.items():
+            fixed = budget if name == "smoke" else {k: v for k, v in budget.items() if k != "dataset"}
+            if all(getattr(self, key) == value for key, value in fixed.items()):
+                return name
+        return "custom"
+
+
+def digest(experiment) -> str:
+    """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
+    unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
+    values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def require(experiment, name: str, allowed: Callable[[float], bool], words: str) -> None:
+    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
+    value = getattr(experiment, name)
+    try:
+        good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be {words}, got {value!r}")
+
+
+# A profile is a budget.  Results of different profiles never share a table.
+PROFILES: dict[str, dict] = {
+    "smoke": dict(dataset="digits", depth=8, epochs=15, batch_size=32),  # proves the pipeline and nothing else
+    "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),
+    "paper": dict(dataset="cifar10", depth=32, epochs=200, batch_size=128),
+}

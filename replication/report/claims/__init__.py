@@ -1,0 +1,1 @@
+"""The statements of the paper and what the evidence says of each."""

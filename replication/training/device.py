@@ -1,0 +1,83 @@
+"""The device and the precision of a run, and torch's global switches for it."""
+
+import contextlib
+import functools
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from replication.experiments.records import PRECISIONS
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for a name; "auto" is CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
+    return chosen
+
+
+def pick_precision(precision: str | None, device: torch.device) -> str:
+    """The precision of training as records name it, for "float32", "bfloat16" or None: bfloat16 on GPUs that have it.
+
+    Raises:
+        ValueError: another name.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return PRECISIONS[precision or ("bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32")]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU computes in bfloat16 itself; older ones emulate it, slower than float32."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network of this precision (as records name it) is called."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == PRECISIONS["bfloat16"])
+
+
+@contextlib.contextmanager
+def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator[None]:
+    """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
+
+    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    try:
+        torch.use_deterministic_algorithms(deterministic)
+        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({_cpu_model()})"
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

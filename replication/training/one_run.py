@@ -1,0 +1,101 @@
+"""One run: its lock, its record and its checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from replication.experiments.experiment import Experiment
+from replication.experiments.records import RunRecord, read_record, record_path
+from replication.training.checkpoint import set_aside
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a run needs beside its experiment: where images come from, where records go, and on what it runs."""
+
+    results: Path
+    data_root: Path | None = None
+    device: str = "auto"
+    threads: int | None = None  # None: torch's own choice
+    deterministic: bool = False
+    compiled: bool | None = None
+    checkpoint_every: int = 2  # epochs
+    precision: str | None = None
+
+    def runs(self, experiment: Experiment) -> Path:
+        """RESULTS/<profile>/runs, the folder of an experiment's record."""
+        return self.results / experiment.profile / "runs"
+
+
+def existing_record(
+    experiment: Experiment, where: Where, record_class: type[RunRecord] = RunRecord
+) -> RunRecord | None:
+    """The record of an experiment if it is there; a file in its place that cannot be used is set aside."""
+    path = record_path(experiment, where.runs(experiment))
+    if not path.exists():
+        return None
+    try:
+        return read_record(path, record_class)
+    except ValueError as error:
+        set_aside(path, f"record cannot be used ({error})")
+        return None
+
+
+def check_same_images(record: RunRecord, fingerprint: str) -> None:
+    """Whether a record is of the training images at hand, which an experiment on a folder of one's own does not tell.
+
+    fingerprint: theirs; of large scale it is that of their names and classes.
+
+    Raises:
+        ValueError: it is of others.
+    """
+    if record.dataset_fingerprint != fingerprint:
+        raise ValueError(
+            f"data_root must hold the training images that {record.experiment.name} ran on (fingerprint "
+            f"{record.dataset_fingerprint}), got others ({fingerprint}): give these another --results"
+        )
+
+
+def run_one(
+    experiment: Experiment,
+    where: Where,
+    progress: Callable[[int], object] | None = None,
+    *,
+    train: Callable[..., RunRecord],
+    record_class: type[RunRecord] = RunRecord,
+) -> tuple[str, RunRecord | None]:
+    """Run one experiment unless its record is there: ("kept" | "finished" | "diverged" | "elsewhere", its record).
+
+    Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
+    ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
+    `train(experiment, where, progress)` gives a `record_class`.
+    """
+    try:
+        with lock(experiment, where):
+            record = existing_record(experiment, where, record_class)
+            if record:
+                return "kept", record
+            return keep(train(experiment, where, progress), where)
+    except Timeout:
+        return "elsewhere", None
+
+
+def lock(experiment: Experiment, where: Where) -> FileLock:
+    """The lock of an experiment; entering it raises filelock.Timeout at once where another process holds it."""
+    folder = where.runs(experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f".{experiment.name}.lock", timeout=0)
+
+
+def keep(record: RunRecord, where: Where) -> tuple[str, RunRecord]:
+    """Write a record, then delete the checkpoint that it makes useless; returns (its status, it)."""
+    record.write(where.runs(record.experiment))
+    checkpoint_path(record.experiment, where).unlink(missing_ok=True)
+    return record.status, record
+
+
+def checkpoint_path(experiment: Experiment, where: Where) -> Path:
+    """RESULTS/<profile>/checkpoints/<name>.pt"""
+    return where.runs(experiment).parent / "checkpoints" / f"{experiment.name}.pt"

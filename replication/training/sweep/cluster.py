@@ -1,0 +1,188 @@
+"""Runs as Ray tasks, here or on a cluster: images and progress go through Ray, records are written by the driver."""
+
+import functools
+import os
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from filelock import Timeout
+from tqdm import tqdm
+
+import replication
+from replication.experiments.experiment import Experiment
+from replication.training.loop import THEN, git_state
+from replication.training.one_run import Where, existing_record, keep, lock
+from replication.training.sweep.progress import totals
+from replication.training.sweep.task import ATTEMPTS, RUN_ERRORS, device_is_lost, load_once, train_one
+
+POLL = 0.5  # seconds between looks at the progress queue
+
+
+def run_on_ray(
+    todo: list[Experiment],
+    where: Where,
+    workers: int,
+    progress: Callable[[Experiment, int], object],
+    report: Callable[..., object],
+    address: str | None = None,
+    gpus_per_run: float = 0.0,
+) -> None:
+    """Run every experiment as a Ray task, at most `workers` at once; one whose worker dies is tried ATTEMPTS times.
+
+    The driver holds each run's lock and writes its record.  Images travel through Ray's object store, so nodes need no
+    data; checkpoints lie under `where.results` on the node that runs, and help a run taken up on another node only if
+    that is a shared file system.  A run takes `where.threads` CPUs (default 1) and `gpus_per_run` GPUs.
+
+    Args:
+        address: "auto" or HOST:PORT of a cluster that is up; None starts Ray on this machine and stops it at the end.
+        progress, report: those of `replication.training.sweep.progress.Progress`.
+
+    Raises:
+        ValueError: Ray is not installed, gpus_per_run is negative, the cluster cannot be reached, or no node has them.
+        Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
+    """
+    ray = _ray()
+    if not gpus_per_run >= 0:
+        raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
+    where = replace(where, threads=where.threads or 1, results=where.results.absolute())
+    if not gpus_per_run and where.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
+        where = replace(where, device="cpu")
+    _connect(ray, address, workers * where.threads)
+    try:
+        needed = dict(CPU=where.threads, GPU=gpus_per_run)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
+            wanted = " and ".join(f"{n:g} {kind}" for kind, n in needed.items() if n)
+            raise ValueError(
+                f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
+            )
+        options = dict(num_cpus=where.threads, num_gpus=gpus_per_run, max_retries=0)
+        _Driver(ray, where, options, progress, report).run(deque(todo), workers)
+    finally:
+        ray.shutdown()
+
+
+def _ray():
+    try:
+        import ray
+        import ray.util.queue
+    except ImportError as error:
+        raise ValueError(
+            "engine must be local unless Ray is installed: pip install 'class-balanced-replication[cluster]'"
+        ) from error
+    return ray
+
+
+def _connect(ray, address: str | None, cpus: int) -> None:
+    keywords = dict(log_to_driver=False, logging_level="ERROR")
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **keywords)  # join none that is up
+        else:  # the nodes run this very package, whatever they have installed
+            ray.init(address=address, runtime_env=dict(py_modules=[replication]), **keywords)
+    except Exception as error:  # Ray raises bare Exceptions where its own processes do not start in time
+        raise ValueError(
+            "address must be auto or HOST:PORT of a Ray cluster that is up, or be left out where Ray starts on this "
+            f"machine; got {address!r}: {error}"
+        ) from error
+
+
+class _Driver:
+    """The tasks in flight, the lock of each, and what is known of their progress."""
+
+    def __init__(self, ray, where: Where, options: dict, progress, report):
+        self.ray, self.where, self.progress, self.report = ray, where, progress, report
+        self.task = ray.remote(**options)(_run)
+        self.queue = ray.util.queue.Queue(actor_options=dict(num_cpus=0))
+        self.images, self.attempts = {}, Counter()
+        self.flying = {}  # task -> (its experiment, the lock of it)
+
+    def run(self, left: deque, workers: int) -> None:
+        try:
+            while left or self.flying:
+                while left and len(self.flying) < workers:
+                    self.start(left.popleft())
+                done, _ = self.ray.wait(list(self.flying), timeout=POLL) if self.flying else ([], [])
+                self.tell()
+                for task in done:
+                    self.end(task)
+        finally:
+            for task, (_, held) in self.flying.items():
+                self.ray.cancel(task, force=True)
+                held.release()
+
+    def start(self, experiment: Experiment, held=None) -> None:
+        """Lock an experiment and send it off, unless it is done or another process is at it."""
+        if held is None:
+            held = lock(experiment, self.where)
+            try:
+                held.acquire()
+            except Timeout:
+                return self.report(experiment, "elsewhere")
+            record = existing_record(experiment, self.where)
+            if record:
+                held.release()
+                return self.report(experiment, "kept", record)
+        task = self.task.remote(experiment, self.where, self.data(experiment), self.queue)
+        self.flying[task] = experiment, held
+
+    def data(self, experiment: Experiment):
+        """The experiment's images in Ray's object store, put there once."""
+        if experiment.dataset not in self.images:
+            self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.where.data_root))
+        return self.images[experiment.dataset]
+
+    def tell(self) -> None:
+        for experiment, images in self.queue.get_nowait_batch(self.queue.qsize()):
+            self.progress(experiment, images)
+
+    def end(self, task) -> None:
+        """Take a task's result: write its record, or try it again if its worker died."""
+        experiment, held = self.flying.pop(task)
+        kinds = self.ray.exceptions
+        deaths = (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError)
+        try:
+            record, error = self.ray.get(task)
+        except deaths as death:
+            return self.again(experiment, held, type(death).__name__)
+        except BaseException:
+            held.release()
+            raise
+        if record is None:
+            self.report(experiment, "failed", None, error)
+        else:
+            self.report(experiment, *keep(_with_commit(record), self.where))
+        held.release()
+
+    def again(self, experiment: Experiment, held, death: str) -> None:
+        self.attempts[experiment] += 1
+        if self.attempts[experiment] < ATTEMPTS:
+            tqdm.write(f"again: {experiment.name} (its worker died, {death}; it goes on from its last checkpoint)")
+            return self.start(experiment, held)
+        held.release()
+        self.report(experiment, "failed", None, f"its worker died {ATTEMPTS} times ({death})")
+
+
+def _with_commit(record):
+    """With the driver's commit, where the worker ran a copy of its package that git does not track."""
+    commit, clean = git_state()
+    if record.git_clean is not None or commit is None:
+        return record
+    before = record.git_commit.split(THEN) if record.git_commit else []
+    return replace(record, git_commit=THEN.join(dict.fromkeys([*before, commit])), git_clean=clean)
+
+
+def _run(experiment: Experiment, where: Where, data, queue):
+    """The task: (record, None), or (None, what went wrong with this run)."""
+    tell = functools.partial(_tell, queue, experiment)
+    try:
+        return train_one(experiment, where, totals(tell, every=POLL), data), None
+    except RUN_ERRORS as error:
+        if device_is_lost(error):
+            os._exit(1)  # the driver tries the run again, in another process
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _tell(queue, experiment: Experiment, images: int) -> None:
+    queue.actor.put_nowait.remote((experiment, images))  # no wait for the driver's machine

@@ -1,0 +1,55 @@
+"""One experiment as a task of a sweep: load, train, and tell what ended it."""
+
+import functools
+
+from replication.data.sources import load
+from replication.experiments.experiment import Experiment
+from replication.experiments.records import RunRecord
+from replication.training.one_run import Where, checkpoint_path, run_one
+
+ATTEMPTS = 3  # of a run whose worker process dies
+RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
+load_once = functools.lru_cache(maxsize=2)(load)
+
+
+class DeviceLost(OSError):
+    """A GPU that is lost to this process; another process may have it again."""
+
+
+def device_is_lost(error: Exception) -> bool:
+    """Whether a GPU of this process answers no more, as after an illegal access: no later run could use it either."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
+
+
+def train_one(experiment: Experiment, where: Where, progress=None, data=None) -> RunRecord:
+    """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
+    import torch
+
+    from replication.training.cifar.train import train
+
+    if where.threads:
+        torch.set_num_threads(where.threads)
+    return train(
+        experiment,
+        data or load_once(experiment.dataset, where.data_root),
+        device=where.device,
+        checkpoint_path=checkpoint_path(experiment, where),
+        checkpoint_every=where.checkpoint_every,
+        compiled=where.compiled,
+        deterministic=where.deterministic,
+        precision=where.precision,
+        progress=progress,
+    )
+
+
+def attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRecord | None, str | None]:
+    """run_one, with an error of this one run as an outcome; raised is what ends all.
+
+    Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
+    """
+    try:
+        return *run_one(experiment, where, progress, train=train_one), None
+    except RUN_ERRORS as error:
+        if device_is_lost(error):
+            raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error
+        return "failed", None, f"{type(error).__name__}: {error}"

@@ -1,0 +1,135 @@
+"""The command line: what goes wrong ends with exit code 2 and one line that names it; help reads well."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replication.__main__ import KEEP_MEMORY, main
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "--device", "cpu", "--threads", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "allowed"),
+    [
+        (["train", "--dataset", "svhn"], "dataset", "cifar10"),
+        (["train", "--dataset", "digits", "--imbalance", "0.5"], "imbalance", ">= 1"),
+        (["train", "--dataset", "digits", "--imbalance", "1000"], "imbalance", "at most"),
+        (["train", "--dataset", "digits", "--beta", "1.5"], "beta", r"\[0, 1\]"),
+        (["train", "--dataset", "digits", "--beta", "nan"], "beta", r"\[0, 1\]"),
+        (["train", "--dataset", "digits", "--beta", "x"], "beta", "float"),
+        (["train", "--dataset", "digits", "--loss", "focal"], "gamma", ">= 0"),
+        (["train", "--dataset", "digits", "--device", "tpu"], "device", "auto"),
+        (["train", "--dataset", "digits", "--threads", "0"], "threads", ">= 1"),
+        (["train", "--dataset", "cifar10"], "data_root", "--data-root"),
+        (["train", "--dataset", "cifar10", "--data-root", "/nowhere"], "data_root", "exists"),
+        (["sweep", "heatmap"], "GRID", "heat-map"),
+        (["sweep", "smoke", "--profile", "smoke", "--workers", "0"], "workers", ">= 1"),
+        (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "among those of the grid"),
+        (["sweep", "smoke", "--profile", "smoke", "--gpus-per-run", "0.5"], "gpus-per-run", "--engine ray"),
+        (["covering", "--full", "--volume", "10"], "full", "without"),
+        (["covering", "--full", "--dim", "2"], "full", "without"),
+        (["covering", "--dim", "2"], "dim", "cubes or balls"),
+        (["covering", "--data-root", "."], "data-root", "full"),
+        (["covering", "--volume", "0.5"], "volume", ">= 1"),
+        (["covering", "--volume", "10", "--draws", "-1"], "draws", ">= 0"),
+        (["covering", "--volume", "1e10"], "volume", "at most 1e"),
+        (["covering", "--volume", "1e18"], "volume", "at most 1e"),
+        (["covering", "--geometry", "cubes", "--dim", "2", "--volume", "1e10"], "draws", "at most 1e"),
+        (["reproduce", "--profile", "cpu"], "data_root", "cifar10"),
+        (["train", "--profile", "smoke", "--download"], "download", "off"),
+        (["covering", "--replicates", "1"], "replicates", ">= 2"),
+        (["reproduce", "--profile", "gpu"], "profile", "smoke"),
+        (["report", "--results", "/proc/nothing"], "results", "can be written"),
+        ([], "VERB", "required"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, name, allowed, capsys, tmp_path):
+    if "--results" not in arguments and arguments and arguments[0] != "covering":
+        arguments = [*arguments, "--results", str(tmp_path)]
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert len(printed.err.strip().splitlines()) == 1 and not printed.out
+    assert re.search(name, printed.err) and re.search(allowed, printed.err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+@pytest.mark.parametrize(("verb", "set_before"), [("train", None), ("train", "glibc.malloc.check=0"), ("report", None)])
+def test_training_keeps_the_memory_that_it_frees(verb, set_before, tmp_path):
+    """The process that trains has the settings, unless the user made some; one that does not train is left alone."""
+    program = (
+        "import os, runpy, sys, replication.__main__ as main; "
+        "replaced = os.execve; os.execve = lambda *a: (print(a[2]['GLIBC_TUNABLES']), replaced(*a)); "
+        "sys.argv[0] = 'replication'; runpy.run_module('replication', run_name='__main__')"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    if set_before:
+        environment["GLIBC_TUNABLES"] = set_before
+    command = [sys.executable, "-c", program, verb, "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count(f"usage: python -m replication {verb}") == 1
+    assert (KEEP_MEMORY in done.stdout) == (verb == "train" and not set_before)
+
+
+def test_results_that_cannot_be_written(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    large = ["large-scale", "--dataset", "folder", "--data-root", str(tmp_path), "--depth", "18", "--epochs", "1"]
+    for arguments in (SMALL, large):
+        assert main([*arguments, "--results", str(blocked)]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert re.fullmatch(r"error: results must be a folder that can be written, got .*", last)
+
+
+def test_train_writes_a_record_once(tmp_path, capsys):
+    assert main([*SMALL, "--results", str(tmp_path), "--precision", "bfloat16"]) == 0
+    assert "1 finished" in capsys.readouterr().out
+    (path,) = tmp_path.glob("custom/runs/*.json")
+    record = json.loads(path.read_text())
+    assert record["experiment"]["epochs"] == 1 and record["status"] == "finished"
+    assert record["precision"] == "bfloat16 autocast" and record["threads"] == 1
+    assert main([*SMALL, "--results", str(tmp_path)]) == 0
+    assert "1 there already" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == record
+
+
+def test_train_names_no_record_that_is_not_there(tmp_path, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr("replication.training.sweep.task.train_one", fails)
+    assert main([*SMALL, "--results", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 failed"
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("train", True), ("report", False)])
+def test_an_interrupted_verb_promises_what_it_keeps(verb, goes_on, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("replication.training.sweep.sweep.sweep", interrupted)
+    monkeypatch.setattr("replication.report.site.rebuild", interrupted)
+    arguments = SMALL if verb == "train" else [verb]
+    assert main([*arguments, "--results", str(tmp_path)]) == 130
+    assert ("goes on from here" in capsys.readouterr().err) == goes_on
+
+
+@pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "report", "large-scale"])
+def test_help_reads_well(verb):
+    command = [sys.executable, "-m", "replication", *([verb] if verb else []), "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=None)
+    assert answer.returncode == 0 and not answer.stderr
+    options = re.findall(r"^  (--[\w-]+)[^\n]*((?:\n {10,}[^\n]+)*)", answer.stdout, re.MULTILINE)
+    for option, more in options:
+        line = next(x for x in answer.stdout.splitlines() if x.startswith(f"  {option}"))
+        assert more.strip() or "  " in line.strip(), f"{verb} {option} says nothing"

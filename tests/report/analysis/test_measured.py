@@ -1,0 +1,193 @@
+"""Cells, pairs and controls from records written for the purpose, against means and differences by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_records import record, write
+
+from replication.report.analysis import ablations as controls
+from replication.report.analysis import measured
+from replication.report.tables.table import SMOKE_NOTE, budget, diverged
+
+
+@pytest.fixture
+def records(tmp_path):
+    def read(*runs, profile="cpu"):
+        return measured.profile_records(write(tmp_path, profile, runs), profile)
+
+    return read
+
+
+def lost(**fields):
+    """A run that diverged."""
+    return replace(record(status="diverged", **fields), error=None, best_error=None, error_per_class=None)
+
+
+def test_cells_average_the_last_epoch_over_seeds(records):
+    cells = measured.cells(records(record(30, seed=0), record(33, seed=1), record(20, seed=0, beta=0.99)))
+    plain = cells.set_index("beta").loc[0.0]
+    assert (plain["mean"], plain["n"], plain["seeds"]) == (31.5, 2, "0 1")
+    assert plain["sd"] == pytest.approx(3 / math.sqrt(2)) and math.isnan(cells.set_index("beta").loc[0.99, "sd"])
+
+
+def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
+    frame = records(record(30, seed=0), lost(seed=1))
+    cell = measured.cells(frame).iloc[0]
+    assert (cell["mean"], cell["n"], cell["diverged"]) == (30, 1, 1)
+    assert diverged(frame) == frame.loc[frame["seed"] == 1, "name"].tolist()
+    assert diverged(frame)[0] in budget(frame, "cpu")
+
+
+def test_controls_are_in_no_cell(records):
+    frame = records(
+        record(30), record(50, reduction="weighted_mean"), record(50, weight_decay=1e-3), record(50, drop_factor=0.1)
+    )
+    assert len(frame) == 4 and measured.cells(frame)[["mean", "n"]].values.tolist() == [[30, 1]]
+
+
+def test_pairs_match_seed_loss_imbalance_and_data_set(records):
+    frame = records(record(30, seed=0), record(31, seed=1), record(28, seed=1, beta=0.9999),
+                    record(25, seed=2, beta=0.9999),
+                    record(20, seed=0, beta=0.9999, loss="sigmoid"),
+                    record(10, seed=0, beta=0.9999, imbalance_factor=10))  # fmt: skip
+    pairs = measured.pairs(frame)
+    assert pairs[["seed", "plain", "class_balanced", "difference"]].values.tolist() == [[1, 31, 28, -3]]
+
+
+def test_pairs_do_not_join_float32_with_bfloat16(records):
+    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1),
+                    replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast"))  # fmt: skip
+    assert measured.pairs(frame)["seed"].tolist() == [0]
+    assert "precision: bfloat16 autocast, float32" in budget(frame, "cpu")
+
+
+def test_a_control_is_not_set_against_a_run_of_another_precision(records):
+    runs = [record(35, beta=0.9999, reduction="weighted_mean"), record(40)]
+    runs.append(replace(record(30, beta=0.9999), precision="bfloat16 autocast"))
+    assert controls.controls(records(*runs))["against"].tolist() == ["plain loss"]
+
+
+def test_a_cell_is_a_mean_over_one_precision(records):
+    """Two seeds in bfloat16 and one in float32: the two; one of each: float32."""
+    frame = records(record(30, seed=0), record(40, seed=1), record(42, seed=2))
+    mixed = frame.assign(precision=["float32", "bfloat16 autocast", "bfloat16 autocast"])
+    cell = measured.cells(mixed).iloc[0]
+    assert (cell["mean"], cell["n"]) == (41, 2)
+    cell = measured.cells(mixed.iloc[:2]).iloc[0]
+    assert (cell["mean"], cell["n"]) == (30, 1)
+
+
+def test_pairs_on_unlike_hardware_are_counted(records):
+    frame = records(*(record(40 - 5 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)))
+    assert measured.paired_cells(frame)["across"].tolist() == [0]
+    moved = frame.assign(device=frame["device"].where((frame["beta"] == 0) | (frame["seed"] == 0), "another"))
+    assert measured.paired_cells(moved)["across"].tolist() == [1]
+
+
+def test_lost_pairs_are_those_with_a_diverged_member(records):
+    """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
+    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),
+                    lost(seed=2), lost(seed=2, beta=0.9999), record(30, seed=3), lost(seed=3, beta=0.9999),
+                    lost(seed=4), lost(seed=5, beta=0.9999, shortcut="subsample"), record(30, seed=5))  # fmt: skip
+    assert measured.lost_pairs(frame)["seed"].tolist() == [1, 2, 3] and measured.pairs(frame)["seed"].tolist() == [0]
+
+
+def test_seed_means_use_only_seeds_that_have_every_cell(records):
+    runs = [record(30, seed=s) for s in (0, 1)] + [record(30, seed=s, loss="sigmoid") for s in (1, 2)]
+    runs += [record(28 - s, seed=s, beta=0.9999) for s in (0, 1)]
+    runs += [record(26 - s, seed=s, beta=0.9999, loss="sigmoid") for s in (1, 2)]
+    assert measured.per_seed(measured.differences(measured.pairs(records(*runs)))).to_dict() == {1: -4.0}
+
+
+def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
+    runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
+    begun = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
+    values = measured.differences(measured.pairs(records(*runs, *begun)))
+    assert measured.per_seed(values).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
+    wide = measured.settings_by_seeds(values)
+    assert set(measured.complete(wide).index.unique("label")) == {"softmax"} and len(wide) == 2
+
+
+def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
+    runs = [
+        record(30 - gain * (b > 0), seed=s, beta=b, loss=loss)
+        for loss, gain, seeds in (("softmax", 5, 4), ("sigmoid", 7, 3))
+        for s in range(seeds)
+        for b in (0.0, 0.9999)
+    ]
+    values = measured.differences(measured.pairs(records(*runs)))
+    assert measured.per_seed(values).to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
+
+
+def test_another_profiles_run_is_left_out_and_named(tmp_path):
+    record(9, profile="paper").write(tmp_path / "cpu" / "runs")
+    record(30).write(tmp_path / "cpu" / "runs")
+    with pytest.warns(UserWarning, match="budget of profile paper, not cpu: left out"):
+        assert measured.profile_records(tmp_path, "cpu")["error"].tolist() == [30]
+
+
+def test_smoke_says_what_it_is(records):
+    assert budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(SMOKE_NOTE)
+
+
+def test_no_records(tmp_path):
+    empty = measured.profile_records(tmp_path, "cpu")
+    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.lost_pairs(empty).empty
+    assert measured.paired_cells(empty).empty
+    assert measured.profiles_with_records(tmp_path) == [] and "nothing measured" in budget(empty, "cpu")
+    assert controls.controls(empty).empty and controls.parts_of_the_gain(empty).empty
+
+
+def test_control_against_protocol_and_plain_by_seed(records):
+    """Control 35, 37; protocol 30, 31; plain 40, 44, on seeds 0 and 1."""
+    runs = [record(e, seed=s, beta=0.9999, reduction="weighted_mean") for s, e in enumerate((35, 37))]
+    runs += [record(e, seed=s, beta=0.9999) for s, e in enumerate((30, 31))] + [
+        record(e, seed=s) for s, e in enumerate((40, 44))
+    ]
+    table = controls.controls(records(*runs)).set_index("against")
+    assert table["mean"].to_dict() == {"the paper's protocol": 5.5, "plain loss": -6.0}
+    assert table.loc["plain loss", ["control", "other", "n"]].tolist() == [36, 42, 2]
+
+
+def test_parts_of_the_gain_add_up(records):
+    rng = np.random.default_rng(0)
+    runs = [record(40 + rng.normal(), seed=s) for s in range(3)] + [
+        record(34 + rng.normal(), seed=s, beta=0.9999) for s in range(3)
+    ]
+    runs += [record(38 + rng.normal(), seed=s, beta=0.9999, weights="uniform_scaled") for s in range(3)]
+    parts = controls.parts_of_the_gain(records(*runs)).set_index("part")["mean"]
+    assert (
+        parts["gain"] == pytest.approx(parts["step"] + parts["re-balancing"])
+        and parts["re-balancing"] > parts["step"] > 0
+    )
+
+
+def test_a_run_with_two_switches_changed_is_no_control(records):
+    assert controls.changed(records(record(30, reduction="weighted_mean", drop_factor=0.1))).empty
+
+
+def test_a_drop_of_a_tenth_is_the_protocol_of_balanced_runs_and_a_control_of_others(records):
+    frame = records(*(record(30, imbalance_factor=f, drop_factor=d) for f in (1, 100) for d in (0.1, 0.01)))
+    kept, away = measured.reference(frame), controls.changed(frame).set_index("imbalance_factor")
+    assert dict(zip(kept["imbalance_factor"], kept["drop_factor"], strict=True)) == {1: 0.1, 100: 0.01}
+    assert away["value"].to_dict() == {1: "0.01", 100: "0.1"} and set(away["switch"]) == {"drop_factor"}
+
+
+def test_every_control_of_the_grid_has_its_words():
+    from replication.experiments.experiment import Experiment, paper_setting
+    from replication.experiments.grids import GRIDS
+
+    for fields in GRIDS["controls"]:
+        row = Experiment(**fields)
+        away = [
+            (s, str(getattr(row, s)))
+            for s in measured.PROTOCOL
+            if getattr(row, s) != paper_setting(s, row.imbalance_factor)
+        ]
+        assert len(away) == 1 and away[0] in controls.WORDS
+
+
+def test_wall_hours(records):
+    assert measured.wall_hours(records(record(30, wall_seconds=1800), record(30, seed=1, wall_seconds=5400))) == 2.0

@@ -1,0 +1,152 @@
+"""Against scipy's own functions, closed forms and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from replication.report.analysis import statistics as s
+
+RNG = np.random.default_rng(1)
+
+
+def test_summary_against_scipy():
+    values = RNG.normal(25, 1, 7)
+    got = s.summary(values)
+    assert (got.mean, got.sd, got.n) == (pytest.approx(np.mean(values)), pytest.approx(stats.tstd(values)), 7)
+    low, high = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
+    assert (got.low, got.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    hits = [(t := s.summary(RNG.normal(3, 2, 3))).low < 3 < t.high for _ in range(3000)]
+    assert abs(np.mean(hits) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 3000)
+
+
+def test_one_value_has_no_spread_and_none_no_mean():
+    one, none = s.summary([4.0]), s.summary([])
+    assert (one.mean, one.n) == (4.0, 1) and math.isnan(one.sd) and math.isnan(one.low)
+    assert none.n == 0 and math.isnan(none.mean)
+
+
+@pytest.mark.parametrize("bad", [[1, math.nan], [math.inf]])
+def test_values_that_are_not_finite_are_refused(bad):
+    with pytest.raises(ValueError, match="values must be finite"):
+        s.summary(bad)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_level_out_of_range(level):
+    with pytest.raises(ValueError, match=rf"level must be in \(0, 1\), got {level}"):
+        s.summary([1, 2], level)
+
+
+def test_t_test_against_scipy_and_its_interval():
+    for values in RNG.normal(0.7, 1, (50, 4)):
+        p, s_ = s.t_test(values), s.summary(values)
+        assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+        assert (p < 0.05) == (s_.low > 0 or s_.high < 0)
+    assert math.isnan(s.t_test([1.0])) and s.t_test([2.0, 2.0]) == 0 and s.t_test([0.0, 0.0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("d", "p"), [([-1, -2, -3], 0.25), ([-1, -2, 3], 1.0), ([-1] * 10, 2 / 1024), ([], 1.0), ([0, 0], 1.0)]
+)
+def test_sign_test_by_counting(d, p):
+    """Two-sided binomial tail: 2 / 2^n for n of one sign."""
+    assert s.sign_test(d) == pytest.approx(p)
+
+
+def test_permutation_test_against_scipy():
+    d = RNG.normal(-0.5, 1, 8)
+    exact = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    assert s.permutation_test(d) == pytest.approx(exact.pvalue)
+    assert s.permutation_test([-3, -2, -1]) == 0.25
+
+
+@pytest.mark.parametrize("bad", [[], [1.0] * 17])
+def test_permutation_test_size(bad):
+    with pytest.raises(ValueError, match="differences must be 1 to 16 values"):
+        s.permutation_test(bad)
+
+
+def test_paired_is_the_paired_t_interval():
+    a, b = RNG.normal(30, 5, 6), RNG.normal(28, 5, 6)
+    got, exact = s.paired(a, b), stats.ttest_rel(b, a).confidence_interval(0.95)
+    assert (got.low, got.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+    assert got.mean == pytest.approx((b - a).mean())
+    with pytest.raises(ValueError, match="as many values as each other, got 6 and 5"):
+        s.paired(a, b[:5])
+
+
+@pytest.mark.parametrize(("k", "value"), [(1, 0), (2, -1 / math.sqrt(math.pi)), (3, -1.5 / math.sqrt(math.pi)),
+                                         (5, -1.16296447), (20, -1.86747506)])  # fmt: skip
+def test_expected_minimum_closed_forms_and_tables(k, value):
+    """Closed forms for k = 2, 3; Harter (1961) for 5 and 20."""
+    assert s.expected_minimum(k) == pytest.approx(value, abs=1e-7)
+
+
+@pytest.mark.parametrize("k", [0, 2.5, -1])
+def test_expected_minimum_range(k):
+    with pytest.raises(ValueError, match="k must be a whole number >= 1"):
+        s.expected_minimum(k)
+
+
+def test_luck_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
+    assert s.luck_of_the_best([25.0] * 20, 0.7).mean == pytest.approx(0.7 * 1.86747506, rel=0.01)
+    assert abs(s.luck_of_the_best([10.0] + [25.0] * 19, 0.7).mean) < 0.02
+    assert s.luck_of_the_best([1.0, 2.0], 0.0) == (0, 0, 0)
+
+
+def test_luck_beyond_that_of_a_smaller_choice():
+    """Of equals: sd times the difference of order statistics (Harter), 1.867 - 1.163; of one each, N(0, 2 sd^2)."""
+    assert s.luck_beyond([25.0] * 20, [25.0] * 5, 0.7).mean == pytest.approx(0.7 * (1.86747506 - 1.16296447), rel=0.03)
+    one = s.luck_beyond([25.0], [30.0], 1.0, level=0.99)
+    bound = stats.norm.ppf(0.995) * math.sqrt(2)
+    assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.15) for x in (0, -bound, bound))
+
+
+@pytest.mark.parametrize(
+    ("means", "sd", "word"), [([], 1, "means"), ([1], -1, "sd"), ([1], math.nan, "sd"), ([math.nan], 1, "means")]
+)
+def test_luck_bad_input(means, sd, word):
+    with pytest.raises(ValueError, match=word):
+        s.luck_of_the_best(means, sd)
+
+
+def test_pooled_sd_is_the_root_mean_square_of_one_way_anova():
+    groups = [RNG.normal(m, 1, n) for m, n in ((0, 3), (5, 4), (9, 2))]
+    within = sum((len(g) - 1) * g.var(ddof=1) for g in groups) / 6
+    sd, freedom = s.pooled_sd([*groups, [1.0]])
+    assert (sd, freedom) == (pytest.approx(math.sqrt(within)), 6)
+    assert s.pooled_sd([[1.0], [2.0]])[1] == 0
+
+
+def test_additive_fit_is_least_squares_with_dummies():
+    table = RNG.normal(size=(5, 4))
+    rows, columns = np.indices(table.shape)
+    design = np.column_stack([rows.ravel() == i for i in range(5)] + [columns.ravel() == j for j in range(4)]).astype(
+        float
+    )
+    fit = design @ np.linalg.lstsq(design, table.ravel(), rcond=None)[0]
+    assert s.additive_fit(table).ravel() == pytest.approx(fit)
+    assert s.additive_residual_sd(table) == (pytest.approx(math.sqrt(((table.ravel() - fit) ** 2).sum() / 12)), 12)
+
+
+def test_additive_residual_recovers_the_noise():
+    base = np.arange(5)[:, None] + np.arange(4)[None, :] ** 2
+    variances = [s.additive_residual_sd(base + RNG.normal(0, 0.7, (5, 4)))[0] ** 2 for _ in range(500)]
+    assert math.sqrt(np.mean(variances)) == pytest.approx(0.7, rel=0.06)
+    with pytest.raises(ValueError, match="table must be complete"):
+        s.additive_residual_sd([[1, math.nan], [1, 2]])
+
+
+def test_trend_test_of_one_row_is_kendalls_tau():
+    row = RNG.normal(size=5)
+    exact = stats.kendalltau(range(5), row, method="exact")
+    tau, p = s.trend_test(row[None])
+    assert (tau, p) == (pytest.approx(exact.statistic), pytest.approx(exact.pvalue))
+    assert s.trend_test([[1, 2, 3, 4, 5]] * 3) == (1.0, pytest.approx(2 / 120))
+    with pytest.raises(ValueError, match="3 to 7 columns"):
+        s.trend_test([[1, 2]])

@@ -1,0 +1,305 @@
+"""Table 3 beside our records, what it costs, iNaturalist's counts, and claims S1 to S3 judged from records."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord, table3_rows
+from replication.report.analysis import published as paper
+from replication.report.analysis.large_scale import large_scale_records, measured_cells
+from replication.report.claims import large_scale as rules
+from replication.report.claims.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
+from replication.report.figures import large_scale as figures
+from replication.report.figures.style import draw_all
+from replication.report.site import write_tables
+from replication.report.tables import large_scale as inaturalist
+from replication.report.tables import large_scale as tables
+
+
+def _record(error, curve=None, counts=None, **fields):
+    """A record of the paper's budget on the whole data set (only the sum and number of its counts matter)."""
+    e = LargeScaleExperiment(**fields)
+    row = paper.table1().set_index("dataset").loc[tables.TITLES[e.dataset]]
+    if counts is None:
+        counts = [1] * (int(row["classes"]) - 1)
+        counts = [int(row["train_images"]) - len(counts), *counts]
+    return LargeScaleRecord(
+        e,
+        "finished",
+        error,
+        error,
+        90,
+        None,
+        [],
+        counts,
+        curve or [dict(epoch=90, error=error, top5_error=error / 4)],
+        4000.0,
+        1.0,
+        "0",
+        "0",
+        "GPU (test)",
+        1,
+        "bfloat16 autocast",
+        False,
+        "2",
+        "0",
+        None,
+        None,
+        "",
+        top5_error=error / 4,
+        processes=8,
+        global_batch=e.batch_size,
+        micro_batch=128,
+        test_images=int(row["test_images"]),
+    )
+
+
+FOCAL = dict(loss="focal", gamma=0.5, beta=0.999)
+
+
+def _frame(tmp_path, records):
+    for record in records:
+        record.write(tmp_path / "large-scale" / "runs")
+    return large_scale_records(tmp_path)
+
+
+def _pairs(differences, dataset="inat2018", depth=50, curves=None):
+    """Softmax at 43 and CB focal at 43 + difference, a seed for each; the curves' ends move a little with the seed."""
+    plain, balanced = curves or (None, None)
+    records = []
+    for seed, difference in enumerate(differences):
+        records += [
+            _record(43.0, plain, dataset=dataset, depth=depth, seed=seed),
+            _record(
+                43.0 + difference,
+                balanced and _moved(balanced, 0.1 * seed),
+                dataset=dataset,
+                depth=depth,
+                seed=seed,
+                **FOCAL,
+            ),
+        ]
+    return records
+
+
+def test_without_records_table3_holds_the_54_published_numbers_and_nothing_measured(tmp_path):
+    data = tables.table3_cells(_frame(tmp_path, []))
+    printed = paper.table3().drop(columns=["net", "loss", "beta", "gamma", "input"])
+    assert len(data) == 54 and sorted(data["published"]) == sorted(printed.to_numpy().ravel())
+    assert data["mean"].isna().all() and (data["n"] == 0).all()
+    shown = tables.table3(_frame(tmp_path, [])).shown
+    assert (shown[shown["source"] == "measured"].iloc[:, 4:] == "not measured").all(axis=None)
+    row = data.query("dataset == 'inat2018' and depth == 101 and size == 320 and measure == 'top5'").iloc[0]
+    assert row["published"] == 14.27 and row["label"] == "focal 0.5"
+
+
+def test_measured_stands_beside_published_in_its_own_cell(tmp_path):
+    records = [_record(e, dataset="inat2017", depth=152, seed=s, **FOCAL) for s, e in enumerate((38.0, 39.0))]
+    data = tables.table3_cells(_frame(tmp_path, records))
+    (top1, top5) = data[data["n"] > 0].to_dict("records")
+    assert (top1["dataset"], top1["depth"], top1["size"], top1["measure"], top1["published"]) == (
+        "inat2017",
+        152,
+        224,
+        "top1",
+        38.06,
+    )
+    assert (top1["mean"], top1["n"], top1["seeds"]) == (38.5, 2, "0 1") and top5["mean"] == pytest.approx(38.5 / 4)
+
+
+@pytest.mark.parametrize(
+    "fields, changes",
+    [
+        (dict(epochs=2), {}),
+        (dict(batch_size=512), {}),
+        (dict(weight_decay=0.0), {}),
+        (dict(base_learning_rate=0.3), {}),
+        ({}, dict(class_counts=[5, 3])),
+        ({}, dict(skipped_images=1)),
+        ({}, dict(test_images=24425)),
+        ({}, dict(status="diverged", error=None, top5_error=None)),
+    ],
+)
+def test_other_budgets_and_partial_data_are_in_no_cell(tmp_path, fields, changes):
+    records = _frame(tmp_path, [replace(_record(43.0, dataset="inat2018", **fields), **changes)])
+    assert len(records) == 1 and not len(measured_cells(records))
+    assert len(tables.runs_table(records).shown) == 1
+
+
+def test_a_folder_is_no_data_set_of_the_papers(tmp_path):
+    e = LargeScaleExperiment("folder", 18)
+    record = replace(_record(43.0, dataset="inat2018"), experiment=e)
+    assert not _frame(tmp_path, [record])["paper_run"].any()
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_multiply_adds_are_those_torchvision_lists(depth):
+    from torchvision import models
+
+    weights = getattr(models, f"ResNet{depth}_Weights").IMAGENET1K_V1
+    assert tables.multiply_adds(depth, 224) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.001)
+
+
+def test_cost_is_epochs_times_images_over_the_rate(tmp_path):
+    table = tables.cost_table(_frame(tmp_path, []), rate=1000.0)
+    row = table.data.query("dataset == 'inat2018' and depth == 50 and size == 224").iloc[0]
+    assert row["gpu_hours"] == pytest.approx(90 * 437513 / 1000 / 3600)
+    by = table.data.set_index(["dataset", "depth", "size", "loss"])["gpu_hours"]
+    assert by["inat2018", 50, 320, "focal"] / by["inat2018", 50, 224, "focal"] == pytest.approx(
+        (320 / 224) ** 2, rel=1e-3
+    )
+    assert "given" in table.caption and "An estimate" in table.caption and len(table.data) == len(table3_rows())
+    assert "assumed, not measured" in tables.cost_table(_frame(tmp_path, [])).caption
+    for rate in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="rate must be a finite number > 0"):
+            tables.cost_table(_frame(tmp_path, []), rate=rate)
+
+
+def test_measured_rate_is_that_of_one_gpu_scaled_to_resnet50(tmp_path):
+    records = _frame(tmp_path, [_record(43.0, dataset="inat2018", depth=101)])  # 4000 images/s on 8 GPUs
+    rate, device = tables.measured_rate(records)
+    assert rate == pytest.approx(500 * 7.801 / 4.089, rel=1e-3) and device == "GPU (test)"
+    assert "measured on GPU (test)" in tables.cost_table(records).caption
+    for other in (dict(device="CPU (test)"), dict(device="GPU (test), then CPU (test)"), dict(size=32), dict(depth=18)):
+        assert tables.measured_rate(records.assign(**other)) is None
+
+
+@pytest.mark.parametrize("dataset, title", [("inat2017", "iNaturalist 2017"), ("inat2018", "iNaturalist 2018")])
+def test_inaturalist_counts_are_table1s(dataset, title):
+    counts, row = inaturalist.class_counts(dataset), paper.table1().set_index("dataset").loc[title]
+    assert (len(counts), counts.sum()) == (int(row["classes"]), int(row["train_images"]))
+    assert (
+        counts[0] / counts[-1] == pytest.approx(float(row["imbalance_factor"]), abs=0.005)
+        and (np.diff(counts) <= 0).all()
+    )
+    with pytest.raises(ValueError, match="dataset must be inat2017 or inat2018, got 'cifar10'"):
+        inaturalist.class_counts("cifar10")
+
+
+def test_weights_lie_between_equal_and_inverse_frequency():
+    data = inaturalist.weights_table().data.set_index(["dataset", "beta"])
+    for dataset, imbalance in (("inat2017", 435.44), ("inat2018", 500.0)):
+        ratios = data.loc[dataset, "ratio"]
+        assert (np.diff(ratios) > 0).all() and ratios.iloc[0] > 1 and ratios.iloc[-1] < imbalance
+    assert data.loc[("inat2018", 0.9), "effective_smallest"] == pytest.approx(1.9)  # 1 + beta
+
+
+TABLE3 = [(d, k) for d in ("inat2017", "inat2018", "ilsvrc2012") for k in (50, 101, 152)]
+
+
+@pytest.mark.parametrize(
+    "differences, verdict",
+    [
+        ((-4.0, -4.1, -3.9), REPLICATED),
+        ((4.0, 4.1, 3.9), CONTRADICTED),
+        ((-4.0, 4.0, 0.0), INCONCLUSIVE),
+        ((-4.0,), INCONCLUSIVE),
+        ((), NOT_MEASURED),
+    ],
+)
+def test_s1_follows_the_interval_over_seeds(tmp_path, differences, verdict):
+    records = [r for d, k in TABLE3 for r in _pairs(differences, dataset=d, depth=k)]
+    assert rules.s1_runs(_frame(tmp_path, records)).verdict == verdict
+
+
+def test_s1_speaks_of_every_data_set_and_depth(tmp_path):
+    records = [r for d, k in TABLE3[:8] for r in _pairs((-4.0, -4.1, -3.9), dataset=d, depth=k)]
+    finding = rules.s1_runs(_frame(tmp_path, records))
+    assert finding.verdict == INCONCLUSIVE and "data sets and depths of Table 3 measured: 8, needed: 9" in finding.words
+
+
+@pytest.mark.parametrize("rule", [rules.s1_runs, rules.s3_runs])
+def test_a_diverged_member_keeps_s1_and_s3_from_replicated(tmp_path, rule):
+    curves = (_curve(59.0, 43.0), _curve(60.0, 39.0))
+    records = [r for d, k in TABLE3 for r in _pairs((-4.0, -4.1, -3.9, -4.05), dataset=d, depth=k, curves=curves)]
+    assert rule(_frame(tmp_path, records)).verdict == REPLICATED
+    records[-1] = replace(records[-1], status="diverged", error=None)
+    finding = rule(_frame(tmp_path, records))
+    assert finding.verdict == INCONCLUSIVE and "diverged and in no mean: 1 of the runs" in finding.words
+
+
+def test_s1_needs_every_measured_pair(tmp_path):
+    records = _pairs((-4.0, -4.1, -3.9)) + _pairs((1.0, 1.1, 0.9), dataset="ilsvrc2012", depth=152)
+    assert rules.s1_runs(_frame(tmp_path, records)).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    "plain, deep, balanced, verdict",
+    [
+        (43.0, 38.6, 39.0, REPLICATED),
+        (43.0, 38.6, 42.5, CONTRADICTED),
+        (40.0, 40.5, 38.0, REPLICATED),  # better than both, though depth only harmed
+        (40.0, 40.0, 38.0, REPLICATED),  # and where depth changed nothing
+    ],
+)
+def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, plain, deep, balanced, verdict):
+    records = []
+    for seed in range(3):
+        for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
+            records += [
+                _record(plain, dataset=dataset, depth=50, seed=seed),
+                _record(deep, dataset=dataset, depth=deeper, seed=seed),
+                _record(balanced + 0.05 * seed, dataset=dataset, depth=50, seed=seed, **FOCAL),
+            ]
+    assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict
+    assert rules.s2_runs(None).verdict == NOT_MEASURED
+
+
+def _moved(curve, by):
+    return [row | dict(error=row["error"] + by * (row["epoch"] > 60)) for row in curve]
+
+
+def _curve(before, after):
+    return [
+        dict(epoch=k, error=before if k <= 60 else after, top5_error=1.0, learning_rate=0.1, training_loss=1.0)
+        for k in range(1, 91)
+    ]
+
+
+@pytest.mark.parametrize(
+    "balanced, verdict",
+    [
+        (_curve(60.0, 39.0), REPLICATED),  # behind until 60, then ahead
+        (_curve(50.0, 39.0), CONTRADICTED),  # further ahead before 60 than after
+        (_curve(60.0, 45.0), CONTRADICTED),
+    ],  # never ahead
+)
+def test_s3_compares_the_curves_after_and_before_epoch_60(tmp_path, balanced, verdict):
+    records = _frame(tmp_path, _pairs((-4.0, -4.1, -3.9), curves=(_curve(59.0, 43.0), balanced)))
+    assert rules.s3_runs(records).verdict == verdict
+    assert rules.s3_runs(records[records["loss"] == "softmax"]).verdict == NOT_MEASURED
+
+
+def test_figure7_draws_curves_where_there_are_runs(tmp_path):
+    empty = figures.figure7(_frame(tmp_path, []))
+    assert all("not measured" in axis.get_title() for axis in empty.axes)
+    records = _frame(tmp_path, _pairs((-4.0,), curves=(_curve(59.0, 43.0), _curve(60.0, 39.0))))
+    drawn = figures.figure7(records)
+    assert ["not measured" in axis.get_title() for axis in drawn.axes] == [True, False]
+    curves = [line for line in drawn.axes[1].lines if len(line.get_xdata()) == 90]
+    assert sorted(line.get_ydata()[-1] for line in curves) == [39.0, 43.0]
+    ends = [line.get_ydata()[0] for line in drawn.axes[1].lines if list(line.get_xdata()) == [90]]
+    assert sorted(ends) == [38.88, 42.86]  # Table 3
+
+
+def test_all_files_are_written(tmp_path):
+    _frame(tmp_path, _pairs((-4.0,)))
+    paths = write_tables(tmp_path) + draw_all(figures.drawings(tmp_path))
+    assert {p.name for p in paths} >= {
+        "table3.md",
+        "large_scale_cost.csv",
+        "inaturalist_weights.tex",
+        "large_scale_runs.md",
+        "figure7.png",
+        "inaturalist_counts.pdf",
+    }
+    assert all(p.exists() and p.is_relative_to(tmp_path / "large-scale") for p in paths)
+    assert pd.read_csv(tmp_path / "large-scale" / "tables" / "table3.csv").query("n > 0")["published"].tolist() == [
+        42.86,
+        21.31,
+        38.88,
+        18.97,
+    ]
