@@ -43,7 +43,7 @@ def frozen_gradients(tree, micro_batch=None):
         run.n, 8, range(1), 0, rank=processes.rank(), processes=processes.count(), micro_batch=run.micro
     )
     batches = list(run.loader(run.files, large_scale.train_transform(32), keys))
-    loss = processes.total(run.gradients(batches)).item()
+    loss = processes.all_reduce_sum(run.gradients(batches)).item()
     return loss, {name: p.grad.clone() for name, p in run.model.named_parameters()}, run
 
 
@@ -69,13 +69,13 @@ def agree(folder: Path) -> dict:
     tree = folder / "tree"
     statistics = own_statistics(tree)
     loss, gradients, run = frozen_gradients(tree, micro_batch=2)
-    if processes.leads():
+    if processes.is_main_process():
         torch.save(gradients, folder / "gradients.pt")
     errors, counts = run.evaluate()
     whole = command(options(tree, folder / "whole"))
     again = command(options(tree, folder / "whole"))
     broken = folder / "broken"
-    if processes.leads():
+    if processes.is_main_process():
         shutil.copytree(tree, broken)
         (broken / "train" / "c0" / "3.jpg").write_bytes(b"not an image")
         (broken / "val" / "c1" / "0.jpg").write_bytes(b"not an image")
@@ -83,7 +83,7 @@ def agree(folder: Path) -> dict:
         (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
         shutil.copytree(tree, folder / "more")
         shutil.copy(tree / "train" / "c0" / "0.jpg", folder / "more" / "train" / "c0" / "one_more.jpg")
-    processes.share(None)  # wait for the copies
+    processes.broadcast(None)  # wait for the copies
     with mock.patch.object(large_scale.checkpoint, "save", side_effect=OSError("no space left on device")):
         full_disk = command(options(tree, folder / "full"))
     return dict(

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from replication.experiments.experiment import Experiment
-from replication.training.one_run import Where
+from replication.training.one_run import RunOptions
 from replication.training.sweep import workers
 from replication.training.sweep.sweep import sweep
 
@@ -29,8 +29,8 @@ def content(path: Path) -> dict:
     return {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
 
 
-def here(results: Path) -> Where:
-    return Where(results, device="cpu", threads=1)
+def here(results: Path) -> RunOptions:
+    return RunOptions(results, device="cpu", threads=1)
 
 
 def start(target, *arguments) -> multiprocessing.Process:
@@ -51,14 +51,14 @@ def _quietly(ready, target, arguments) -> None:
     sys.exit(target(*arguments))
 
 
-def _work_alone(connection, where: Where, slot: int) -> None:
+def _work_alone(connection, options: RunOptions, slot: int) -> None:
     """A worker; a fork holds its sweep's ends of all pipes too, and would not see the sweep die: it lets them go."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a process that is not a fork
     for fd in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # that of the listing is closed already
             if fd != connection.fileno() and stat.S_ISSOCK(os.fstat(fd).st_mode):
                 os.close(fd)
-    WORK(connection, where, slot)
+    WORK(connection, options, slot)
 
 
 def sweep_all(results: Path, experiments: list[Experiment], workers: int) -> None:

@@ -75,10 +75,10 @@ def main(args) -> int:
     try:
         experiment = _experiment(args)
         with processes.joined(args.device) as device:
-            return _lead(experiment, args, device) if processes.leads() else _follow(experiment, args, device)
+            return _lead(experiment, args, device) if processes.is_main_process() else _follow(experiment, args, device)
     except (ValueError, OSError) as error:
         processes.tell_torchrun(error)
-        if processes.leads():
+        if processes.is_main_process():
             raise
         return 2
 
@@ -95,30 +95,30 @@ def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
     from replication.data.large_images import list_images
     from replication.training.large_scale import processes
-    from replication.training.one_run import Where, check_same_images, run_one
+    from replication.training.one_run import RunOptions, check_same_images, run_one
     from replication.training.sweep.progress import report_run
 
-    where, outcomes, begun = Where(args.results, args.data_root, args.device), Counter(), []
+    options, outcomes, begun = RunOptions(args.results, args.data_root, args.device), Counter(), []
 
-    def begin(experiment, where, progress):  # holds the lock, has found no record
-        begun.append(processes.share("train"))
+    def begin(experiment, options, progress):  # holds the lock, has found no record
+        begun.append(processes.broadcast("train"))
         return _work(experiment, args, device, bar)
 
     with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
         try:
             check_writable(args.results)
-            result, record = run_one(experiment, where, train=begin, record_class=LargeScaleRecord)
+            result, record = run_one(experiment, options, train=begin, record_class=LargeScaleRecord)
             if result == "kept" and experiment.dataset == "folder":
                 check_same_images(record, list_images("folder", args.data_root)[0].fingerprint)
         except (ValueError, OSError) as error:
             if not begun:
-                processes.share(error)
+                processes.broadcast(error)
             raise
         if not begun:
-            processes.share("done")
+            processes.broadcast("done")
         report_run(bar, outcomes, 1, experiment, result, record)
     if record:
-        _say(record, record_path(experiment, where.runs(experiment)))
+        _say(record, record_path(experiment, options.runs(experiment)))
     return 1 if record and record.status == "diverged" else 0
 
 
@@ -133,7 +133,7 @@ def _say(record: LargeScaleRecord, path: Path) -> None:
 def _follow(experiment, args, device) -> int:
     from replication.training.large_scale import processes
 
-    word = processes.share(None)  # "train", "done", or what went wrong before
+    word = processes.broadcast(None)  # "train", "done", or what went wrong before
     if isinstance(word, Exception):
         raise word
     if word == "done":
@@ -149,13 +149,13 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
     from replication.data.large_images import list_images
     from replication.training.large_scale import processes
     from replication.training.large_scale.train import train
-    from replication.training.one_run import Where, checkpoint_path
+    from replication.training.one_run import RunOptions, checkpoint_path
 
     if args.threads:
         torch.set_num_threads(args.threads)
     if bar is not None:
         bar.set_description("listing the images")
-    files = processes.by_leader(functools.partial(list_images, experiment.dataset, args.data_root))
+    files = processes.by_main_process(functools.partial(list_images, experiment.dataset, args.data_root))
     if bar is not None:
         bar.set_description(experiment.name)
         bar.reset(total=experiment.steps(len(files[0])) * experiment.batch_size)
@@ -165,7 +165,7 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
         experiment,
         files,
         device,
-        checkpoint_path=checkpoint_path(experiment, Where(args.results)),
+        checkpoint_path=checkpoint_path(experiment, RunOptions(args.results)),
         checkpoint_every=args.checkpoint_every,
         micro_batch=args.micro_batch,
         workers=max(workers, 0),

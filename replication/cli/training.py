@@ -109,9 +109,9 @@ def train(args) -> int:
     from replication.training.sweep.sweep import sweep as run_all
 
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
-    where = _where(args, experiment.dataset)
-    outcomes = run_all([experiment], where)
-    path = record_path(experiment, where.runs(experiment))
+    options = _where(args, experiment.dataset)
+    outcomes = run_all([experiment], options)
+    path = record_path(experiment, options.runs(experiment))
     print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
     return _exit_code(outcomes)
 
@@ -126,10 +126,10 @@ def sweep(args) -> int:
         experiments = _only(experiments, option, name, getattr(args, f"only_{option}"))
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
-    where = _where(args, experiments[0].dataset)
+    options = _where(args, experiments[0].dataset)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
-    outcomes = run_all(experiments, where, workers=args.workers, engine=args.engine, **cluster)
-    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {where.runs(experiments[0])}")
+    outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
+    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
     return _exit_code(outcomes)
 
 
@@ -146,7 +146,7 @@ def _only(experiments: list[Experiment], option: str, name: str, chosen: list | 
 def _where(args, dataset: str):
     from replication.data.sources import load
     from replication.training.cifar.train import pick_device
-    from replication.training.one_run import Where
+    from replication.training.one_run import RunOptions
     from replication.training.sweep.task import load_once
 
     pick_device(args.device)
@@ -158,7 +158,7 @@ def _where(args, dataset: str):
     if args.download:
         load(dataset, args.data_root, download=True)
     load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
-    return Where(
+    return RunOptions(
         args.results,
         args.data_root,
         args.device,

@@ -15,11 +15,11 @@ import replication
 from replication.experiments.records import RunRecord
 from replication.training.device import _device_name
 
-THEN = ", then "  # between the names of what a run had one after the other
+HISTORY_SEPARATOR = ", then "  # between the names of what a run had one after the other
 
 
 class Run(Protocol):
-    """The state of one run, as `drive` needs it."""
+    """The state of one run, as `fit` needs it."""
 
     experiment: object  # with epochs and batch_size
     device: torch.device
@@ -37,7 +37,7 @@ class Run(Protocol):
     def record(self, last, shared: dict) -> RunRecord: ...  # last: None if it diverged; shared: fields of all records
 
 
-def drive(
+def fit(
     run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None
 ) -> RunRecord:
     """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
@@ -84,12 +84,12 @@ def _environment(run: Run) -> dict:
     """The fields of a record that say on what and with which code it ran."""
     been = history(run)
     return dict(
-        device=THEN.join(been["devices"]),
+        device=HISTORY_SEPARATOR.join(been["devices"]),
         threads=torch.get_num_threads(),
         precision=run.precision,
         torch_version=torch.__version__,
         package_version=replication.__version__,
-        git_commit=THEN.join(been["commits"]) or None,
+        git_commit=HISTORY_SEPARATOR.join(been["commits"]) or None,
         git_clean=git_state()[1],
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

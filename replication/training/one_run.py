@@ -12,7 +12,7 @@ from replication.training.checkpoint import set_aside
 
 
 @dataclass(frozen=True)
-class Where:
+class RunOptions:
     """What a run needs beside its experiment: where images come from, where records go, and on what it runs."""
 
     results: Path
@@ -30,10 +30,10 @@ class Where:
 
 
 def existing_record(
-    experiment: Experiment, where: Where, record_class: type[RunRecord] = RunRecord
+    experiment: Experiment, options: RunOptions, record_class: type[RunRecord] = RunRecord
 ) -> RunRecord | None:
     """The record of an experiment if it is there; a file in its place that cannot be used is set aside."""
-    path = record_path(experiment, where.runs(experiment))
+    path = record_path(experiment, options.runs(experiment))
     if not path.exists():
         return None
     try:
@@ -60,7 +60,7 @@ def check_same_images(record: RunRecord, fingerprint: str) -> None:
 
 def run_one(
     experiment: Experiment,
-    where: Where,
+    options: RunOptions,
     progress: Callable[[int], object] | None = None,
     *,
     train: Callable[..., RunRecord],
@@ -70,32 +70,32 @@ def run_one(
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
     ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
-    `train(experiment, where, progress)` gives a `record_class`.
+    `train(experiment, options, progress)` gives a `record_class`.
     """
     try:
-        with lock(experiment, where):
-            record = existing_record(experiment, where, record_class)
+        with lock(experiment, options):
+            record = existing_record(experiment, options, record_class)
             if record:
                 return "kept", record
-            return keep(train(experiment, where, progress), where)
+            return write_record(train(experiment, options, progress), options)
     except Timeout:
         return "elsewhere", None
 
 
-def lock(experiment: Experiment, where: Where) -> FileLock:
+def lock(experiment: Experiment, options: RunOptions) -> FileLock:
     """The lock of an experiment; entering it raises filelock.Timeout at once where another process holds it."""
-    folder = where.runs(experiment)
+    folder = options.runs(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f".{experiment.name}.lock", timeout=0)
 
 
-def keep(record: RunRecord, where: Where) -> tuple[str, RunRecord]:
+def write_record(record: RunRecord, options: RunOptions) -> tuple[str, RunRecord]:
     """Write a record, then delete the checkpoint that it makes useless; returns (its status, it)."""
-    record.write(where.runs(record.experiment))
-    checkpoint_path(record.experiment, where).unlink(missing_ok=True)
+    record.write(options.runs(record.experiment))
+    checkpoint_path(record.experiment, options).unlink(missing_ok=True)
     return record.status, record
 
 
-def checkpoint_path(experiment: Experiment, where: Where) -> Path:
+def checkpoint_path(experiment: Experiment, options: RunOptions) -> Path:
     """RESULTS/<profile>/checkpoints/<name>.pt"""
-    return where.runs(experiment).parent / "checkpoints" / f"{experiment.name}.pt"
+    return options.runs(experiment).parent / "checkpoints" / f"{experiment.name}.pt"

@@ -20,7 +20,7 @@ from replication.theory.effective_number import class_balanced_weights
 from replication.training import checkpoint
 from replication.training.cifar.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.device import autocast, cuda_switches, pick_device, pick_precision
-from replication.training.loop import drive, history
+from replication.training.loop import fit, history
 from replication.training.schedule import learning_rate
 
 EVALUATE_EVERY = 2  # epochs, as the authors' code
@@ -61,7 +61,7 @@ def train(
     chosen = pick_device(device)
     with cuda_switches(chosen, deterministic):
         run = _Run(experiment, data, chosen, compiled, deterministic, precision)
-        return drive(run, checkpoint_path, checkpoint_every, progress)
+        return fit(run, checkpoint_path, checkpoint_every, progress)
 
 
 class _Run:

@@ -68,12 +68,12 @@ def count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes and prints: rank 0 of all nodes."""
     return rank() == 0
 
 
-def share(value):
+def broadcast(value):
     """The leader's value, in every process."""
     box = [value]
     if count() > 1:
@@ -81,15 +81,15 @@ def share(value):
     return box[0]
 
 
-def by_leader(function: Callable[[], object]):
+def by_main_process(function: Callable[[], object]):
     """What `function` gives in the leader, the only one that calls it; its ValueError or OSError is raised in all."""
     value = error = None
-    if leads():
+    if is_main_process():
         try:
             value = function()
         except (ValueError, OSError) as caught:
             error = caught
-    value, error = share((value, error))
+    value, error = broadcast((value, error))
     if error is not None:
         raise error
     return value
@@ -103,7 +103,7 @@ def tell_torchrun(error: Exception) -> None:
         Path(path).write_text(json.dumps(dict(message=dict(message=str(error), extraInfo=extra))))
 
 
-def together(value) -> list:
+def all_of(value) -> list:
     """The values of all processes, by rank."""
     values = [value]
     if count() > 1:
@@ -112,7 +112,7 @@ def together(value) -> list:
     return values
 
 
-def total(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum over all processes, in place."""
     if count() > 1:
         dist.all_reduce(values)
@@ -121,4 +121,4 @@ def total(values: Tensor) -> Tensor:
 
 def any_of(flag: bool) -> bool:
     """Whether it is true in one process or more; a few bytes over the CPU's network, no wait for the GPU."""
-    return bool(total(torch.tensor(int(flag))))
+    return bool(all_reduce_sum(torch.tensor(int(flag))))

@@ -36,7 +36,7 @@ from replication.training.cifar.resnet import prior_bias
 from replication.training.device import autocast, cuda_switches, pick_precision
 from replication.training.large_scale import processes
 from replication.training.large_scale.resnet import decay_groups, initialise, resnet
-from replication.training.loop import drive, history
+from replication.training.loop import fit, history
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
 MICRO_BATCH = 128  # images of one forward pass, which batch norm sees; the authors' 1024 lay on 8 cores
@@ -78,7 +78,7 @@ def train(
     """
     with cuda_switches(device):
         run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
-        return drive(run, checkpoint_path, checkpoint_every, progress)
+        return fit(run, checkpoint_path, checkpoint_every, progress)
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
@@ -161,7 +161,7 @@ class _LargeRun:
             if progress:
                 progress(e.batch_size)
         self.step = last
-        return float(processes.total(sums)) / (last - first) if last > first else math.nan
+        return float(processes.all_reduce_sum(sums)) / (last - first) if last > first else math.nan
 
     def gradients(self, micro_batches: list) -> Tensor:
         """Gradients of the mean loss over one global batch; this process's share of that mean."""
@@ -187,13 +187,13 @@ class _LargeRun:
         bad = [int(i) for _, targets, index in micro_batches for i in index[targets == IGNORED]]
         if not processes.any_of(bool(bad)):
             return
-        paths = sorted({files.paths[i].decode(errors="replace") for found in processes.together(bad) for i in found})
+        paths = sorted({files.paths[i].decode(errors="replace") for found in processes.all_of(bad) for i in found})
         if not self.skip:
             raise ValueError(
                 f"{paths[0]} cannot be read as an image: replace it, or leave such out with --skip-unreadable"
             )
         for path in set(paths) - self.unreadable:
-            if processes.leads():
+            if processes.is_main_process():
                 tqdm.write(f"skipped: {path} cannot be read as an image")
         self.unreadable.update(paths)
 
@@ -207,7 +207,7 @@ class _LargeRun:
         """
         for buffer in self.model.buffers():
             if buffer.is_floating_point():
-                processes.total(buffer).div_(processes.count())
+                processes.all_reduce_sum(buffer).div_(processes.count())
         self.model.eval()
         counts = torch.zeros(3, self.classes, dtype=torch.int64, device=self.device)
         mine = [(0, i) for i in range(processes.rank(), len(self.test), processes.count())]
@@ -221,7 +221,7 @@ class _LargeRun:
         self._agree_on_unreadable(self.test, seen)
         if processes.any_of(not finite):
             return dict(error=math.nan, top5_error=math.nan), None
-        wrong1, wrong5, images = counts = processes.total(counts).cpu().numpy()
+        wrong1, wrong5, images = counts = processes.all_reduce_sum(counts).cpu().numpy()
         if not images.sum():
             raise ValueError("data_root must hold validation images that can be read")
         top1, top5 = (100 * int(wrong.sum()) / int(images.sum()) for wrong in (wrong1, wrong5))
@@ -239,7 +239,7 @@ class _LargeRun:
         """Take up the checkpoint that the leader finds, if it is a good one: its curve and the seconds so far."""
         if path is None:
             return [], 0.0
-        state = processes.by_leader(
+        state = processes.by_main_process(
             lambda: checkpoint.load(path, self.experiment, self.files.fingerprint, self.precision)
         )
         if not state:
@@ -253,7 +253,7 @@ class _LargeRun:
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
         state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable)) | history(self)
-        processes.by_leader(
+        processes.by_main_process(
             lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, self.precision, state)
         )
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 import replication
 from replication.experiments.experiment import Experiment
-from replication.training.loop import THEN, git_state
-from replication.training.one_run import Where, existing_record, keep, lock
+from replication.training.loop import HISTORY_SEPARATOR, git_state
+from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.progress import totals
 from replication.training.sweep.task import ATTEMPTS, RUN_ERRORS, device_is_lost, load_once, train_one
 
@@ -21,7 +21,7 @@ POLL = 0.5  # seconds between looks at the progress queue
 
 def run_on_ray(
     todo: list[Experiment],
-    where: Where,
+    options: RunOptions,
     workers: int,
     progress: Callable[[Experiment, int], object],
     report: Callable[..., object],
@@ -31,8 +31,8 @@ def run_on_ray(
     """Run every experiment as a Ray task, at most `workers` at once; one whose worker dies is tried ATTEMPTS times.
 
     The driver holds each run's lock and writes its record.  Images travel through Ray's object store, so nodes need no
-    data; checkpoints lie under `where.results` on the node that runs, and help a run taken up on another node only if
-    that is a shared file system.  A run takes `where.threads` CPUs (default 1) and `gpus_per_run` GPUs.
+    data; checkpoints lie under `options.results` on the node that runs, and help a run taken up on another node only if
+    that is a shared file system.  A run takes `options.threads` CPUs (default 1) and `gpus_per_run` GPUs.
 
     Args:
         address: "auto" or HOST:PORT of a cluster that is up; None starts Ray on this machine and stops it at the end.
@@ -45,20 +45,20 @@ def run_on_ray(
     ray = _ray()
     if not gpus_per_run >= 0:
         raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
-    where = replace(where, threads=where.threads or 1, results=where.results.absolute())
-    if not gpus_per_run and where.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
-        where = replace(where, device="cpu")
-    _connect(ray, address, workers * where.threads)
+    options = replace(options, threads=options.threads or 1, results=options.results.absolute())
+    if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
+        options = replace(options, device="cpu")
+    _connect(ray, address, workers * options.threads)
     try:
-        needed = dict(CPU=where.threads, GPU=gpus_per_run)
+        needed = dict(CPU=options.threads, GPU=gpus_per_run)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
             wanted = " and ".join(f"{n:g} {kind}" for kind, n in needed.items() if n)
             raise ValueError(
                 f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
-        options = dict(num_cpus=where.threads, num_gpus=gpus_per_run, max_retries=0)
-        _Driver(ray, where, options, progress, report).run(deque(todo), workers)
+        ray_options = dict(num_cpus=options.threads, num_gpus=gpus_per_run, max_retries=0)
+        _Driver(ray, options, ray_options, progress, report).run(deque(todo), workers)
     finally:
         ray.shutdown()
 
@@ -91,9 +91,9 @@ def _connect(ray, address: str | None, cpus: int) -> None:
 class _Driver:
     """The tasks in flight, the lock of each, and what is known of their progress."""
 
-    def __init__(self, ray, where: Where, options: dict, progress, report):
-        self.ray, self.where, self.progress, self.report = ray, where, progress, report
-        self.task = ray.remote(**options)(_run)
+    def __init__(self, ray, options: RunOptions, ray_options: dict, progress, report):
+        self.ray, self.options, self.progress, self.report = ray, options, progress, report
+        self.task = ray.remote(**ray_options)(_run)
         self.queue = ray.util.queue.Queue(actor_options=dict(num_cpus=0))
         self.images, self.attempts = {}, Counter()
         self.flying = {}  # task -> (its experiment, the lock of it)
@@ -115,22 +115,22 @@ class _Driver:
     def start(self, experiment: Experiment, held=None) -> None:
         """Lock an experiment and send it off, unless it is done or another process is at it."""
         if held is None:
-            held = lock(experiment, self.where)
+            held = lock(experiment, self.options)
             try:
                 held.acquire()
             except Timeout:
                 return self.report(experiment, "elsewhere")
-            record = existing_record(experiment, self.where)
+            record = existing_record(experiment, self.options)
             if record:
                 held.release()
                 return self.report(experiment, "kept", record)
-        task = self.task.remote(experiment, self.where, self.data(experiment), self.queue)
+        task = self.task.remote(experiment, self.options, self.data(experiment), self.queue)
         self.flying[task] = experiment, held
 
     def data(self, experiment: Experiment):
         """The experiment's images in Ray's object store, put there once."""
         if experiment.dataset not in self.images:
-            self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.where.data_root))
+            self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.options.data_root))
         return self.images[experiment.dataset]
 
     def tell(self) -> None:
@@ -152,7 +152,7 @@ class _Driver:
         if record is None:
             self.report(experiment, "failed", None, error)
         else:
-            self.report(experiment, *keep(_with_commit(record), self.where))
+            self.report(experiment, *write_record(_with_commit(record), self.options))
         held.release()
 
     def again(self, experiment: Experiment, held, death: str) -> None:
@@ -169,15 +169,15 @@ def _with_commit(record):
     commit, clean = git_state()
     if record.git_clean is not None or commit is None:
         return record
-    before = record.git_commit.split(THEN) if record.git_commit else []
-    return replace(record, git_commit=THEN.join(dict.fromkeys([*before, commit])), git_clean=clean)
+    before = record.git_commit.split(HISTORY_SEPARATOR) if record.git_commit else []
+    return replace(record, git_commit=HISTORY_SEPARATOR.join(dict.fromkeys([*before, commit])), git_clean=clean)
 
 
-def _run(experiment: Experiment, where: Where, data, queue):
+def _run(experiment: Experiment, options: RunOptions, data, queue):
     """The task: (record, None), or (None, what went wrong with this run)."""
     tell = functools.partial(_tell, queue, experiment)
     try:
-        return train_one(experiment, where, totals(tell, every=POLL), data), None
+        return train_one(experiment, options, totals(tell, every=POLL), data), None
     except RUN_ERRORS as error:
         if device_is_lost(error):
             os._exit(1)  # the driver tries the run again, in another process

@@ -9,19 +9,19 @@ from tqdm import tqdm
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.experiment import Experiment
 from replication.experiments.records import PRECISIONS
-from replication.training.one_run import Where, check_same_images, existing_record
+from replication.training.one_run import RunOptions, check_same_images, existing_record
 from replication.training.sweep.progress import Progress, totals
 from replication.training.sweep.task import attempt, load_once
 
 
 def sweep(
-    experiments: Iterable[Experiment], where: Where, *, workers: int = 1, engine: str = "local", **cluster
+    experiments: Iterable[Experiment], options: RunOptions, *, workers: int = 1, engine: str = "local", **cluster
 ) -> Counter:
     """Run every experiment whose record is not there yet, with a progress bar; how many ended how.
 
     Args:
         experiments: what to run, in this order.
-        where: data, results and device.
+        options: data, results and device.
         workers: runs at once; on this machine the CPU threads are divided between them.
         engine: "local", or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.sweep.cluster`).
 
@@ -37,37 +37,37 @@ def sweep(
     if engine not in ("local", "ray"):
         raise ValueError(f"engine must be local or ray, got {engine!r}")
     experiments = list(dict.fromkeys(experiments))
-    records = {e: existing_record(e, where) for e in experiments}
+    records = {e: existing_record(e, options) for e in experiments}
     todo = [e for e, record in records.items() if record is None]
     for experiment, record in records.items():
         if record and experiment.dataset == "folder":
-            check_same_images(record, load_once("folder", where.data_root)[0].fingerprint)
+            check_same_images(record, load_once("folder", options.data_root)[0].fingerprint)
     outcomes = Counter("diverged" if r.status == "diverged" else "kept" for r in records.values() if r)
-    wanted = PRECISIONS.get(where.precision)
+    wanted = PRECISIONS.get(options.precision)
     others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
     if others:
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
         return outcomes
-    with Progress({e: _images(e, where) for e in todo}, outcomes) as progress:
+    with Progress({e: _images(e, options) for e in todo}, outcomes) as progress:
         if engine == "ray":
             from replication.training.sweep.cluster import run_on_ray
 
-            run_on_ray(todo, where, workers, progress, progress.report, **cluster)
+            run_on_ray(todo, options, workers, progress, progress.report, **cluster)
         elif workers == 1:
             for experiment in todo:
                 progress.report(
-                    experiment, *attempt(experiment, where, totals(functools.partial(progress, experiment)))
+                    experiment, *attempt(experiment, options, totals(functools.partial(progress, experiment)))
                 )
         else:
             from replication.training.sweep.workers import run_in_workers
 
-            run_in_workers(todo, where, workers, progress, progress.report)
+            run_in_workers(todo, options, workers, progress, progress.report)
     return outcomes
 
 
-def _images(experiment: Experiment, where: Where) -> int:
+def _images(experiment: Experiment, options: RunOptions) -> int:
     """Images that a run trains on, over all epochs."""
-    train, _ = load_once(experiment.dataset, where.data_root)
+    train, _ = load_once(experiment.dataset, options.data_root)
     counts = long_tailed_counts(min(train.class_counts), len(train.class_names), experiment.imbalance_factor)
     return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size

@@ -5,7 +5,7 @@ import functools
 from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.experiments.records import RunRecord
-from replication.training.one_run import Where, checkpoint_path, run_one
+from replication.training.one_run import RunOptions, checkpoint_path, run_one
 
 ATTEMPTS = 3  # of a run whose worker process dies
 RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
@@ -21,34 +21,34 @@ def device_is_lost(error: Exception) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
 
 
-def train_one(experiment: Experiment, where: Where, progress=None, data=None) -> RunRecord:
+def train_one(experiment: Experiment, options: RunOptions, progress=None, data=None) -> RunRecord:
     """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
     import torch
 
     from replication.training.cifar.train import train
 
-    if where.threads:
-        torch.set_num_threads(where.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     return train(
         experiment,
-        data or load_once(experiment.dataset, where.data_root),
-        device=where.device,
-        checkpoint_path=checkpoint_path(experiment, where),
-        checkpoint_every=where.checkpoint_every,
-        compiled=where.compiled,
-        deterministic=where.deterministic,
-        precision=where.precision,
+        data or load_once(experiment.dataset, options.data_root),
+        device=options.device,
+        checkpoint_path=checkpoint_path(experiment, options),
+        checkpoint_every=options.checkpoint_every,
+        compiled=options.compiled,
+        deterministic=options.deterministic,
+        precision=options.precision,
         progress=progress,
     )
 
 
-def attempt(experiment: Experiment, where: Where, progress) -> tuple[str, RunRecord | None, str | None]:
+def attempt(experiment: Experiment, options: RunOptions, progress) -> tuple[str, RunRecord | None, str | None]:
     """run_one, with an error of this one run as an outcome; raised is what ends all.
 
     Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
     """
     try:
-        return *run_one(experiment, where, progress, train=train_one), None
+        return *run_one(experiment, options, progress, train=train_one), None
     except RUN_ERRORS as error:
         if device_is_lost(error):
             raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error

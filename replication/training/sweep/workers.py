@@ -15,7 +15,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from replication.experiments.experiment import Experiment
-from replication.training.one_run import Where
+from replication.training.one_run import RunOptions
 from replication.training.sweep.progress import totals
 from replication.training.sweep.task import ATTEMPTS, DeviceLost, attempt
 
@@ -24,7 +24,7 @@ CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do no
 
 def run_in_workers(
     todo: list[Experiment],
-    where: Where,
+    options: RunOptions,
     workers: int,
     progress: Callable[[Experiment, int], object],
     report: Callable[..., object],
@@ -37,14 +37,14 @@ def run_in_workers(
     Raises:
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
-    where = replace(where, threads=where.threads or max(1, cpu_count() // workers))
+    options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
     left, attempts = deque(todo), Counter()
     crew = {}  # connection -> its worker
     try:
         while left or crew:
             while left and len(crew) < workers:
                 slot = min(set(range(workers)) - {worker.slot for worker in crew.values()})
-                worker = _Worker(where, slot)
+                worker = _Worker(options, slot)
                 crew[worker.connection] = worker
                 worker.take(left)
             for connection in wait(list(crew)):
@@ -81,10 +81,10 @@ def _retry(worker: "_Worker", left: deque, attempts: Counter, report) -> None:
 class _Worker:
     """A process and the end of a pipe to it; it runs `experiment`, and is number `slot` of those at work."""
 
-    def __init__(self, where: Where, slot: int):
+    def __init__(self, options: RunOptions, slot: int):
         self.slot = slot
         self.connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_work, args=(theirs, where, slot), daemon=True)
+        self.process = CONTEXT.Process(target=_work, args=(theirs, options, slot), daemon=True)
         self.process.start()
         theirs.close()  # else a worker's death would not close the pipe
 
@@ -115,16 +115,16 @@ def _own_device(device: str, slot: int) -> str:
     return f"cuda:{slot % gpus}" if gpus > 1 else device
 
 
-def _work(connection: Connection, where: Where, slot: int) -> None:
+def _work(connection: Connection, options: RunOptions, slot: int) -> None:
     """The life of a worker: experiment in; progress and outcome out; ends when the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent ends its workers
-    where = replace(where, device=_own_device(where.device, slot))
+    options = replace(options, device=_own_device(options.device, slot))
     try:
         while True:
             experiment = connection.recv()
             tell = functools.partial(_tell, connection)
             try:
-                outcome = attempt(experiment, where, totals(tell))
+                outcome = attempt(experiment, options, totals(tell))
             except BrokenPipeError:
                 return  # the parent is gone
             except DeviceLost as error:

@@ -85,7 +85,7 @@ class _FakeRay:
         pass
 
 
-def drive(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counter:
+def fit(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counter:
     """The driver's own logic, without Ray."""
     ray, outcomes = _FakeRay(deaths, death), Counter()
     with Progress(dict.fromkeys(runs, 10**6), outcomes) as progress:
@@ -120,14 +120,14 @@ def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, devic
     places = []
     ray = nodes(dict(CPU=8, GPU=1))
 
-    def driver(ray, where, *_):
-        places.append(where)
+    def driver(ray, options, *_):
+        places.append(options)
         return SimpleNamespace(run=lambda *_: None)
 
     monkeypatch.setattr(cluster, "_ray", lambda: ray)
     monkeypatch.setattr(cluster, "_Driver", driver)
-    where = replace(here(tmp_path), device="auto")
-    cluster.run_on_ray(RUNS, where, 1, None, None, gpus_per_run=share)
+    options = replace(here(tmp_path), device="auto")
+    cluster.run_on_ray(RUNS, options, 1, None, None, gpus_per_run=share)
     assert places[0].device == device
 
 
@@ -143,10 +143,10 @@ def record_of(experiment, results):
 
 
 def test_the_driver_writes_the_records_of_a_local_sweep(local, tmp_path):
-    assert drive(tmp_path, deaths=0) == Counter(finished=3)
+    assert fit(tmp_path, deaths=0) == Counter(finished=3)
     assert [content(record_of(e, tmp_path)) for e in RUNS] == [content(record_of(e, local)) for e in RUNS]
     assert not list(tmp_path.rglob("*.pt"))
-    assert drive(tmp_path, deaths=0) == Counter(kept=3)
+    assert fit(tmp_path, deaths=0) == Counter(kept=3)
 
 
 @pytest.mark.parametrize(("before", "commits"), [(None, "d3"), ("a1", "a1, then d3"), ("d3", "d3")])
@@ -159,9 +159,9 @@ def test_a_copy_that_git_does_not_track_is_of_the_drivers_commit(local, monkeypa
 
 @pytest.mark.parametrize("death", ["WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"])
 def test_the_driver_tries_a_run_three_times(tmp_path, capsys, death):
-    assert drive(tmp_path, deaths=2, runs=RUNS[:1], death=death) == Counter(finished=1)
+    assert fit(tmp_path, deaths=2, runs=RUNS[:1], death=death) == Counter(finished=1)
     record_of(RUNS[0], tmp_path).unlink()
-    assert drive(tmp_path, deaths=3, runs=RUNS[:1]) == Counter(failed=1)
+    assert fit(tmp_path, deaths=3, runs=RUNS[:1]) == Counter(failed=1)
     assert "its worker died 3 times" in capsys.readouterr().out
 
 
@@ -169,10 +169,10 @@ def test_the_driver_leaves_what_another_process_holds(tmp_path):
     held = CONTEXT.Event()
     holder = start(hold_lock, tmp_path, RUNS[0], held)
     assert held.wait(60)
-    assert drive(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(elsewhere=1)
+    assert fit(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(elsewhere=1)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    assert drive(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(finished=1)
+    assert fit(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(finished=1)
 
 
 @pytest.mark.slow

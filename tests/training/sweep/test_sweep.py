@@ -17,7 +17,7 @@ from replication.__main__ import main
 from replication.experiments.grids import grid
 from replication.experiments.records import read_record, record_path
 from replication.training.cifar import train as run
-from replication.training.one_run import Where, existing_record
+from replication.training.one_run import RunOptions, existing_record
 from replication.training.sweep import workers
 from replication.training.sweep.progress import Progress
 from replication.training.sweep.sweep import sweep
@@ -161,11 +161,11 @@ def test_another_folder_of_images_is_not_the_run_that_is_there(tmp_path):
             path = root / split / name / f"{k}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (20 * k, ord(root.name), ord(name))).save(path)
-    where = replace(here(tmp_path / "results"), data_root=tmp_path / "a")
-    assert sweep([experiment], where) == Counter(finished=1)
-    assert sweep([experiment], where) == Counter(kept=1)
+    options = replace(here(tmp_path / "results"), data_root=tmp_path / "a")
+    assert sweep([experiment], options) == Counter(finished=1)
+    assert sweep([experiment], options) == Counter(kept=1)
     with pytest.raises(ValueError, match="data_root must hold the training images that folder_.* ran on"):
-        sweep([experiment], replace(where, data_root=tmp_path / "b"))
+        sweep([experiment], replace(options, data_root=tmp_path / "b"))
 
 
 class Unpicklable(Exception):
@@ -301,4 +301,4 @@ def test_a_signal_ends_sweep_and_workers(tmp_path, number):
 )
 def test_bad_arguments_are_named(tmp_path, keywords, words):
     with pytest.raises(ValueError, match=words):
-        sweep(RUNS, Where(tmp_path), **keywords)
+        sweep(RUNS, RunOptions(tmp_path), **keywords)
