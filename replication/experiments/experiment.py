@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
@@ -16,17 +16,26 @@ def loss_label(loss: str, gamma: float | None = None) -> str:
 
 
 LOSSES = ("softmax", "sigmoid", "focal")
+METHODS = (*LOSSES, "balanced_softmax")  # the last is of Ren et al. 2020: cross-entropy of z + log n, without weights
 DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist", "digits", "folder")
 CHOICES = {
     "dataset": DATASETS,
-    "loss": LOSSES,
+    "loss": METHODS,
     "weights": ("class_balanced", "uniform_scaled"),
     "reduction": ("mean", "weighted_mean"),
     "shortcut": ("average_pool", "subsample"),
     "shuffle": ("iid", "buffered"),
     "last_bias": ("prior", "zero"),
 }
-SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias")  # what other code changes
+SWITCHES = (  # what other code and later methods change
+    "weights",
+    "reduction",
+    "drop_factor",
+    "shortcut",
+    "shuffle",
+    "last_bias",
+    "reweight_from",
+)
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
@@ -69,6 +78,7 @@ class Experiment:
     shortcut: str = "average_pool"  # "subsample": every other pixel
     shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
     last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
+    reweight_from: float = field(default=0.0, metadata=LATER)  # fraction of the epochs after which the weights hold
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -85,8 +95,17 @@ class Experiment:
         if self.drop_factor is None:
             object.__setattr__(self, "drop_factor", paper_setting("drop_factor", self.imbalance_factor))
         require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
-        if self.loss == "softmax" and self.last_bias != "prior":
-            raise ValueError(f"last_bias must be left out for loss 'softmax', where it is 0, got {self.last_bias!r}")
+        require(self, "reweight_from", lambda v: 0 <= v < 1, "in [0, 1)")
+        if self.loss in ("softmax", "balanced_softmax") and self.last_bias != "prior":
+            raise ValueError(
+                f"last_bias must be left out for loss {self.loss!r}, where it is 0, got {self.last_bias!r}"
+            )
+        if self.loss == "balanced_softmax" and self.beta != 0:
+            raise ValueError(
+                f"beta must be 0 for loss 'balanced_softmax', which has no class weights, got {self.beta!r}"
+            )
+        if self.beta == 0 and self.reweight_from != 0:
+            raise ValueError(f"reweight_from must be 0 for beta 0, where all weights are 1, got {self.reweight_from!r}")
         if self.beta == 0 and self.weights != "class_balanced":
             raise ValueError(f"weights must be left out for beta 0, where all are 1, got {self.weights!r}")
         if self.loss != "focal" and self.gamma is not None:
@@ -95,7 +114,7 @@ class Experiment:
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
             require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
-        for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor"):
+        for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor", "reweight_from"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.gamma is not None:
             object.__setattr__(self, "gamma", float(self.gamma))
@@ -116,12 +135,19 @@ class Experiment:
 
     @property
     def profile(self) -> str:
-        """The profile whose budget this run has ("smoke", "cpu", "paper"), else "custom"."""
+        """The profile whose budget this run has ("smoke", "cpu", "length", "paper"), else "custom"."""
         for name, budget in PROFILES.items():
             fixed = budget if name == "smoke" else {k: v for k, v in budget.items() if k != "dataset"}
-            if all(getattr(self, key) == value for key, value in fixed.items()):
+            allowed = {
+                key: LENGTHS if (name, key) == ("length", "epochs") else (value,) for key, value in fixed.items()
+            }
+            if all(getattr(self, key) in values for key, values in allowed.items()):
                 return name
         return "custom"
+
+    def shared_start(self) -> "Experiment | None":
+        """The run whose first epochs are those of this one: for deferred re-weighting the plain run of its seed."""
+        return replace(self, beta=0.0, reweight_from=0.0, weights="class_balanced") if self.reweight_from else None
 
 
 def digest(experiment) -> str:
@@ -142,9 +168,11 @@ def require(experiment, name: str, allowed: Callable[[float], bool], words: str)
         raise ValueError(f"{name} must be {words}, got {value!r}")
 
 
+LENGTHS = (100, 200)  # epochs of the profile "length"; its 30 epochs are the profile "cpu"
 # A profile is a budget.  Results of different profiles never share a table.
 PROFILES: dict[str, dict] = {
     "smoke": dict(dataset="digits", depth=8, epochs=15, batch_size=32),  # proves the pipeline and nothing else
-    "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),
+    "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),  # short training
+    "length": dict(dataset="cifar10", depth=8, epochs=200, batch_size=128),  # how gains depend on the epochs: LENGTHS
     "paper": dict(dataset="cifar10", depth=32, epochs=200, batch_size=128),
 }

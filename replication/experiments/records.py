@@ -48,6 +48,16 @@ class RunRecord:
     finished_at: str  # ISO 8601, UTC
     parameters: int = 0  # trainable
     schema: int = SCHEMA
+    # Fields since package version 0.2.  Records from before it have None.
+    balanced_error: float | None = None  # mean of the classes' errors
+    many_error: float | None = None  # of the test images whose class has over 100 training images
+    medium_error: float | None = None  # 20 to 100 training images
+    few_error: float | None = None  # under 20 training images
+    adjusted_error: float | None = None  # loss "softmax": with the class priors' logarithms subtracted from the logits
+    adjusted_error_per_class: list[float] | None = None
+    calibration_error: float | None = None  # softmax losses: expected calibration error, 15 bins, percent
+    logits_fingerprint: str | None = None  # of the file of test logits beside the record
+    concurrent_runs: int | None = None  # runs that shared the device, which images_per_second does not tell
     experiment_class: ClassVar[type] = Experiment  # a kind of run with another experiment has a record class of its own
 
     def write(self, folder: Path | str) -> Path:
