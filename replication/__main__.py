@@ -6,6 +6,7 @@ import signal
 import sys
 
 from replication import __version__
+from replication.cli import gpu
 from replication.cli import large_scale as large_scale_command
 from replication.cli import training as sweep_command
 from replication.cli.covering import _covering
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep_command.add_sweep_arguments(p)
     _add_places(p)
     sweep_command.add_running_arguments(p)
+    p = verb("check-gpu", gpu.check, "check that a GPU computes what it should, and measure its speed (about a minute)")
+    gpu.add_check_arguments(p)
     p = verb("large-scale", large_scale_command.main, "run one row of Table 3, alone or under torchrun")
     large_scale_command.add_arguments(p)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")

@@ -21,7 +21,14 @@ CONTEXT.set_forkserver_preload(
 )
 WORK = workers._work
 SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
-TIMES = ("images_per_second", "wall_seconds", "finished_at", "git_commit", "git_clean")  # and a commit made meanwhile
+TIMES = (
+    "images_per_second",
+    "wall_seconds",
+    "finished_at",
+    "git_commit",
+    "git_clean",
+    "concurrent_runs",
+)  # and a commit made meanwhile
 
 
 def content(path: Path) -> dict:

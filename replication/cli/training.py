@@ -4,10 +4,14 @@ No torch until they run, so that --help is quick.
 """
 
 import argparse
+import time
+from collections.abc import Iterable
+from pathlib import Path
 
 from replication.cli.options import add_experiment, chosen
 from replication.experiments.experiment import CHOICES, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
+from replication.experiments.plan import ORDER, plan
 from replication.experiments.records import PRECISIONS, record_path
 from replication.files import check_writable
 
@@ -29,6 +33,7 @@ FIELD_HELP = {
     "shortcut": "where the shape changes: 2x2 average pool, or every other pixel",
     "shuffle": "buffered: the input pipeline of the authors' code, simulated",
     "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",
+    "reweight_from": "fraction of the epochs after which the class weights hold (0.8: deferred re-weighting)",
 }
 GRID_HELP = {
     "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
@@ -38,6 +43,9 @@ GRID_HELP = {
     "controls": "one switch changed at a time",
     "smoke": "digits, to prove the pipeline",
 }
+
+
+PLAN_HELP = "the runs fixed beforehand that answer the open questions, the most wanted first"
 
 
 def add_train_arguments(parser) -> None:
@@ -51,10 +59,11 @@ def add_train_arguments(parser) -> None:
 def add_sweep_arguments(parser) -> None:
     """Which runs of which grid, and on what."""
     grids = "; ".join(f"{name}: {words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items())
-    parser.add_argument("grid", metavar="GRID", choices=GRIDS, help=grids)
+    parser.add_argument("grid", metavar="GRID", choices=(*GRIDS, "plan"), help=f"{grids}; plan: {PLAN_HELP}")
+    parser.add_argument("--upto", choices=sorted(ORDER), help="plan: the last letter to run, in the plan's order")
     parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="each run once with each (default: 0)"
+        "--seeds", type=int, nargs="+", metavar="SEED", help="each run once with each (default: 0; plan: its own)"
     )
     parser.add_argument(
         "--imbalance",
@@ -69,7 +78,11 @@ def add_sweep_arguments(parser) -> None:
     add_experiment(parser, Experiment, {"dataset": FIELD_HELP["dataset"]}, CHOICES, {"dataset"})
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
     parser.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default: local)"
+        "--engine",
+        choices=("local", "streams", "ray"),
+        default="local",
+        help="local: processes of this machine; streams: threads with a CUDA stream each, the most of one GPU; "
+        "ray: a cluster (default: local)",
     )
     parser.add_argument(
         "--address", default=None, help="ray: auto, or HOST:PORT of a cluster (default: start one here)"
@@ -82,19 +95,37 @@ def add_sweep_arguments(parser) -> None:
 def add_running_arguments(parser) -> None:
     """How runs go, the same for both verbs."""
     parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="end with checkpoints after this time, exit 3; the same command goes on (default: none)",
+    )
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="add each finished record to this file too, a line each"
+    )
+    parser.add_argument(
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers; with Ray 1)"
     )
     parser.add_argument(
-        "--checkpoint-every", type=int, default=2, metavar="EPOCHS", help="epochs between checkpoints (default: 2)"
+        "--checkpoint-every",
+        type=int,
+        metavar="EPOCHS",
+        help="epochs between checkpoints (default: 2 on the CPU; on CUDA one checkpoint a minute)",
     )
     parser.add_argument("--deterministic", action="store_true", help="exact repetition on CUDA too, slower")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         help="of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs with AMX)",
+    )
+    parser.add_argument(
+        "--no-graphs",
+        dest="graphs",
+        action="store_false",
+        help="on CUDA, launch each kernel by itself; slower",
     )
     parser.add_argument(
         "--compile",
@@ -109,7 +140,7 @@ def train(args) -> int:
     from replication.training.sweep.sweep import sweep as run_all
 
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
-    options = _where(args, experiment.dataset)
+    options = _options(args, [experiment.dataset])
     outcomes = run_all([experiment], options)
     path = record_path(experiment, options.runs(experiment))
     print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
@@ -120,17 +151,28 @@ def sweep(args) -> int:
     """Run what is left of a grid; 0, or 1 where a run diverged or failed."""
     from replication.training.sweep.sweep import sweep as run_all
 
-    overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
-    experiments = grid(args.grid, args.profile, args.seeds, **overrides)
+    experiments = _experiments(args)
     for option, name in (("imbalance", "imbalance_factor"), ("losses", "loss"), ("betas", "beta")):
         experiments = _only(experiments, option, name, getattr(args, f"only_{option}"))
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
-    options = _where(args, experiments[0].dataset)
+    options = _options(args, dict.fromkeys(e.dataset for e in experiments))
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
     outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
     return _exit_code(outcomes)
+
+
+def _experiments(args) -> list[Experiment]:
+    overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
+    if args.grid != "plan":
+        if args.upto:
+            raise ValueError("upto must go with the grid plan")
+        return grid(args.grid, args.profile, args.seeds if args.seeds is not None else [0], **overrides)
+    chosen = plan(args.upto) if args.upto else plan()
+    if args.seeds is not None:
+        chosen = [e for e in chosen if e.seed in args.seeds]
+    return [e for e in chosen if not overrides or e.dataset == args.dataset]
 
 
 def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:
@@ -143,21 +185,25 @@ def _only(experiments: list[Experiment], option: str, name: str, chosen: list | 
     return [e for e in experiments if not chosen or getattr(e, name) in chosen]
 
 
-def _where(args, dataset: str):
+def _options(args, datasets: Iterable[str]):
     from replication.data.sources import load
-    from replication.training.cifar.train import pick_device
+    from replication.training.device import pick_device
     from replication.training.one_run import RunOptions
     from replication.training.sweep.task import load_once
 
+    deadline = None if args.time_limit is None else time.time() + args.time_limit
     pick_device(args.device)
-    if args.checkpoint_every < 1:
+    if args.time_limit is not None and not args.time_limit > 0:
+        raise ValueError(f"time-limit must be a number of seconds > 0, got {args.time_limit:g}")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
     check_writable(args.results)
-    if args.download:
-        load(dataset, args.data_root, download=True)
-    load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
+    for dataset in datasets:
+        if args.download:
+            load(dataset, args.data_root, download=True)
+        load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
     return RunOptions(
         args.results,
         args.data_root,
@@ -167,6 +213,9 @@ def _where(args, dataset: str):
         args.compile,
         args.checkpoint_every,
         args.precision,
+        graphs=args.graphs,
+        deadline=deadline,
+        journal=args.journal,
     )
 
 
@@ -176,4 +225,7 @@ def _summary(outcomes) -> str:
 
 
 def _exit_code(outcomes) -> int:
-    return 1 if outcomes["diverged"] or outcomes["failed"] else 0
+    """1 if a run diverged or failed, 3 if the time was up before all were done, else 0."""
+    if outcomes["diverged"] or outcomes["failed"]:
+        return 1
+    return 3 if outcomes["stopped"] or outcomes["not begun"] else 0

@@ -81,3 +81,9 @@ def _cpu_model() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the current stream of a CUDA device, letting other threads of Python go on; elsewhere do nothing."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()

@@ -2,53 +2,105 @@
 
 import functools
 import math
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 import replication
+from replication.experiments.experiment import Experiment
+from replication.experiments.large_scale import LargeScaleExperiment
 from replication.experiments.records import RunRecord
 from replication.training.device import _device_name
 
 HISTORY_SEPARATOR = ", then "  # between the names of what a run had one after the other
+CHECKPOINT_SECONDS = 60.0  # between checkpoints by the clock
 
 
-class Run(Protocol):
-    """The state of one run, as `fit` needs it."""
+class OutOfTime(Exception):
+    """The time limit was reached before the run was done; its checkpoint is written, and the same command goes on."""
 
-    experiment: object  # with epochs and batch_size
-    device: torch.device
-    precision: str  # "float32" or "bfloat16 autocast"
-    devices: list[str]  # what it ran on before it was taken up here
-    commits: list[str]  # and with which commits of this package
-    step: int  # optimiser steps done
 
-    def resume(self, path: Path | None) -> tuple[list[dict], float]: ...  # curve and seconds so far
-    def evaluation_epochs(self) -> list[int]: ...  # still to come
-    def advance(self, epoch: int, progress) -> float: ...  # trains; mean loss
-    def evaluate(self) -> tuple[dict, object]: ...  # errors (percent) for the curve, and what `record` needs of them
-    def learning_rate(self, step: int) -> float: ...
-    def save(self, path: Path, curve: list[dict], seconds: float) -> None: ...
-    def record(self, last, shared: dict) -> RunRecord: ...  # last: None if it diverged; shared: fields of all records
+class Run(ABC):
+    """The state of one run, as `fit` needs it.
+
+    Attributes:
+        experiment: what is run.
+        device: the device that trains.
+        precision: "float32" or "bfloat16 autocast".
+        devices, commits: what the run had before it was taken up here, and with which commits of this package.
+        step: optimiser steps done.
+    """
+
+    def __init__(self, experiment: Experiment | LargeScaleExperiment, device: torch.device, precision: str):
+        self.experiment, self.device, self.precision = experiment, device, precision
+        self.devices: list[str] = []
+        self.commits: list[str] = []
+        self.step = 0
+
+    @abstractmethod
+    def resume(self, path: Path | None) -> tuple[list[dict], float]:
+        """Take up the checkpoint if there is a good one; return its curve and the seconds spent so far."""
+
+    @abstractmethod
+    def evaluation_epochs(self) -> list[int]:
+        """Return the epochs still to come after which the test error is taken."""
+
+    @abstractmethod
+    def advance(self, epoch: int, progress: Callable[[int], object] | None) -> float:
+        """Train until the end of an epoch; return the mean training loss of these steps."""
+
+    @abstractmethod
+    def evaluate(self) -> tuple[dict, object]:
+        """Return numbers for the curve, "error" in percent among them, and what `record` needs (None if diverged)."""
+
+    @abstractmethod
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+
+    @abstractmethod
+    def save(self, path: Path, curve: list[dict], seconds: float) -> None:
+        """Write a checkpoint."""
+
+    @abstractmethod
+    def record(self, last, shared: dict) -> RunRecord:
+        """Return the record; `last` is what `evaluate` gave at the end, `shared` the fields of all records."""
 
 
 def fit(
-    run: Run, checkpoint_path: Path | None, checkpoint_every: int, progress: Callable[[int], object] | None
+    run: Run,
+    checkpoint_path: Path | None = None,
+    *,
+    checkpoint_every: int | None = None,
+    progress: Callable[[int], object] | None = None,
+    over: Callable[[], bool] = lambda: False,
+    keep_at: Mapping[int, Path] | None = None,
 ) -> RunRecord:
     """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
 
-    Ends early, as "diverged", where the mean training loss or a test error is not finite.
+    A run ends early, as "diverged", if the mean training loss or a test error is not finite.
+
+    Args:
+        run: what to train.
+        checkpoint_path: the file of its checkpoints.
+        checkpoint_every: epochs between checkpoints; None: one a minute.  They are written at evaluations only.
+        progress: called with the number of images trained on since the last call.
+        over: asked after each evaluation whether the time is up.
+        keep_at: epoch -> file of a further checkpoint, for other runs that start there.
+
+    Raises:
+        OutOfTime: the time is up and the run is not done.
     """
     git_state()  # before training: a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)
     done = run.step
-    started = time.monotonic()
+    started = saved_at = time.monotonic()
     saved_epoch = curve[-1]["epoch"] if curve else 0
     status, last = "finished", None
     if progress and done:
@@ -61,9 +113,18 @@ def fit(
             break
         rate = run.learning_rate(max(run.step - 1, 0))
         curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, **errors))
-        if checkpoint_path and epoch < experiment.epochs and epoch - saved_epoch >= checkpoint_every:
-            run.save(checkpoint_path, curve, seconds + time.monotonic() - started)
-            saved_epoch = epoch
+        now, ends = time.monotonic(), over()
+        if checkpoint_every is None:
+            due = now - saved_at >= CHECKPOINT_SECONDS
+        else:
+            due = epoch - saved_epoch >= checkpoint_every
+        if keep_at and epoch in keep_at:
+            run.save(keep_at[epoch], curve, seconds + now - started)
+        if epoch < experiment.epochs and checkpoint_path and (due or ends):
+            run.save(checkpoint_path, curve, seconds + now - started)
+            saved_epoch, saved_at = epoch, now
+        if epoch < experiment.epochs and ends:
+            raise OutOfTime(f"{experiment.name} stopped at epoch {epoch} of {experiment.epochs}")
     here = time.monotonic() - started
     images = (run.step - done) * experiment.batch_size
     rate = round(images / here, 1) if images else None
@@ -106,8 +167,11 @@ def history(run: Run) -> dict[str, list]:
 def git_state() -> tuple[str | None, bool | None]:
     """The commit that this package runs from, and whether its code was clean; (None, None) if git does not track it.
 
-    Asked once a process; files that git does not track do not count as changes.
+    Asked once a process; files that git does not track do not count as changes.  A copy without git says its commit in
+    the environment variable REPLICATION_COMMIT, and is then taken to be clean.
     """
+    if os.environ.get("REPLICATION_COMMIT"):
+        return os.environ["REPLICATION_COMMIT"], True
     package = Path(__file__).parents[1]
 
     def git(*words: str) -> str:

@@ -1,5 +1,6 @@
 """One run: its lock, its record and its checkpoint."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,17 @@ class RunOptions:
     threads: int | None = None  # None: torch's own choice
     deterministic: bool = False
     compiled: bool | None = None
-    checkpoint_every: int = 2  # epochs
+    checkpoint_every: int | None = None  # epochs; None: every second on the CPU, one a minute on CUDA
     precision: str | None = None
+    graphs: bool = True  # steps as CUDA graphs, on CUDA
+    deadline: float | None = None  # time.time() after which no run goes on
+    concurrent_runs: int = 1  # runs that share the device
+    journal: Path | None = None  # a file that gets each finished record as a line
+    keep_starts: frozenset[Experiment] = frozenset()  # deferred runs: the plain run of each keeps the state they need
+
+    def over(self) -> bool:
+        """Whether the time limit is reached."""
+        return self.deadline is not None and time.time() >= self.deadline
 
     def runs(self, experiment: Experiment) -> Path:
         """RESULTS/<profile>/runs, the folder of an experiment's record."""
@@ -94,6 +104,15 @@ def write_record(record: RunRecord, options: RunOptions) -> tuple[str, RunRecord
     record.write(options.runs(record.experiment))
     checkpoint_path(record.experiment, options).unlink(missing_ok=True)
     return record.status, record
+
+
+def start_path(experiment: Experiment, options: RunOptions) -> Path | None:
+    """RESULTS/<profile>/checkpoints/<name>.epoch<e>.start of the plain run that a deferred run starts from."""
+    plain = experiment.shared_start()
+    if plain is None:
+        return None
+    epoch = experiment.reweight_from * experiment.epochs
+    return checkpoint_path(plain, options).with_name(f"{plain.name}.epoch{epoch:g}.start")
 
 
 def checkpoint_path(experiment: Experiment, options: RunOptions) -> Path:

@@ -7,6 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """nn.BatchNorm2d that does not count its batches.
+
+    Nothing here reads the count, and counting costs a kernel launch for each layer and step.  The state_dict is that of
+    nn.BatchNorm2d, so checkpoints from before load.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
 class ResNet(nn.Module):
     """3 stages of (depth - 2) / 6 basic blocks with 16, 32 and 64 channels, global average pool, linear.
 
@@ -58,7 +71,7 @@ class Block(nn.Module):
 
 
 def _conv_norm(channels: int, width: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width))
+    return nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), BatchNorm(width))
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ from replication.training.cifar.resnet import prior_bias
 from replication.training.device import autocast, cuda_switches, pick_precision
 from replication.training.large_scale import processes
 from replication.training.large_scale.resnet import decay_groups, initialise, resnet
-from replication.training.loop import fit, history
+from replication.training.loop import Run, fit, history
 from replication.training.schedule import LARGE_SCALE, learning_rate
 
 MICRO_BATCH = 128  # images of one forward pass, which batch norm sees; the authors' 1024 lay on 8 cores
@@ -78,7 +78,7 @@ def train(
     """
     with cuda_switches(device):
         run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
-        return fit(run, checkpoint_path, checkpoint_every, progress)
+        return fit(run, checkpoint_path, checkpoint_every=checkpoint_every, progress=progress)
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
@@ -97,12 +97,11 @@ def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tup
     return part, micro_batch
 
 
-class _LargeRun:
+class _LargeRun(Run):
     """The state of one run in one process: network, optimiser, the images' loader, and the step that comes next."""
 
     def __init__(self, experiment, files, device, micro_batch, workers, skip_unreadable):
-        self.experiment, self.device, self.devices, self.commits, self.step = experiment, device, [], [], 0
-        self.precision = pick_precision(None, device)
+        super().__init__(experiment, device, pick_precision(None, device))
         self.files, self.test = files
         self.n, self.classes = len(self.files), len(self.files.class_names)
         self.skip, self.unreadable, self.workers, self.batches = skip_unreadable, set(), workers, None

@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tqdm import tqdm
 
@@ -12,6 +13,8 @@ from replication.experiments.records import PRECISIONS
 from replication.training.one_run import RunOptions, check_same_images, existing_record
 from replication.training.sweep.progress import Progress, totals
 from replication.training.sweep.task import attempt, load_once
+
+ENGINES = ("local", "streams", "ray")
 
 
 def sweep(
@@ -23,19 +26,21 @@ def sweep(
         experiments: what to run, in this order.
         options: data, results and device.
         workers: runs at once; on this machine the CPU threads are divided between them.
-        engine: "local", or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.sweep.cluster`).
+        engine: "local" (processes), "streams" (threads of this process, each with a CUDA stream: the most of one GPU),
+            or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.sweep.cluster`).
 
     Returns:
-        A Counter with the keys kept, finished, diverged (now or before), elsewhere and failed (a worker died ATTEMPTS
-        times, or an error ended the run; it is printed).
+        A Counter with the keys kept, finished, diverged (now or before), elsewhere, failed (a worker died ATTEMPTS
+        times, or an error ended the run; it is printed), and, if the time limit of the options is reached, stopped
+        (its checkpoint is written) and not begun.
 
     Raises:
         ValueError: workers < 1, an unknown engine, data that cannot be used, or a record there of another folder's.
     """
     if workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
-    if engine not in ("local", "ray"):
-        raise ValueError(f"engine must be local or ray, got {engine!r}")
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     experiments = list(dict.fromkeys(experiments))
     records = {e: existing_record(e, options) for e in experiments}
     todo = [e for e, record in records.items() if record is None]
@@ -49,13 +54,22 @@ def sweep(
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
         return outcomes
-    with Progress({e: _images(e, options) for e in todo}, outcomes) as progress:
-        if engine == "ray":
+    images = {e: _images(e, options) for e in todo}
+    deferred = frozenset(e for e in todo if e.shared_start() is not None)
+    options = replace(options, concurrent_runs=workers, keep_starts=deferred)
+    with Progress(images, outcomes) as progress:
+        if engine == "streams":
+            from replication.training.sweep.streams import run_in_streams
+
+            run_in_streams(todo, options, workers, images, progress, progress.report)
+        elif engine == "ray":
             from replication.training.sweep.cluster import run_on_ray
 
             run_on_ray(todo, options, workers, progress, progress.report, **cluster)
         elif workers == 1:
             for experiment in todo:
+                if options.over():
+                    break
                 progress.report(
                     experiment, *attempt(experiment, options, totals(functools.partial(progress, experiment)))
                 )
@@ -63,6 +77,7 @@ def sweep(
             from replication.training.sweep.workers import run_in_workers
 
             run_in_workers(todo, options, workers, progress, progress.report)
+    outcomes["not begun"] += len(experiments) - outcomes.total()
     return outcomes
 
 

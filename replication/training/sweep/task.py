@@ -1,11 +1,13 @@
 """One experiment as a task of a sweep: load, train, and tell what ended it."""
 
 import functools
+from dataclasses import replace
+from pathlib import Path
 
 from replication.data.sources import load
 from replication.experiments.experiment import Experiment
-from replication.experiments.records import RunRecord
-from replication.training.one_run import RunOptions, checkpoint_path, run_one
+from replication.experiments.records import RunRecord, record_path
+from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_path
 
 ATTEMPTS = 3  # of a run whose worker process dies
 RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
@@ -21,7 +23,7 @@ def device_is_lost(error: Exception) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
 
 
-def train_one(experiment: Experiment, options: RunOptions, progress=None, data=None) -> RunRecord:
+def train_one(experiment: Experiment, options: RunOptions, progress=None, data=None, over=None) -> RunRecord:
     """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
     import torch
 
@@ -29,26 +31,45 @@ def train_one(experiment: Experiment, options: RunOptions, progress=None, data=N
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    return train(
+    record = train(
         experiment,
         data or load_once(experiment.dataset, options.data_root),
         device=options.device,
         checkpoint_path=checkpoint_path(experiment, options),
         checkpoint_every=options.checkpoint_every,
+        start_path=start_path(experiment, options),
+        logits_path=record_path(experiment, options.runs(experiment)).with_suffix(".npz"),
+        keep_at=starts_to_keep(experiment, options),
         compiled=options.compiled,
         deterministic=options.deterministic,
         precision=options.precision,
+        graphs=options.graphs,
         progress=progress,
+        over=over or options.over,
     )
+    return replace(record, concurrent_runs=options.concurrent_runs)
 
 
-def attempt(experiment: Experiment, options: RunOptions, progress) -> tuple[str, RunRecord | None, str | None]:
+def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Path]:
+    """Epoch -> file, for each deferred run of the sweep that begins as this run does."""
+    deferred = [e for e in options.keep_starts if e.shared_start() == experiment]
+    epochs = {round(e.reweight_from * e.epochs): start_path(e, options) for e in deferred}
+    return {epoch: path for epoch, path in epochs.items() if path}
+
+
+def attempt(
+    experiment: Experiment, options: RunOptions, progress, over=None
+) -> tuple[str, RunRecord | None, str | None]:
     """run_one, with an error of this one run as an outcome; raised is what ends all.
 
     Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
     """
+    from replication.training.loop import OutOfTime
+
     try:
-        return *run_one(experiment, options, progress, train=train_one), None
+        return *run_one(experiment, options, progress, train=functools.partial(train_one, over=over)), None
+    except OutOfTime as end:
+        return "stopped", None, str(end)
     except RUN_ERRORS as error:
         if device_is_lost(error):
             raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error

@@ -23,7 +23,7 @@ from replication.training.device import cuda_switches, pick_device, pick_precisi
 
 DIGITS = load("digits")
 SHORT = Experiment(dataset="digits", imbalance_factor=20, depth=8, epochs=2, batch_size=64)
-TIMES = {"images_per_second", "wall_seconds", "finished_at"}
+TIMES = {"images_per_second", "wall_seconds", "finished_at", "concurrent_runs"}
 
 
 def run_of(**fields):
@@ -32,7 +32,19 @@ def run_of(**fields):
 
 def start_of(**fields):
     """A run before its first step."""
-    return module._Run(replace(SHORT, **fields), DIGITS, torch.device("cpu"), False, False)
+    return module.CifarRun(replace(SHORT, **fields), DIGITS, torch.device("cpu"))
+
+
+def losses_of(run, steps):
+    """The training loss of each of the first steps."""
+    losses = []
+    run.model.train()
+    for step in range(steps):
+        run.position.fill_(step)
+        run.total.zero_()
+        run.train_once()
+        losses.append(float(run.total))
+    return losses
 
 
 def without_times(record):
@@ -102,7 +114,7 @@ def test_beta_without_imbalance_changes_nothing():
 def test_beta_zero_is_the_plain_loss():
     """Weights of exactly 1 multiply the loss: the curve is that of torch's own cross-entropy."""
     experiment = replace(SHORT, epochs=1)
-    run = module._Run(experiment, DIGITS, torch.device("cpu"), False, False)
+    run = module.CifarRun(experiment, DIGITS, torch.device("cpu"))
     run.loss = torch.nn.functional.cross_entropy
     reference = run.advance(1, None)
     assert_allclose(train(experiment, DIGITS, device="cpu").curve[0]["training_loss"], reference, rtol=1e-5)
@@ -173,28 +185,25 @@ def test_compiled_and_eager_agree_but_for_rounding():
     """torch.compile reorders sums, no more: the same loss over three steps to float32 accuracy."""
     losses = []
     for compiled in (False, True):
-        run = module._Run(replace(SHORT, epochs=1), DIGITS, torch.device("cpu"), compiled, False)
+        run = module.CifarRun(replace(SHORT, epochs=1), DIGITS, torch.device("cpu"), compiled=compiled)
         if compiled and not run.compiled:
             pytest.skip("no compiler that torch.compile can use")
-        run.model.train()
-        losses.append([float(run._train_step(step)) for step in range(3)])
+        losses.append(losses_of(run, 3))
     assert_allclose(*losses, rtol=1e-4)
 
 
 def test_a_missing_compiler_means_eager_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no g++ here")))
-    module._network.cache_clear()
+    module.compiled_forward.cache_clear()
     record = train(replace(SHORT, epochs=1), DIGITS, device="cpu", compiled=True)
-    module._network.cache_clear()
+    module.compiled_forward.cache_clear()
     assert record.status == "finished" and record.compiled is False
     assert "no g++ here" in capsys.readouterr().out
 
 
-def test_the_network_is_made_once_for_runs_of_one_shape():
-    """So a sweep pays for compilation once: losses, seeds and imbalance share one network."""
-    runs = [start_of(), start_of(loss="sigmoid", seed=3, imbalance_factor=2, beta=0.9)]
-    assert runs[0].model is runs[1].model
-    assert start_of(depth=14).model is not runs[0].model
+def test_every_run_has_a_network_of_its_own():
+    """Runs in threads of one process must not train each other's weights."""
+    assert start_of().model is not start_of().model
 
 
 def test_learns_digits_in_seconds():
@@ -222,8 +231,8 @@ def test_a_record_names_each_kind_of_machine_that_it_ran_on(tmp_path, monkeypatc
         save(self, path, curve, seconds)
         raise KeyboardInterrupt
 
-    save = module._Run.save
-    monkeypatch.setattr(module._Run, "save", stopped)
+    save = module.CifarRun.save
+    monkeypatch.setattr(module.CifarRun, "save", stopped)
     monkeypatch.setattr(loop, "_device_name", lambda device: "CPU (one)")
     with pytest.raises(KeyboardInterrupt):
         train(experiment, DIGITS, device="cpu", checkpoint_path=path, checkpoint_every=2)
@@ -262,7 +271,7 @@ def test_logits_that_overflow_after_the_last_step_count_as_diverged(monkeypatch)
         run.model.classifier.weight.fill_(math.nan)
     errors, wrong = run.evaluate()
     assert math.isnan(errors["error"]) and wrong is None
-    monkeypatch.setattr(module._Run, "evaluate", lambda self: (dict(error=math.nan), None))
+    monkeypatch.setattr(module.CifarRun, "evaluate", lambda self: (dict(error=math.nan), None))
     assert run_of(epochs=1).status == "diverged"
 
 
@@ -281,11 +290,10 @@ def test_bfloat16_trains_the_same_run_in_coarser_numbers_and_evaluates_in_float3
     losses = [record.curve[0]["training_loss"] for record in (coarse, fine)]
     assert losses[0] != losses[1]
     assert_allclose(*losses, rtol=0.02)
-    run = module._Run(SHORT, DIGITS, torch.device("cpu"), False, False, "bfloat16")
+    run = module.CifarRun(SHORT, DIGITS, torch.device("cpu"), precision="bfloat16")
     seen = []
     with run.model.classifier.register_forward_hook(lambda layer, inputs, logits: seen.append(logits.dtype)):
-        run.model.train()
-        run._train_step(0)
+        losses_of(run, 1)
         run.test_logits()
     assert seen[0] == torch.bfloat16 and set(seen[1:]) == {torch.float32}
 
@@ -304,7 +312,7 @@ def test_precision_is_bfloat16_on_gpus_that_have_it_unless_asked_otherwise(monke
 
 def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
     """Begun compiled, ended eager: its rounding is that of neither alone."""
-    begun, resumed = (module._Run(SHORT, DIGITS, torch.device("cpu"), False, False) for _ in range(2))
+    begun, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
     begun.compiled = True
     begun.save(tmp_path / "c.pt", [], 1.0)
     resumed.resume(tmp_path / "c.pt")
@@ -312,7 +320,7 @@ def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
 
 
 def test_a_record_names_each_commit_that_its_run_had(tmp_path, monkeypatch):
-    begun, resumed = (module._Run(SHORT, DIGITS, torch.device("cpu"), False, False) for _ in range(2))
+    begun, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
     for commit, one in (("a1", begun), ("b2", resumed)):
         monkeypatch.setattr(loop, "git_state", lambda commit=commit: (commit, True))
         one.resume(tmp_path / "c.pt")

@@ -66,9 +66,10 @@ def test_a_record_in_another_precision_is_kept_and_said(finished, capsys):
         assert ("3 there already in another precision" in capsys.readouterr().out) == said
 
 
-def test_leaves_records_and_locks_only(finished):
+def test_leaves_records_logits_and_locks_only(finished):
     names = [p.name for p in finished.rglob("*") if p.is_file()]
-    assert sorted(n for n in names if not n.endswith(".lock")) == sorted(record_of(e, finished).name for e in RUNS)
+    wanted = [record_of(e, finished).with_suffix(ending).name for e in RUNS for ending in (".json", ".npz")]
+    assert sorted(n for n in names if not n.endswith(".lock")) == sorted(wanted)
 
 
 def test_an_experiment_named_twice_runs_once(tmp_path):

@@ -1,0 +1,53 @@
+"""The training loss of an experiment, its class weights, and the plain loss that the test set is measured with."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from replication.experiments.experiment import Experiment
+from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy
+from replication.theory.effective_number import class_balanced_weights
+
+
+class ClassWeights:
+    """The class weights of a run: a tensor that the loss reads and that changes in place when re-weighting begins.
+
+    Attributes:
+        now: (C,) float32, 1 until `balance` is called if the experiment defers re-weighting.
+    """
+
+    def __init__(self, experiment: Experiment, class_counts: Sequence[int], device: torch.device):
+        weights = class_balanced_weights(class_counts, experiment.beta)
+        if experiment.weights == "uniform_scaled":  # the average weight over the training images, for every class
+            weights = np.full_like(weights, np.average(weights, weights=class_counts))
+        self._balanced = torch.from_numpy(weights).to(device, torch.float32)
+        self.now = torch.ones_like(self._balanced) if experiment.reweight_from else self._balanced.clone()
+
+    def balance(self) -> None:
+        """Let the class-balanced weights hold from here on."""
+        self.now.copy_(self._balanced)
+
+
+def training_loss(
+    experiment: Experiment, weight: Tensor, class_counts: Sequence[int]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss that is trained, (logits (B, C), target (B,)) -> scalar."""
+    function = _function(experiment)
+    if experiment.loss == "balanced_softmax":
+        prior = torch.tensor(class_counts, dtype=torch.float64).log().to(weight.device, torch.float32)  # (C,)
+        return lambda logits, target: function(logits + prior, target, reduction=experiment.reduction)
+    return functools.partial(function, weight=weight, reduction=experiment.reduction)
+
+
+def plain_loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss without weights, summed over images: what the test loss is measured with."""
+    return functools.partial(_function(experiment), reduction="sum")
+
+
+def _function(experiment: Experiment) -> Callable[..., Tensor]:
+    if experiment.loss == "focal":
+        return functools.partial(sigmoid_focal_loss, gamma=experiment.gamma)
+    return sigmoid_cross_entropy if experiment.loss == "sigmoid" else softmax_cross_entropy

@@ -1,0 +1,169 @@
+"""Many runs at once in one process, each in a thread and a CUDA stream of its own: the most of one GPU.
+
+The queue is the list of experiments in the order given, the most wanted first.  A thread takes the next one that can
+start and that can still end before the time limit.  Elsewhere than on CUDA the threads share the processor.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import torch
+
+from replication.experiments.experiment import Experiment
+from replication.training.device import cuda_switches, pick_device
+from replication.training.one_run import RunOptions, checkpoint_path, start_path
+from replication.training.sweep.task import attempt, load_once
+
+MARGIN = 0.9  # of the rate so far: the last runs are few, and few do not fill the GPU
+POLL = 0.2  # seconds between looks at the threads, so that Ctrl-C and a kill are heard
+
+
+def run_in_streams(
+    todo: list[Experiment],
+    options: RunOptions,
+    workers: int,
+    images: dict[Experiment, int],
+    progress: Callable[[Experiment, int], object],
+    report: Callable[..., object],
+) -> None:
+    """Run every experiment that can end in time, `workers` at once.
+
+    At the time limit, at Ctrl-C and after an error that is no fault of one run alone, each run at work ends at its next
+    evaluation with a checkpoint.
+
+    Args:
+        todo: the most wanted first.
+        images: images that each experiment trains on.
+        progress, report: those of `replication.training.sweep.progress.Progress`.
+
+    Raises:
+        Exception: what a run raised, if it is no fault of that run alone (OSError: a full disk, say).
+    """
+    device = pick_device(options.device)
+    for dataset in dict.fromkeys(e.dataset for e in todo):
+        load_once(dataset, options.data_root)  # once, before threads ask for it
+    crew = _Crew(todo, options, images, progress, report)
+    with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
+        lives = [pool.submit(crew.work, device) for _ in range(workers)]
+        try:
+            while wait(lives, timeout=POLL).not_done and not any(_failed(life) for life in lives):
+                pass
+        finally:
+            crew.stop.set()
+        wait(lives)
+    for life in lives:
+        life.result()
+
+
+def _failed(life: Future) -> bool:
+    return life.done() and life.exception() is not None
+
+
+class _Crew:
+    """The queue and what is known of the runs at work; its methods may be called from any thread."""
+
+    def __init__(self, todo, options: RunOptions, images, progress, report):
+        self.left, self.options, self.images = deque(todo), options, images
+        self._progress, self._report = progress, report
+        self.stop, self.guard = threading.Event(), threading.Lock()
+        self.rate = _Rate()
+        self.remaining: dict[Experiment, int] = {}  # images still to come, of each run at work
+
+    def over(self) -> bool:
+        return self.stop.is_set() or self.options.over()
+
+    def work(self, device: torch.device) -> None:
+        """The life of a thread: take an experiment and run it, until none is left or the time is up."""
+        on_cuda = device.type == "cuda"
+        with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else contextlib.nullcontext():
+            while not self.over():
+                experiment = self._take()
+                if experiment is None:
+                    if not self._waiting():
+                        return
+                    time.sleep(POLL)
+                    continue
+                self._run(experiment)
+
+    def _run(self, experiment: Experiment) -> None:
+        total = 0
+
+        def tell(images: int) -> None:
+            nonlocal total
+            total += images
+            with self.guard:
+                self.remaining[experiment] = self.images[experiment] - total
+                self.rate.add(images)
+                self._progress(experiment, total)
+
+        try:
+            outcome = attempt(experiment, self.options, tell, self.over)
+            with self.guard:
+                self._report(experiment, *outcome)
+        finally:
+            with self.guard:
+                self.remaining.pop(experiment, None)
+
+    def _take(self) -> Experiment | None:
+        """The most wanted experiment that can start now and end in time."""
+        with self.guard:
+            for experiment in self.left:
+                if self._can_start(experiment) and self._fits(experiment):
+                    self.left.remove(experiment)
+                    self.remaining[experiment] = self._images_to_come(experiment)
+                    self.rate.expect(self.images[experiment] - self.remaining[experiment])
+                    return experiment
+        return None
+
+    def _waiting(self) -> bool:
+        """Whether an experiment that is left will start once a run at work has come far enough."""
+        with self.guard:
+            return any(not self._can_start(e) and self._fits(e) for e in self.left)
+
+    def _can_start(self, experiment: Experiment) -> bool:
+        """A deferred run waits for the state that the plain run of its seed leaves, if that run is still to come."""
+        plain = experiment.shared_start()
+        if plain is None or self._starts_from_file(experiment):
+            return True
+        return plain not in self.left and plain not in self.remaining
+
+    def _starts_from_file(self, experiment: Experiment) -> bool:
+        start = start_path(experiment, self.options)
+        return start is not None and start.exists()
+
+    def _images_to_come(self, experiment: Experiment) -> int:
+        """Images that a run will train on from here; a run of its own checkpoint is counted whole, to be safe."""
+        if self._starts_from_file(experiment) and not checkpoint_path(experiment, self.options).exists():
+            return round(self.images[experiment] * (1 - experiment.reweight_from))
+        return self.images[experiment]
+
+    def _fits(self, experiment: Experiment) -> bool:
+        """Whether it can end in time beside those at work; a run that cannot is not begun, and these go the quicker."""
+        deadline, rate = self.options.deadline, self.rate.now()
+        if deadline is None or not rate:
+            return True
+        to_come = self._images_to_come(experiment) + sum(self.remaining.values())
+        return to_come <= MARGIN * rate * (deadline - time.time())
+
+
+class _Rate:
+    """Images a second of all runs together, since the first had trained for a while."""
+
+    def __init__(self):
+        self.trained, self.skipped, self.began = 0, 0, None
+
+    def expect(self, images: int) -> None:
+        """So many images will be reported that were trained before."""
+        self.skipped += images
+
+    def add(self, images: int) -> None:
+        self.began = self.began or time.monotonic()
+        self.trained += images
+
+    def now(self) -> float:
+        seconds = time.monotonic() - self.began if self.began else 0.0
+        return max(self.trained - self.skipped, 0) / seconds if seconds else 0.0
