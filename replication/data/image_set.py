@@ -1,7 +1,7 @@
 """ImageSet: labelled images in memory, with a fingerprint that does not depend on their order."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -38,12 +38,17 @@ class ImageSet:
         return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
 
     def subset(self, index: np.ndarray) -> "ImageSet":
-        return replace(self, images=self.images[index], targets=self.targets[index])
+        """The images with these indices, in this order."""
+        return ImageSet(self.images[index], self.targets[index], self.class_names, self.padding, self.flip)
 
     def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
         """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
 
         The largest is the smallest of this set's class counts (all of a balanced set).
         """
+        return self.subset(self.long_tailed_indices(imbalance_factor, seed))
+
+    def long_tailed_indices(self, imbalance_factor: float, seed: int) -> np.ndarray:
+        """The indices of the images of `long_tailed`, (n,) int64."""
         counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
-        return self.subset(keep_indices(self.images, self.targets, counts, seed))
+        return keep_indices(self.images, self.targets, counts, seed)

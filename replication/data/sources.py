@@ -11,6 +11,7 @@ import numpy as np
 from replication.data.folder import decode_folder
 from replication.data.image_set import ImageSet
 from replication.data.long_tail import keep_indices
+from replication.data.pack import PACKS, pack_path, read_pack
 
 FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")  # torchvision's, bare, Debian's
 CIFAR_SIZES = {"cifar10": (10, 5000, 1000), "cifar100": (100, 500, 100)}  # classes, images a class in train and test
@@ -45,7 +46,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
             (train/<class>/*.png|jpg and test/<class>/...).
         data_root: the folder that holds the data: for CIFAR torchvision's archive or a class folder tree (as such, or
-            in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).
+            in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).  A pack there
+            (`replication.data.pack`) comes first.
         download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
 
     Raises:
@@ -66,6 +68,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         _download(dataset, root)
     if not root.is_dir():
         raise ValueError(f"data_root must be a folder that exists, got {str(root)!r}")
+    if dataset in PACKS and pack_path(root, dataset).is_file():
+        return read_pack(pack_path(root, dataset), dataset)
     return READERS[dataset](root)
 
 
@@ -106,8 +110,8 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
             _check_cifar(dataset, tree, sets)
             return sets
     raise ValueError(
-        f"data_root must hold {kind.filename}, {kind.base_folder}/ or a tree {dataset}/train/<class>/*.png "
-        f"for dataset {dataset}; {root} holds none of them: name another folder, or add --download"
+        f"data_root must hold {kind.filename}, {kind.base_folder}/, a tree {dataset}/train/<class>/*.png or "
+        f"{dataset}.pack for dataset {dataset}; {root} holds none of them: name another folder, or add --download"
     )
 
 
