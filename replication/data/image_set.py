@@ -8,6 +8,8 @@ import numpy as np
 
 from replication.data.long_tail import keep_indices, long_tailed_counts
 
+NATURAL = "natural"  # the imbalance of the data themselves
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -31,7 +33,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same in whatever order they stand."""
+        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same for any order of theirs."""
         shape = str(self.images.shape[1:]).encode()
         labelled = zip(self.targets.tolist(), self.images, strict=True)
         digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
@@ -41,14 +43,23 @@ class ImageSet:
         """The images with these indices, in this order."""
         return ImageSet(self.images[index], self.targets[index], self.class_names, self.padding, self.flip)
 
-    def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
-        """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
-
-        The largest is the smallest of this set's class counts (all of a balanced set).
-        """
+    def long_tailed(self, imbalance_factor: float | str, seed: int) -> "ImageSet":
+        """The long-tailed subset that `seed` keeps, class by class; "natural" keeps every image."""
         return self.subset(self.long_tailed_indices(imbalance_factor, seed))
 
-    def long_tailed_indices(self, imbalance_factor: float, seed: int) -> np.ndarray:
+    def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
         """The indices of the images of `long_tailed`, (n,) int64."""
-        counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
-        return keep_indices(self.images, self.targets, counts, seed)
+        return keep_indices(self.images, self.targets, self.long_tailed_counts(imbalance_factor), seed)
+
+    def long_tailed_counts(self, imbalance_factor: float | str) -> list[int]:
+        """Images of each class in a long-tailed subset; "natural": the class counts as they are.
+
+        The largest class keeps as many images as the smallest class of this set has, which is all in a balanced set.
+
+        >>> data = ImageSet(np.zeros((9, 1, 1, 3), np.uint8), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1]), ("a", "b"))
+        >>> data.long_tailed_counts(3), data.long_tailed_counts("natural")
+        ([3, 1], [6, 3])
+        """
+        if imbalance_factor == NATURAL:
+            return self.class_counts
+        return long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)

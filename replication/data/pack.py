@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from replication.data.image_set import ImageSet
+from replication.data.image_set import NATURAL, ImageSet
 from replication.files import whole_file
 
 PACKS = {"cifar10": "cifar10", "cifar20": "cifar100", "cifar100": "cifar100", "fashion_mnist": "fashion_mnist"}
@@ -50,11 +50,13 @@ class PackedSet(ImageSet):
     def fingerprint(self) -> str:
         return self.whole_fingerprint
 
-    def long_tailed_indices(self, imbalance_factor: float, seed: int) -> np.ndarray:
+    def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
         """As in ImageSet; ValueError if the pack lacks images that this run needs."""
-        if not any(seed == held and imbalance_factor >= smallest for smallest, held in self.runs):
+        if imbalance_factor == NATURAL or not any(
+            seed == held and imbalance_factor >= smallest for smallest, held in self.runs
+        ):
             raise ValueError(
-                f"data_root must hold the images of imbalance_factor {imbalance_factor:g} and seed {seed}; {self.path} "
+                f"data_root must hold the images of imbalance_factor {imbalance_factor} and seed {seed}; {self.path} "
                 f"holds {runs_label(self.runs)} (smallest factor:seeds): pack them too, or name the whole data set"
             )
         return super().long_tailed_indices(imbalance_factor, seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from replication.data.folder import decode_folder
+from replication.data.image_files import split_folders
 from replication.data.image_set import ImageSet
 from replication.data.long_tail import keep_indices
 from replication.data.pack import PACKS, pack_path, read_pack
@@ -187,10 +188,7 @@ def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
 
 def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
     """train/<class>/* and test/<class>/*, classes in alphabetical order, all images of one size."""
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise ValueError(f"data_root must hold {split}/<class>/*.png|jpg, but {root / split} is not there")
-    train, test = (decode_folder(root / split) for split in ("train", "test"))
+    train, test = (decode_folder(folder) for folder in split_folders(root))
     if train.class_names != test.class_names:
         odd = sorted(set(train.class_names) ^ set(test.class_names))
         raise ValueError(f"{root}: train and test must hold the same classes; only one of them holds {', '.join(odd)}")

@@ -80,9 +80,9 @@ def test_no_image_is_packed_that_no_run_needs(whole, packs):
     assert {x.tobytes() for x in packed.images} == needed and len(packed) == len(needed)
 
 
-@pytest.mark.parametrize("run", [(4.0, 0), (3.9, 1), (10.0, 3), (1.0, 2)])
+@pytest.mark.parametrize("run", [(4.0, 0), (3.9, 1), (10.0, 3), (1.0, 2), ("natural", 1)])
 def test_other_runs_are_refused_by_name(run, packs):
-    with pytest.raises(ValueError, match=rf"imbalance_factor {run[0]:g} and seed {run[1]}.* holds 4:1,2 10:0"):
+    with pytest.raises(ValueError, match=rf"imbalance_factor {run[0]} and seed {run[1]}.* holds 4:1,2 10:0"):
         load("cifar10", packs)[0].long_tailed(*run)
 
 
