@@ -2,11 +2,13 @@
 
 import gzip
 import pickle
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from replication.data.folder import decode_folder
 from replication.data.image_files import split_folders
@@ -92,10 +94,21 @@ def _download(dataset: str, root: Path) -> None:
     names = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "cifar20": "CIFAR100", "fashion_mnist": "FashionMNIST"}
     if dataset not in names:
         raise ValueError(f"download must be off for dataset {dataset}: there is nothing to fetch")
+    kind = getattr(datasets, names[dataset])
     try:
-        getattr(datasets, names[dataset])(root, download=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root, names[dataset]):
+            if dataset == "fashion_mnist":
+                kind(root, download=True)
+            elif not (root / kind.base_folder).is_dir():  # unpacked by `_unpack`, which torchvision does in place
+                datasets.utils.download_url(kind.url, root, kind.filename, kind.tgz_md5)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"download of {dataset} into {root} failed: {error}; fetch it by hand or try again") from error
+
+
+def _locked(root: Path, name: str) -> FileLock:
+    """A lock that other processes wait for, and that dies with this one."""
+    return FileLock(root / f".{name}.lock")
 
 
 def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -104,6 +117,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[dataset]
     archive = root / kind.filename
     if (root / kind.base_folder).is_dir() or archive.is_file():
+        _unpack(kind, archive)
         return tuple(_cifar_archive(kind, root, train) for train in (True, False))
     for tree in (root / dataset, root):
         if (tree / "train").is_dir():
@@ -116,20 +130,31 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
     )
 
 
-def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
-    """Torchvision's archive; every checksum is verified before anything is unpickled."""
+def _unpack(kind, archive: Path) -> None:
+    """Unpack torchvision's archive unless it is; whole or not at all, and in one process at a time."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
-    archive = root / kind.filename
-    if not (root / kind.base_folder).is_dir():
-        if not check_integrity(archive, kind.tgz_md5):
-            raise ValueError(
-                f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
-            )
-        try:
-            extract_archive(archive, root)
-        except (OSError, EOFError, tarfile.TarError) as error:
-            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+    folder, part = archive.parent / kind.base_folder, archive.parent / f".{kind.base_folder}.part"
+    if folder.is_dir():
+        return
+    try:
+        with _locked(archive.parent, kind.__name__):
+            if folder.is_dir():  # by the process that this one waited for
+                return
+            if not check_integrity(archive, kind.tgz_md5):
+                raise ValueError(
+                    f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
+                )
+            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            extract_archive(archive, part)
+            (part / kind.base_folder).rename(folder)
+            part.rmdir()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+
+
+def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
+    """A split of the unpacked archive; every checksum is verified before anything is unpickled."""
     try:
         data = kind(root, train=train)
     except (RuntimeError, OSError, pickle.UnpicklingError) as error:
