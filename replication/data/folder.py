@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from replication.data.image_files import UNREADABLE, image_size, list_class_folders, open_image
+from replication.data.image_files import UNREADABLE, list_class_folders, open_image, stored_size
 from replication.data.image_set import ImageSet
 from replication.files import whole_file
 
@@ -39,23 +39,27 @@ def decode_folder(split: Path) -> ImageSet:
 def read_images(files: list[str]) -> np.ndarray:
     """Decode images of one size: (n, H, W, 3) uint8.  Sizes are compared before memory is asked for."""
     with ThreadPoolExecutor() as pool:
-        sizes = list(pool.map(lambda path: _read(image_size, path), files))
-        for path, size in zip(files, sizes, strict=True):
-            if size != sizes[0]:
-                raise ValueError(
-                    f"{path} must have the size of the other images, {_by(sizes[0])}, got {_by(size)}; large-scale "
-                    "takes images of any size"
-                )
-        width, height = sizes[0]
+        width, height = _read(open_image, files[0]).size
+        for path, size in zip(files, pool.map(lambda path: _read(stored_size, path), files), strict=True):
+            _check_size(path, tuple(sorted(size)), tuple(sorted((width, height))))
         images = _empty((len(files), height, width, 3))
-        decoded = pool.map(lambda path: np.asarray(_read(open_image, path)), files)
+        decoded = pool.map(lambda path: _read(open_image, path), files)
         bar = tqdm(decoded, total=len(files), desc="decoding", unit="image", leave=False, delay=2)
         for i, image in enumerate(bar):
+            _check_size(files[i], image.size, (width, height))
             images[i] = image
     return images
 
 
-def _by(size: tuple[int, int]) -> str:
+def _check_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if size != expected:
+        raise ValueError(
+            f"{path} must have the size of the other images, {_by(expected)}, got {_by(size)}; large-scale takes "
+            "images of any size"
+        )
+
+
+def _by(size: tuple[int, ...]) -> str:
     return f"{size[0]}x{size[1]}"
 
 

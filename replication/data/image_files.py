@@ -139,13 +139,10 @@ def open_image(path: Path | str) -> Image.Image:
     return image.transpose(turn) if turn is not None else image
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
-    """(width, height) of the upright image, from the head of the file."""
+def stored_size(path: Path | str) -> tuple[int, int]:
+    """(width, height) from the head of the file, before EXIF may turn the image; a PNG's EXIF can follow its pixels."""
     with Image.open(path) as image:
-        if image.format == "TIFF":  # releases of Pillow differ in whether this size is the upright one
-            image.load()
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        return image.size
 
 
 def _orientation(image: Image.Image) -> int:
