@@ -8,6 +8,7 @@ import sys
 from replication import __version__
 from replication.cli import gpu
 from replication.cli import large_scale as large_scale_command
+from replication.cli import pack as pack_command
 from replication.cli import training as sweep_command
 from replication.cli.covering import _covering
 from replication.cli.options import _add_places, _Parser
@@ -65,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     gpu.add_check_arguments(p)
     p = verb("large-scale", large_scale_command.main, "run one row of Table 3, alone or under torchrun")
     large_scale_command.add_arguments(p)
+    p = verb("pack", pack_command.main, "write the images that given runs need, and the test set, to one small file")
+    pack_command.add_arguments(p)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
     _add_places(p, data=False, device=False)
     return parser

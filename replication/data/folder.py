@@ -1,61 +1,92 @@
 """A folder of class folders of images -> one ImageSet; decoded once, kept beside the folder."""
 
 import hashlib
+import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from replication.data.image_files import UNREADABLE, list_class_folders, open_image, stored_size
 from replication.data.image_set import ImageSet
 from replication.files import whole_file
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+READER = 2  # goes up when the same files give other pixels, so that older copies are not used
 
 
 def decode_folder(split: Path) -> ImageSet:
-    """Decode a folder of class folders once; the result is kept beside it until a file's name, size or time changes."""
-    classes = sorted(p.name for p in split.iterdir() if p.is_dir())
-    files = [(k, f) for k, c in enumerate(classes) for f in sorted((split / c).iterdir()) if _is_image(f)]
-    empty = sorted(set(range(len(classes))) - {k for k, _ in files})
-    if not files or empty:
-        raise ValueError(
-            f"{split} must hold images in each class folder; none in {[classes[k] for k in empty] or 'it'}"
-        )
-    listing = "".join(f"{f.relative_to(split)}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for _, f in files)
-    key = hashlib.sha256(listing.encode()).hexdigest()
+    """Decode a folder of class folders once; the result is kept beside it until a file's name, size or time changes.
+
+    Raises:
+        ValueError: no class folder, a class without images, an image that cannot be read or has another size than the
+            first, or more pixels than this machine has memory for.
+    """
+    names, files = list_class_folders(split)
+    key = hashlib.sha256(f"{READER}\n".encode())
+    for path, _ in files:
+        state, place = os.stat(path), Path(path).relative_to(split).as_posix()
+        key.update(os.fsencode(f"{place}\0{state.st_size}\0{state.st_mtime_ns}\n"))
     cache = split.with_name(f".{split.name}.decoded.npz")
-    targets = np.array([k for k, _ in files], dtype=np.int64)
-    images = _cached(cache, key)
+    images = _cached(cache, key.hexdigest())
     if images is None:
-        images = read_images([f for _, f in files])
-        _keep(cache, key, images)
-    return ImageSet(images, targets, tuple(classes))
+        images = read_images([path for path, _ in files])
+        _keep(cache, key.hexdigest(), images)
+    return ImageSet(images, np.array([label for _, label in files], dtype=np.int64), names)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-
-
-def read_images(files: list[Path]) -> np.ndarray:
-    def read(path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
-
-    first = read(files[0])
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+def read_images(files: list[str]) -> np.ndarray:
+    """Decode images of one size: (n, H, W, 3) uint8.  Sizes are compared before memory is asked for."""
     with ThreadPoolExecutor() as pool:
-        decoded = tqdm(pool.map(read, files), total=len(files), desc="decoding", unit="image", leave=False, delay=2)
-        for i, image in enumerate(decoded):
-            if image.shape != first.shape:
-                raise ValueError(f"{files[i]} must have the size of the other images, {first.shape}, got {image.shape}")
+        width, height = _read(open_image, files[0]).size
+        for path, size in zip(files, pool.map(lambda path: _read(stored_size, path), files), strict=True):
+            _check_size(path, tuple(sorted(size)), tuple(sorted((width, height))))
+        images = _empty((len(files), height, width, 3))
+        decoded = pool.map(lambda path: _read(open_image, path), files)
+        bar = tqdm(decoded, total=len(files), desc="decoding", unit="image", leave=False, delay=2)
+        for i, image in enumerate(bar):
+            _check_size(files[i], image.size, (width, height))
             images[i] = image
     return images
+
+
+def _check_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if size != expected:
+        raise ValueError(
+            f"{path} must have the size of the other images, {_by(expected)}, got {_by(size)}; large-scale takes "
+            "images of any size"
+        )
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _read(how, path: str):
+    try:
+        return how(path)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
+
+
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    """An array of bytes, or ValueError if this machine has less memory than that."""
+    needed, there = np.prod(shape, dtype=float), _memory()
+    if needed > there:
+        raise ValueError(
+            f"data_root must hold images that fit the memory, {there / 2**30:.1f} GiB; {shape[0]} images of "
+            f"{_by(shape[2:0:-1])} take {needed / 2**30:.1f} GiB: make them smaller, or use large-scale"
+        )
+    return np.empty(shape, dtype=np.uint8)
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine; infinite if the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def _cached(cache: Path, key: str) -> np.ndarray | None:

@@ -1,12 +1,14 @@
 """ImageSet: labelled images in memory, with a fingerprint that does not depend on their order."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from replication.data.long_tail import keep_indices, long_tailed_counts
+
+NATURAL = "natural"  # the imbalance of the data themselves
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,33 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same in whatever order they stand."""
+        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same for any order of theirs."""
         shape = str(self.images.shape[1:]).encode()
         labelled = zip(self.targets.tolist(), self.images, strict=True)
         digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
         return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
 
     def subset(self, index: np.ndarray) -> "ImageSet":
-        return replace(self, images=self.images[index], targets=self.targets[index])
+        """The images with these indices, in this order."""
+        return ImageSet(self.images[index], self.targets[index], self.class_names, self.padding, self.flip)
 
-    def long_tailed(self, imbalance_factor: float, seed: int) -> "ImageSet":
-        """The long-tailed subset that `seed` keeps, class by class; the largest class keeps as many as the set allows.
+    def long_tailed(self, imbalance_factor: float | str, seed: int) -> "ImageSet":
+        """The long-tailed subset that `seed` keeps, class by class; "natural" keeps every image."""
+        return self.subset(self.long_tailed_indices(imbalance_factor, seed))
 
-        The largest is the smallest of this set's class counts (all of a balanced set).
+    def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
+        """The indices of the images of `long_tailed`, (n,) int64."""
+        return keep_indices(self.images, self.targets, self.long_tailed_counts(imbalance_factor), seed)
+
+    def long_tailed_counts(self, imbalance_factor: float | str) -> list[int]:
+        """Images of each class in a long-tailed subset; "natural": the class counts as they are.
+
+        The largest class keeps as many images as the smallest class of this set has, which is all in a balanced set.
+
+        >>> data = ImageSet(np.zeros((9, 1, 1, 3), np.uint8), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1]), ("a", "b"))
+        >>> data.long_tailed_counts(3), data.long_tailed_counts("natural")
+        ([3, 1], [6, 3])
         """
-        counts = long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
-        return self.subset(keep_indices(self.images, self.targets, counts, seed))
+        if imbalance_factor == NATURAL:
+            return self.class_counts
+        return long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)

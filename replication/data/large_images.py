@@ -21,6 +21,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
+from replication.data.image_files import UNREADABLE, list_class_folders, open_image, split_folders
 from replication.data.seeds import stream
 
 CLASSES = {"inat2017": 5089, "inat2018": 8142, "ilsvrc2012": 1000}  # Table 1
@@ -31,7 +32,6 @@ MEAN_AND_STD = {
     "folder": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 IGNORED = -100  # the target of an image that cannot be read
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ImageFiles:
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hexadecimal digits) of file names and classes, in any order; the pixels are not read."""
         lines = sorted(
-            f"{t}\0{os.fsdecode(p).rsplit('/', 1)[-1]}" for p, t in zip(self.paths, self.targets, strict=True)
+            f"{t}\0{os.path.basename(os.fsdecode(p))}" for p, t in zip(self.paths, self.targets, strict=True)
         )
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -65,8 +65,9 @@ def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles,
         dataset: inat2017, inat2018, ilsvrc2012 or folder.
         data_root: the folder that holds it.  iNaturalist: train2018.json and val2018.json beside train_val2018/ (the
             competition's layout; 2018/ as torchvision unpacks it will do), or torchvision's INaturalist in train/ and
-            val/.  ILSVRC: what torchvision's ImageNet reads, or train/ and val/ with a folder a class.  folder: the
-            latter, or train/ and test/.
+            val/.  ILSVRC: what torchvision's ImageNet reads, or train/ and val/ with a folder a class.  folder: train/
+            and test/ (or val/) with a folder a class, or lists of files, `*train.txt` and `*test.txt` (or `*val.txt`)
+            with a path, relative to data_root, and a class number in each line, as ImageNet-LT and Places-LT have them.
 
     Raises:
         ValueError: files that are not there or do not fit each other: with the path and what to do.
@@ -77,9 +78,7 @@ def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles,
         raise ValueError(f"data_root must be a folder that exists, got {data_root and str(data_root)!r} (--data-root)")
     root = Path(data_root).expanduser()
     try:
-        train, test = (
-            _imagenet(root) if dataset == "ilsvrc2012" else (_folders if dataset == "folder" else _inat)(root, dataset)
-        )
+        train, test = {"ilsvrc2012": _imagenet, "folder": _folder}.get(dataset, _inat)(root, dataset)
     except (RuntimeError, FileNotFoundError) as error:  # torchvision's
         raise ValueError(f"{root} does not hold {dataset} as torchvision reads it: {error}") from error
     _check(dataset, root, train, test)
@@ -105,23 +104,50 @@ def _files(paths, targets, class_names) -> ImageFiles:
     return ImageFiles(np.array([os.fsencode(p) for p in paths]), np.array(targets, dtype=np.int64), tuple(class_names))
 
 
-def _image_folder(folder: Path) -> ImageFiles:
-    data = datasets.ImageFolder(folder)
-    return _files([p for p, _ in data.samples], data.targets, data.classes)
+def _class_folders(root: Path, names: tuple[str, ...]) -> tuple[ImageFiles, ImageFiles]:
+    listed = [list_class_folders(folder) for folder in split_folders(root, names)]
+    return tuple(_files([p for p, _ in images], [k for _, k in images], classes) for classes, images in listed)
 
 
-def _folders(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
-    second = next((name for name in ("val", "test") if (root / name).is_dir()), None)
-    if second is None or not (root / "train").is_dir():
-        raise ValueError(
-            f"data_root must hold train/ and val/ (or test/) with a folder a class for {dataset}; {root} does not"
-        )
-    return _image_folder(root / "train"), _image_folder(root / second)
+def _folder(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
+    train = _list_file(root, "train")
+    test = _list_file(root, "test") or _list_file(root, "val")
+    if train is None or test is None:
+        return _class_folders(root, ("test", "val"))
+    listed = [_listed(root, path) for path in (train, test)]
+    classes = 1 + max(max(targets) for _, targets in listed)
+    if classes > len(listed[0][0]):
+        raise ValueError(f"{train} must hold images of each class, but names {classes} classes and fewer images")
+    return tuple(_files(paths, targets, map(str, range(classes))) for paths, targets in listed)
 
 
-def _imagenet(root: Path) -> tuple[ImageFiles, ImageFiles]:
+def _list_file(root: Path, split: str) -> Path | None:
+    found = sorted(root.glob(f"*{split}.txt"))
+    if len(found) > 1:
+        raise ValueError(f"data_root must hold one list *{split}.txt, got {', '.join(path.name for path in found)}")
+    return found[0] if found else None
+
+
+def _listed(root: Path, path: Path) -> tuple[list[str], list[int]]:
+    """The paths and class numbers of a list of files."""
+    paths, targets = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            place, _, label = line.strip().rpartition(" ")
+            if not (place and label.isascii() and label.isdigit() and len(label) < 10):
+                raise ValueError(f"{path}, line {number}, must hold a path and a class number, got {line[:80]!r}")
+            paths.append(os.path.join(root, place))
+            targets.append(int(label))
+    if not paths:
+        raise ValueError(f"{path} must hold a path and a class number in each line, it is empty")
+    if not os.path.isfile(paths[0]):
+        raise ValueError(f"the paths in {path} must be relative to {root}; {paths[0]} is not there")
+    return paths, targets
+
+
+def _imagenet(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
     if not any((root / name).exists() for name in ("meta.bin", "ILSVRC2012_devkit_t12.tar.gz")):
-        return _folders(root, "ilsvrc2012")
+        return _class_folders(root, ("val", "test"))
     sets = (datasets.ImageNet(root, split) for split in ("train", "val"))
     return tuple(_files([p for p, _ in data.samples], data.targets, data.wnids) for data in sets)
 
@@ -149,7 +175,7 @@ def _competition(root: Path, year: str, split: str) -> ImageFiles:
     """A split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
     path = root / f"{split}{year}.json"
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         names = {image["id"]: image["file_name"] for image in data["images"]}
         categories = sorted((category["id"], str(category["name"])) for category in data["categories"])
         label = {number: k for k, (number, _) in enumerate(categories)}
@@ -213,8 +239,7 @@ class KeyedImages(torch.utils.data.Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
         epoch, index = key
         try:
-            with Image.open(os.fsdecode(self.files.paths[index])) as file:
-                image = file.convert("RGB")
+            image = open_image(os.fsdecode(self.files.paths[index]))
         except UNREADABLE:
             return torch.zeros(3, self.size, self.size, dtype=torch.uint8), IGNORED, index
         with torch.random.fork_rng(devices=[]):

@@ -8,6 +8,7 @@ import hashlib
 import math
 import operator
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -30,22 +31,31 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     """
     largest = _whole("largest", largest)
     num_classes = _whole("num_classes", num_classes)
-    if not (math.isfinite(imbalance_factor) and imbalance_factor >= 1):
-        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {imbalance_factor!r}")
-    steps = max(num_classes - 1, 1)
-    counts = [int(largest * (1.0 / imbalance_factor) ** (i / steps)) for i in range(num_classes)]
-    if counts[-1] < 1:
+    factor = _factor(imbalance_factor)
+    if num_classes > 1 and factor > largest:
         raise ValueError(
             f"imbalance_factor must be at most largest = {largest}, or a class is empty; got {imbalance_factor!r}"
         )
-    return counts
+    steps = max(num_classes - 1, 1)
+    counts = [int(largest * (1.0 / factor) ** (i / steps)) for i in range(num_classes)]
+    return [max(count, 1) for count in counts]  # 49 * (1 / 49) rounds to less than 1
+
+
+def _factor(value: float) -> float:
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # a Python integer beyond float64
+        number = math.inf
+    if not 1 <= number < math.inf:
+        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {value!r}")
+    return number
 
 
 def _whole(name: str, value: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}") from None
+        number = 0
     if number < 1:
         raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
     return number
@@ -58,17 +68,21 @@ def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence
         images: (n, H, W, C) uint8.
         targets: (n,) int64, classes 0 .. len(class_counts) - 1.
         class_counts: images to keep per class, each at most what there is.
-        seed: key of the hash, >= 0.
+        seed: key of the hash, from 0 to 2**128 - 1.
 
     Returns:
         (sum(class_counts),) int64, class by class, each class in the order of its hashes.  The images behind these
         indices, in this order, do not depend on the order of the input.
 
     Raises:
-        ValueError: a class has fewer images than are to be kept, or seed < 0.
+        ValueError: a class has fewer images than are to be kept, or a seed out of range.
+
+    >>> images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
+    >>> keep_indices(images, np.array([0, 1, 0, 0]), [2, 1], seed=0).tolist()
+    [2, 3, 1]
     """
-    if seed < 0:
-        raise ValueError(f"seed must be >= 0, got {seed!r}")
+    if not 0 <= seed < 2**128:
+        raise ValueError(f"seed must be a whole number from 0 to 2**128 - 1, got {seed!r:.40}")
     key = int(seed).to_bytes(16, "little")
     kept = []
     for label, count in enumerate(class_counts):

@@ -2,15 +2,19 @@
 
 import gzip
 import pickle
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from replication.data.folder import decode_folder
+from replication.data.image_files import split_folders
 from replication.data.image_set import ImageSet
 from replication.data.long_tail import keep_indices
+from replication.data.pack import PACKS, pack_path, read_pack
 
 FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")  # torchvision's, bare, Debian's
 CIFAR_SIZES = {"cifar10": (10, 5000, 1000), "cifar100": (100, 500, 100)}  # classes, images a class in train and test
@@ -45,7 +49,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
             (train/<class>/*.png|jpg and test/<class>/...).
         data_root: the folder that holds the data: for CIFAR torchvision's archive or a class folder tree (as such, or
-            in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).
+            in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).  A pack there
+            (`replication.data.pack`) comes first.
         download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
 
     Raises:
@@ -66,6 +71,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         _download(dataset, root)
     if not root.is_dir():
         raise ValueError(f"data_root must be a folder that exists, got {str(root)!r}")
+    if dataset in PACKS and pack_path(root, dataset).is_file():
+        return read_pack(pack_path(root, dataset), dataset)
     return READERS[dataset](root)
 
 
@@ -87,10 +94,21 @@ def _download(dataset: str, root: Path) -> None:
     names = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "cifar20": "CIFAR100", "fashion_mnist": "FashionMNIST"}
     if dataset not in names:
         raise ValueError(f"download must be off for dataset {dataset}: there is nothing to fetch")
+    kind = getattr(datasets, names[dataset])
     try:
-        getattr(datasets, names[dataset])(root, download=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root, names[dataset]):
+            if dataset == "fashion_mnist":
+                kind(root, download=True)
+            elif not (root / kind.base_folder).is_dir():  # unpacked by `_unpack`, which torchvision does in place
+                datasets.utils.download_url(kind.url, root, kind.filename, kind.tgz_md5)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"download of {dataset} into {root} failed: {error}; fetch it by hand or try again") from error
+
+
+def _locked(root: Path, name: str) -> FileLock:
+    """A lock that other processes wait for, and that dies with this one."""
+    return FileLock(root / f".{name}.lock")
 
 
 def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -99,6 +117,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[dataset]
     archive = root / kind.filename
     if (root / kind.base_folder).is_dir() or archive.is_file():
+        _unpack(kind, archive)
         return tuple(_cifar_archive(kind, root, train) for train in (True, False))
     for tree in (root / dataset, root):
         if (tree / "train").is_dir():
@@ -106,25 +125,36 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
             _check_cifar(dataset, tree, sets)
             return sets
     raise ValueError(
-        f"data_root must hold {kind.filename}, {kind.base_folder}/ or a tree {dataset}/train/<class>/*.png "
-        f"for dataset {dataset}; {root} holds none of them: name another folder, or add --download"
+        f"data_root must hold {kind.filename}, {kind.base_folder}/, a tree {dataset}/train/<class>/*.png or "
+        f"{dataset}.pack for dataset {dataset}; {root} holds none of them: name another folder, or add --download"
     )
 
 
-def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
-    """Torchvision's archive; every checksum is verified before anything is unpickled."""
+def _unpack(kind, archive: Path) -> None:
+    """Unpack torchvision's archive unless it is; whole or not at all, and in one process at a time."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
-    archive = root / kind.filename
-    if not (root / kind.base_folder).is_dir():
-        if not check_integrity(archive, kind.tgz_md5):
-            raise ValueError(
-                f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
-            )
-        try:
-            extract_archive(archive, root)
-        except (OSError, EOFError, tarfile.TarError) as error:
-            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+    folder, part = archive.parent / kind.base_folder, archive.parent / f".{kind.base_folder}.part"
+    if folder.is_dir():
+        return
+    try:
+        with _locked(archive.parent, kind.__name__):
+            if folder.is_dir():  # by the process that this one waited for
+                return
+            if not check_integrity(archive, kind.tgz_md5):
+                raise ValueError(
+                    f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
+                )
+            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            extract_archive(archive, part)
+            (part / kind.base_folder).rename(folder)
+            part.rmdir()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+
+
+def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
+    """A split of the unpacked archive; every checksum is verified before anything is unpickled."""
     try:
         data = kind(root, train=train)
     except (RuntimeError, OSError, pickle.UnpicklingError) as error:
@@ -183,10 +213,7 @@ def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
 
 def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
     """train/<class>/* and test/<class>/*, classes in alphabetical order, all images of one size."""
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise ValueError(f"data_root must hold {split}/<class>/*.png|jpg, but {root / split} is not there")
-    train, test = (decode_folder(root / split) for split in ("train", "test"))
+    train, test = (decode_folder(folder) for folder in split_folders(root))
     if train.class_names != test.class_names:
         odd = sorted(set(train.class_names) ^ set(test.class_names))
         raise ValueError(f"{root}: train and test must hold the same classes; only one of them holds {', '.join(odd)}")

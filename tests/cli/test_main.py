@@ -124,7 +124,7 @@ def test_an_interrupted_verb_promises_what_it_keeps(verb, goes_on, tmp_path, cap
     assert ("goes on from here" in capsys.readouterr().err) == goes_on
 
 
-@pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "report", "large-scale"])
+@pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "pack", "report", "large-scale"])
 def test_help_reads_well(verb):
     command = [sys.executable, "-m", "replication", *([verb] if verb else []), "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=None)

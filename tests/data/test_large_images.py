@@ -119,13 +119,13 @@ def test_wrong_places_and_contents_are_named(tree, tmp_path):
         list_images("folder", None)
     with pytest.raises(ValueError, match="data_root must hold train2018.json"):
         list_images("inat2018", tree)
-    with pytest.raises(ValueError, match=r"train/ and val/ \(or test/\)"):
+    with pytest.raises(ValueError, match="train/ and test/ or val/"):
         list_images("folder", tree / "train")
     (tree / "val" / "bee").rename(tree / "val" / "wasp")
     with pytest.raises(ValueError, match="must be the same; they differ in bee, wasp"):
         list_images("folder", tree)
     (tree / "train" / "empty").mkdir()
-    with pytest.raises(ValueError, match="no valid file for the classes empty"):
+    with pytest.raises(ValueError, match="none in empty"):
         list_images("folder", tree)
 
 

@@ -28,6 +28,16 @@ def test_ends_and_balance():
     assert long_tailed_counts(7, 1, 5) == [7]
 
 
+def test_an_imbalance_as_large_as_the_largest_class_leaves_one_image():
+    """largest * (1 / largest) rounds to less than 1 for 49, 98, 103 and others."""
+    for largest in range(1, 1000):
+        counts = long_tailed_counts(largest, 10, largest)
+        exact = [math.floor(round(largest ** (1 - i / 9), 9)) for i in range(10)]
+        assert (counts[0], counts[-1]) == (largest, 1) and max(
+            abs(a - b) for a, b in zip(counts, exact, strict=True)
+        ) <= 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -38,6 +48,9 @@ def test_ends_and_balance():
         ((100, 10, math.nan), "imbalance_factor"),
         ((100, 10, math.inf), "imbalance_factor"),
         ((100, 10, 101), "imbalance_factor"),
+        ((100, 10, "10"), "imbalance_factor"),
+        ((100, 10, None), "imbalance_factor"),
+        ((100, 10, 10**400), "imbalance_factor"),
     ],
 )
 def test_refuses(arguments, name):
@@ -78,3 +91,5 @@ def test_keep_refuses(images):
         keep_indices(*images, [1, 21, 1], seed=0)
     with pytest.raises(ValueError, match="seed"):
         keep_indices(*images, [1, 1, 1], seed=-1)
+    with pytest.raises(ValueError, match="seed"):
+        keep_indices(*images, [1, 1, 1], seed=10**4000)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from replication.data.long_tail import long_tailed_counts
 from replication.experiments.experiment import Experiment
 from replication.experiments.records import PRECISIONS
 from replication.training.one_run import RunOptions, check_same_images, existing_record
@@ -84,5 +83,5 @@ def sweep(
 def _images(experiment: Experiment, options: RunOptions) -> int:
     """Images that a run trains on, over all epochs."""
     train, _ = load_once(experiment.dataset, options.data_root)
-    counts = long_tailed_counts(min(train.class_counts), len(train.class_names), experiment.imbalance_factor)
+    counts = train.long_tailed_counts(experiment.imbalance_factor)
     return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size

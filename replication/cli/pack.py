@@ -1,0 +1,71 @@
+"""The verb `pack`: write the images that given runs need to one file, for a machine that takes few bytes."""
+
+from pathlib import Path
+
+from replication.files import check_writable
+
+DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
+
+
+def add_arguments(parser) -> None:
+    """What is packed, and where it goes."""
+    parser.add_argument(
+        "dest", type=Path, metavar="DEST", help="the folder for the pack; later runs name it --data-root"
+    )
+    parser.add_argument(
+        "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
+    )
+    parser.add_argument(
+        "--dataset",
+        nargs="+",
+        choices=DATASETS,
+        default=["cifar10"],
+        help="one data set, or cifar100 and cifar20, which share a pack (default: cifar10)",
+    )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="FACTOR:SEEDS",
+        help="imbalance factors with the seeds of each, such as 50:1,2 100:0; larger factors are held too",
+    )
+    parser.add_argument("--imbalance", type=float, metavar="FACTOR", help="in place of --runs: the smallest factor")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="with --imbalance: the seeds (default: 0)")
+    parser.add_argument(
+        "--max-mib", type=float, default=64.0, metavar="M", help="refuse to write a larger pack (default: 64)"
+    )
+
+
+def main(args) -> int:
+    """Write the pack and print its size; 0."""
+    from replication.data.pack import pack_path, runs_label, write_pack
+    from replication.data.sources import load
+
+    runs = _runs(args)
+    paths = {pack_path(args.dest, dataset) for dataset in args.dataset}
+    if len(paths) > 1:
+        raise ValueError(f"dataset must be one, or cifar100 and cifar20, got {', '.join(args.dataset)}")
+    check_writable(args.dest)
+    (path,) = paths
+    sets = {dataset: load(dataset, args.data_root) for dataset in args.dataset}
+    train_images = write_pack(path, sets, runs, args.max_mib * 2**20)
+    size, (_, test) = path.stat().st_size / 2**20, next(iter(sets.values()))
+    print(f"{path}: {size:.1f} MiB, {train_images} training and {len(test)} test images, runs {runs_label(runs)}")
+    return 0
+
+
+def _runs(args) -> list[tuple[float, int]]:
+    if (args.runs is None) == (args.imbalance is None) or (args.runs and args.seeds):
+        raise ValueError(
+            "runs must be given, or else imbalance and seeds: --runs 50:1,2 100:0, --imbalance 50 --seeds 0 1"
+        )
+    if args.runs is None:
+        return [(args.imbalance, seed) for seed in args.seeds or [0]]
+    return [pair for text in args.runs for pair in _pairs(text)]
+
+
+def _pairs(text: str) -> list[tuple[float, int]]:
+    factor, _, seeds = text.partition(":")
+    try:
+        return [(float(factor), int(seed)) for seed in seeds.split(",")]
+    except ValueError:
+        raise ValueError(f"runs must be imbalance factors with their seeds, such as 50:1,2, got {text!r}") from None

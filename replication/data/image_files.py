@@ -1,0 +1,164 @@
+"""Which files of a folder are images, and how one is opened: the same for every verb that reads a user's own images."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what `open_image` raises
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # what turns an image of each orientation upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def split_folders(root: Path, names: tuple[str, ...] = ("test", "val")) -> tuple[Path, Path]:
+    """ROOT/train, and the first of `names` that is a folder in ROOT: training and test images.
+
+    Raises:
+        ValueError: one of them is not there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("train", "val"):
+    ...         (Path(root) / name).mkdir()
+    ...     [folder.name for folder in split_folders(Path(root))]
+    ['train', 'val']
+    """
+    second = next((root / name for name in names if (root / name).is_dir()), None)
+    if second is None or not (root / "train").is_dir():
+        wanted = " or ".join(f"{name}/" for name in names)
+        raise ValueError(
+            f"data_root must hold train/ and {wanted} with a folder of images for each class; {root} does not"
+        )
+    return root / "train", second
+
+
+def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
+    """The images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
+
+    Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints) and files with other endings than ENDINGS are left
+    out, and one line says how many there are of each.
+
+    Returns:
+        The class names, and (path, class index) of each image.
+
+    Raises:
+        ValueError: there is no class folder, or one without images.
+        OSError: a folder cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as split:
+    ...     (Path(split) / "cat").mkdir()
+    ...     Image.new("RGB", (2, 2)).save(Path(split) / "cat" / "1.png")
+    ...     names, images = list_class_folders(split)
+    >>> names, [(os.path.basename(path), label) for path, label in images]
+    (('cat',), [('1.png', 0)])
+    """
+    entries = sorted(os.scandir(split), key=lambda entry: entry.name)
+    names = tuple(entry.name for entry in entries if entry.is_dir() and not _hidden(entry.name))
+    left_out = Counter(_reason(entry.name) or "outside the class folders" for entry in entries if entry.is_file())
+    images = []
+    for label, name in enumerate(names):
+        for path in _files(os.path.join(split, name), left_out):
+            reason = _reason(os.path.basename(path))
+            left_out[reason] += reason is not None
+            images += [(path, label)] if reason is None else []
+    said = ", ".join(f"{n} {reason}" for reason, n in left_out.most_common() if n)
+    if said and multiprocessing.parent_process() is None:  # the worker processes of a sweep stay silent
+        tqdm.write(f"left out of {split}: {said}")
+    empty = [names[k] for k in sorted(set(range(len(names))) - {label for _, label in images})]
+    if empty or not names:
+        where = f"; none in {', '.join(empty[:5])}" if empty else ""
+        raise ValueError(
+            f"{split} must hold images in each class folder{where}" + (f" (left out: {said})" if said else "")
+        )
+    return names, images
+
+
+def _files(folder: str, left_out: Counter) -> list[str]:
+    """All files under a folder but those in hidden folders, folder by folder in alphabetical order."""
+
+    def walk() -> Iterator[tuple[str, list[str]]]:
+        for root, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+            left_out["hidden folders"] += sum(map(_hidden, folders))
+            folders[:] = [name for name in folders if not _hidden(name)]
+            yield root, sorted(names)
+
+    return [os.path.join(root, name) for root, names in sorted(walk()) for name in names]
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _reason(name: str) -> str | None:
+    """Why a file is left out, or None."""
+    ending = os.path.splitext(name)[1].lower()
+    if _hidden(name):
+        return "hidden"
+    return None if ending in ENDINGS else f"with the ending {ending}" if ending else "without an ending"
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Read an image as a person sees it: upright, in RGB with 8 bits.
+
+    The EXIF orientation is applied.  Of 16 bits the upper 8 are kept, which takes 65535 to 255.  Palettes are resolved,
+    and transparent pixels show a white ground.  Of an animation the first picture is taken.
+
+    Raises:
+        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: UNREADABLE; the file cannot be read, or its
+            pixels have neither 8 nor 16 bits.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(file, "png")
+    >>> [open_image(file).getpixel((x, 0))[0] for x in range(3)]
+    [0, 1, 255]
+    """
+    with Image.open(path) as image:
+        image.load()  # which turns a TIFF upright and drops its orientation
+        turn = UPRIGHT.get(_orientation(image))
+        image = _rgb(image)
+    return image.transpose(turn) if turn is not None else image
+
+
+def stored_size(path: Path | str) -> tuple[int, int]:
+    """(width, height) from the head of the file, before EXIF may turn the image; a PNG's EXIF can follow its pixels."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block raises errors of many kinds, and the pixels may still be whole
+        return 1
+    return value if value in UPRIGHT else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # I: in older Pillow
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels must have 8 or 16 bits, got Pillow's mode {image.mode}")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
