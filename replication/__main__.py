@@ -6,6 +6,7 @@ import signal
 import sys
 
 from replication import __version__
+from replication.cli import adopt as adopt_command
 from replication.cli import large_scale as large_scale_command
 from replication.cli import training as sweep_command
 from replication.cli.covering import _covering
@@ -62,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep_command.add_running_arguments(p)
     p = verb("large-scale", large_scale_command.main, "run one row of Table 3, alone or under torchrun")
     large_scale_command.add_arguments(p)
+    p = verb("adopt", adopt_command.adopt, "bring records and checkpoints from another machine into the results")
+    adopt_command.add_arguments(p)
+    _add_places(p, data=False, device=False)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
     _add_places(p, data=False, device=False)
     return parser
