@@ -44,17 +44,25 @@ def save(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
         raise OSError(error.errno, f"{error.strerror}: the checkpoint cannot be written", str(path)) from error
 
 
-def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision: str) -> dict | None:
+def load(
+    path: Path, experiment: Experiment, subset_fingerprint: str, precision: str, like: dict | None = None
+) -> dict | None:
     """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside).
+
+    Args:
+        path, experiment, subset_fingerprint, precision: as `save` had them.
+        like: a state with the layout that the run can take up (that of its beginning will do): the same keys, lengths
+            of lists, shapes and types.  A checkpoint may hold more keys than it does.
 
     Raises:
         ValueError: a checkpoint of this run in another precision; hours of work, which a forgotten option must not end.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
     try:
+        if not path.is_file():
+            raise ValueError("it is not a regular file")
+        content = path.read_bytes()
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             raise ValueError("it is truncated or altered")
         held = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
@@ -62,8 +70,10 @@ def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
             if held[name] != value and name != "precision":
                 raise ValueError(f"its {name} is {held[name]!r}, not {value!r}")
         state, begun = held["state"], held["precision"]
+        if like is not None:
+            _check_layout(state, like)
     except Exception as error:  # torch raises many kinds for a file that is none of its own
-        set_aside(path, f"checkpoint cannot be used ({error or type(error).__name__})")
+        set_aside(path, f"checkpoint cannot be used ({str(error) or type(error).__name__})")
         return None
     if begun != precision:
         raise ValueError(
@@ -71,6 +81,26 @@ def load(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
             f"to begin anew delete {path}"
         )
     return state
+
+
+def _check_layout(state, like, place: str = "state") -> None:
+    """Raise ValueError, naming the place, unless a state has every key of `like` and values of the same layout."""
+    if isinstance(like, torch.Tensor):
+        same = isinstance(state, torch.Tensor) and (state.shape, state.dtype) == (like.shape, like.dtype)
+    elif isinstance(like, dict):
+        same = isinstance(state, dict) and set(like) <= set(state)
+        for key in like if same else ():
+            _check_layout(state[key], like[key], f"{place}.{key}")
+    elif isinstance(like, list):
+        same = isinstance(state, list) and len(like) in (0, len(state))  # an empty one grows during the run
+        for number, one in enumerate(like if same else ()):
+            _check_layout(state[number], one, f"{place}[{number}]")
+    elif isinstance(like, int | float) and not isinstance(like, bool):
+        same = isinstance(state, int | float) and not isinstance(state, bool)
+    else:
+        same = isinstance(state, type(like))
+    if not same:
+        raise ValueError(f"it has another layout at {place}")
 
 
 def _identity(experiment: Experiment, subset_fingerprint: str, precision: str) -> dict:
