@@ -124,8 +124,8 @@ def check_record(record: RunRecord) -> None:
         value = getattr(record, field.name)
         if field.name != "experiment" and not _fits(value, field.type):
             raise ValueError(f"{field.name} must be {_type_name(field.type)}, got {_short(value)}")
-        numbers = value if isinstance(value, list) else [] if value is None else [value]
-        if "error" in field.name and not all(map(_is_percent, numbers)):
+        numbers = value if isinstance(value, list) else [value]
+        if "error" in field.name and not all(number is None or _is_percent(number) for number in numbers):
             raise ValueError(f"{field.name} must be in percent, 0 to 100, got {_short(value)}")
     if record.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {_short(record.status)}")

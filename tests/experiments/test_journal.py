@@ -97,8 +97,8 @@ def test_what_is_there_is_kept_and_another_error_is_named(journal, tmp_path):
 
 
 def test_a_large_scale_record_comes_through_too(tmp_path):
-    shared = {k: v for k, v in vars(RUNS[0]).items() if k != "experiment"}
-    run = LargeScaleRecord(experiment=LargeScaleExperiment(), **shared, top5_error=8.0)
+    shared = vars(RUNS[0]) | dict(experiment=LargeScaleExperiment(), error_per_class=[None, *[30.0] * 9])
+    run = LargeScaleRecord(**shared, top5_error=8.0)
     append_to_journal(tmp_path / "j", run)
     append_to_journal(tmp_path / "j", RUNS[0])
     adopt_records(tmp_path / "j", tmp_path)
