@@ -6,6 +6,7 @@ import signal
 import sys
 
 from replication import __version__
+from replication.cli import adopt as adopt_command
 from replication.cli import gpu
 from replication.cli import large_scale as large_scale_command
 from replication.cli import pack as pack_command
@@ -68,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     large_scale_command.add_arguments(p)
     p = verb("pack", pack_command.main, "write the images that given runs need, and the test set, to one small file")
     pack_command.add_arguments(p)
+    p = verb("adopt", adopt_command.adopt, "bring records and checkpoints from another machine into the results")
+    adopt_command.add_arguments(p)
+    _add_places(p, data=False, device=False)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
     _add_places(p, data=False, device=False)
     return parser

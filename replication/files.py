@@ -1,30 +1,39 @@
 """Files that are there whole or not at all: written beside the final name, then renamed; folders that take them."""
 
+import contextlib
+import glob
 import os
+import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+LEFTOVER_SECONDS = 3600.0  # without a byte written: the writer of a temporary file is gone, on whichever host it was
 
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[BinaryIO]:
     """A file to write bytes to, which becomes `path` at the end; its folder is made.
 
-    If the block raises or is interrupted, what lay at `path` before is still there and nothing lies beside it.
+    If the block raises or is interrupted, what lay at `path` before is still there and nothing lies beside it.  What a
+    killed writer left is removed when the same path is written later.  Writers on several hosts may share a folder.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
 
-    >>> with whole_file("table.csv") as file:  # doctest: +SKIP
+    >>> with tempfile.TemporaryDirectory() as folder, whole_file(f"{folder}/table.csv") as file:
     ...     file.write(b"a,b")
+    3
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path, LEFTOVER_SECONDS)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")  # two hosts may have the same process ids
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -33,8 +42,25 @@ def whole_file(path: Path | str) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path | str, seconds: float = 0.0) -> None:
+    """Remove the temporary files beside a path to which nothing was written for so many seconds.
+
+    >>> remove_leftovers("no/such/file.csv")
+    """
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process was quicker, or it is not ours to remove
+            if time.time() - part.stat().st_mtime >= seconds:
+                part.unlink()
+
+
 def write_text(path: Path | str, text: str) -> Path:
-    """Write a text file whole or not at all, in UTF-8; returns its path."""
+    """Write a text file whole or not at all, in UTF-8; returns its path.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(f"{folder}/made/table.md", "| beta |").read_text(encoding="utf-8")
+    '| beta |'
+    """
     with whole_file(path) as file:
         file.write(text.encode())
     return Path(path)
@@ -45,12 +71,13 @@ def check_writable(folder: Path) -> None:
 
     Raises:
         ValueError: it cannot be made, or nothing can be written in it.
+
+    >>> check_writable(Path(tempfile.gettempdir()))
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise ValueError(
-            f"results must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"results must be a folder that can be written, got {str(folder)!r} ({reason})") from error

@@ -1,10 +1,11 @@
 """Files are there whole or not at all: an error or an interruption leaves the old one and nothing beside it."""
 
 import os
+import time
 
 import pytest
 
-from replication.files import whole_file, write_text
+from replication.files import LEFTOVER_SECONDS, check_writable, remove_leftovers, whole_file, write_text
 
 
 def _names(folder):
@@ -48,3 +49,34 @@ def test_content_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
     write_text(tmp_path / "a.txt", "± 1\n")
     assert done == [("fsync", 5), "replace"]  # UTF-8, line ends as given
+
+
+def test_two_hosts_that_share_process_ids_write_one_path(tmp_path, monkeypatch):
+    """Two containers on one volume are both process 1: each writes a file of its own, and the last one stays."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with whole_file(tmp_path / "a.txt") as first:
+        first.write(b"A" * 1000)
+        with whole_file(tmp_path / "a.txt") as second:
+            second.write(b"B" * 10)
+        assert (tmp_path / "a.txt").read_bytes() == b"B" * 10
+    assert (tmp_path / "a.txt").read_bytes() == b"A" * 1000 and _names(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not_disturbed(tmp_path):
+    old, young, other = (tmp_path / f".{name}.tmp" for name in ("a[1].txt.01", "a[1].txt.02", "a1.txt.03"))
+    for part in (old, young, other):
+        part.touch()
+    gone = time.time() - LEFTOVER_SECONDS - 10
+    os.utime(old, (gone, gone))
+    os.utime(other, (gone, gone))
+    write_text(tmp_path / "a[1].txt", "new")
+    assert sorted(_names(tmp_path)) == sorted([young.name, other.name, "a[1].txt"])
+    remove_leftovers(tmp_path / "a[1].txt")
+    assert sorted(_names(tmp_path)) == sorted([other.name, "a[1].txt"])
+
+
+@pytest.mark.parametrize("name", ["file/results", "a\0b", "x" * 300])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="results must be a folder that can be written"):
+        check_writable(tmp_path / name)

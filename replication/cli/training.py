@@ -160,6 +160,8 @@ def sweep(args) -> int:
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
     outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
+    if args.journal:
+        _pack_what_is_unfinished(options)
     return _exit_code(outcomes)
 
 
@@ -173,6 +175,14 @@ def _experiments(args) -> list[Experiment]:
     if args.seeds is not None:
         chosen = [e for e in chosen if e.seed in args.seeds]
     return [e for e in chosen if not overrides or e.dataset == args.dataset]
+
+
+def _pack_what_is_unfinished(options) -> None:
+    from replication.training.checkpoint import pack_checkpoints
+
+    archives, left_out = pack_checkpoints(options.results, options.journal.parent)
+    if archives or left_out:
+        print(f"{len(archives)} archives of checkpoints in {options.journal.parent}; {len(left_out)} did not fit")
 
 
 def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:

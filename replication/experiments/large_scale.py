@@ -103,6 +103,7 @@ class LargeScaleExperiment:
 class LargeScaleRecord(RunRecord):
     """A RunRecord with what is particular to large runs; `curve` has top5_error beside error (top-1), both percent."""
 
+    error_per_class: list[float | None] | None  # None for a class without validation images
     top5_error: float | None = None  # of the last epoch; 0 where there are 5 classes or fewer
     processes: int = 1
     global_batch: int = 0  # images a step, all processes together

@@ -1,19 +1,23 @@
-"""RunRecord: one JSON file per run, written beside its final name and renamed; all of a folder as a DataFrame."""
+"""RunRecord: one JSON file per run, written whole or not at all; all records of a folder as a DataFrame."""
 
 import json
-import math
+import sys
 import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import ClassVar
-
-import pandas as pd
+from types import UnionType
+from typing import TYPE_CHECKING, ClassVar, get_args, get_origin
 
 from replication.experiments.experiment import Experiment
 from replication.files import write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SCHEMA = 1
+STATUSES = ("finished", "diverged")
 PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of training: as asked for, and as records name it
+CURVE_FIELDS = dict(epoch=int, error=float)  # what the report needs of each evaluated epoch
 
 
 @dataclass(frozen=True)
@@ -79,37 +83,124 @@ def _json(record: dict) -> str:
 
 
 def record_path(experiment: Experiment, folder: Path | str) -> Path:
+    """FOLDER/<experiment name>.json, where the record of an experiment lies.
+
+    >>> record_path(Experiment(), "runs").name
+    'cifar10_imbalance100_softmax_beta0_seed0_f513edd3.json'
+    """
     return Path(folder) / f"{experiment.name}.json"
+
+
+def parse_record(text: str, record_class: type[RunRecord] = RunRecord) -> RunRecord:
+    """A record from its JSON: the one place where the schema of records is checked.
+
+    Fields that this version does not know are left out; those that were added since the record have their defaults.
+
+    Raises:
+        ValueError: not JSON, a field that is missing or of another type or range, or an unknown schema.
+    """
+    try:
+        data = json.loads(text)
+        known = {f.name for f in fields(record_class)}
+        experiment = record_class.experiment_class(**data["experiment"])
+        record = record_class(**{k: v for k, v in data.items() if k in known} | {"experiment": experiment})
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]} must be given") from error
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(str(error).replace("\n", " ")[:200] or type(error).__name__) from error
+    check_record(record)
+    return record
+
+
+def check_record(record: RunRecord) -> None:
+    """Check every field of a record by its annotation, and the values that the report relies on.
+
+    Raises:
+        ValueError: the first field that is wrong, with what is allowed.
+    """
+    if record.schema != SCHEMA:
+        raise ValueError(f"schema must be {SCHEMA}, got {_short(record.schema)} (of a newer version of the package?)")
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if field.name != "experiment" and not _fits(value, field.type):
+            raise ValueError(f"{field.name} must be {_type_name(field.type)}, got {_short(value)}")
+        numbers = value if isinstance(value, list) else [value]
+        if "error" in field.name and not all(number is None or _is_percent(number) for number in numbers):
+            raise ValueError(f"{field.name} must be in percent, 0 to 100, got {_short(value)}")
+    if record.status not in STATUSES:
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {_short(record.status)}")
+    if (record.status == "finished") != (record.error is not None):
+        raise ValueError(f"error must be given for a finished run and no other, got {record.error} ({record.status})")
+    for point in record.curve:
+        kinds = dict.fromkeys(point, float) | CURVE_FIELDS
+        if not all(_fits(point.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError(f"curve must hold an epoch, an error and further numbers, got {_short(point)}")
+        if not _is_percent(point["error"]):
+            raise ValueError(f"curve must hold errors in percent, 0 to 100, got {_short(point)}")
+    for name in ("class_names", "error_per_class"):
+        held = getattr(record, name)
+        if held and len(held) != len(record.class_counts):
+            raise ValueError(f"{name} must have one entry per class ({len(record.class_counts)}), got {len(held)}")
+    if any(count < 0 for count in record.class_counts):
+        raise ValueError(f"class_counts must be >= 0, got {_short(record.class_counts)}")
+
+
+def _fits(value, kind) -> bool:
+    """Whether a value is of an annotated type; numbers must be finite and integers fit 64 bits, text must be UTF-8."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if kind in (int, float):
+        limit = 2**63 - 1 if isinstance(value, int) else sys.float_info.max  # NaN compares false
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) <= limit
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def _is_percent(value: float) -> bool:
+    return -1e-9 <= value <= 100 + 1e-9  # a mean of hundreds may be off by rounding
+
+
+def _type_name(kind) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def _short(value) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> RunRecord:
     """Read one record, of CIFAR runs or of another kind of run (`record_class`).
 
     Raises:
-        ValueError: not a record of this package, truncated, or one whose name is not that of its experiment.
+        ValueError: not a file, not a record of this package, truncated, or named unlike its experiment.
     """
     path = Path(path)
+    if not path.is_file():  # a folder, a link to nothing or a FIFO, at which a reader would wait for ever
+        raise ValueError(f"{path} is not a run record: it is not a regular file")
     try:
-        data = json.loads(path.read_text())
-        known = {f.name for f in fields(record_class)}
-        experiment = record_class.experiment_class(**data["experiment"])
-        record = record_class(**{k: v for k, v in data.items() if k in known} | {"experiment": experiment})
-        complete = record.status != "finished" or (record.error is not None and math.isfinite(record.error))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        record = parse_record(path.read_text(encoding="utf-8-sig"), record_class)
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not a run record: {error}") from error
     if path.stem != record.experiment.name:
         raise ValueError(f"{path} is not the record of its experiment, which is {record.experiment.name}")
-    if not complete:
-        raise ValueError(f"{path} says it finished but holds no error")
     return record
 
 
-def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) -> pd.DataFrame:
+def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) -> "pd.DataFrame":
     """All records of a folder: one row per run, the experiment's fields and the record's as columns, by name.
 
     A file that is not a record is left where it is, out of the frame, and named in a warning.  A folder without
     records gives an empty frame with all columns.
     """
+    import pandas as pd
+
     rows = []
     for path in sorted(Path(folder).glob("*.json")):
         try:

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from replication.experiments.experiment import Experiment
+from replication.experiments.journal import append_to_journal
 from replication.experiments.records import RunRecord, read_record, record_path
+from replication.files import remove_leftovers
 from replication.training.checkpoint import set_aside
+from replication.training.run_lock import run_lock
 
 
 @dataclass(frozen=True)
@@ -92,17 +95,24 @@ def run_one(
         return "elsewhere", None
 
 
-def lock(experiment: Experiment, options: RunOptions) -> FileLock:
+def lock(experiment: Experiment, options: RunOptions):
     """The lock of an experiment; entering it raises filelock.Timeout at once where another process holds it."""
     folder = options.runs(experiment)
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f".{experiment.name}.lock", timeout=0)
+    return run_lock(folder / f".{experiment.name}.lock")
 
 
 def write_record(record: RunRecord, options: RunOptions) -> tuple[str, RunRecord]:
-    """Write a record, then delete the checkpoint that it makes useless; returns (its status, it)."""
-    record.write(options.runs(record.experiment))
-    checkpoint_path(record.experiment, options).unlink(missing_ok=True)
+    """Write a record, then delete the checkpoint that it makes useless; returns (its status, it).
+
+    The caller holds the run's lock, so that temporary files beside these two are those of killed writers.
+    """
+    if options.journal:
+        append_to_journal(options.journal, record)
+    path, checkpoint = record.write(options.runs(record.experiment)), checkpoint_path(record.experiment, options)
+    checkpoint.unlink(missing_ok=True)
+    for file in (path, checkpoint):
+        remove_leftovers(file)
     return record.status, record
 
 

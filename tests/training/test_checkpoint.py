@@ -81,6 +81,39 @@ def test_another_precision_is_refused_and_nothing_is_lost(path):
     assert checkpoint.load(path, RUN, "images", "float32")["step"] == 7 and not in_quarantine(path)
 
 
+OTHER_LAYOUTS = {
+    "a key is missing": dict(STATE, order=torch.zeros(3)),
+    "a weight is missing": dict(STATE, model=dict(weight=torch.zeros(4), bias=torch.zeros(1))),
+    "another shape": dict(STATE, model=dict(weight=torch.zeros(4, 1))),
+    "another type": dict(STATE, model=dict(weight=torch.zeros(4, dtype=torch.float64))),
+    "another number of groups": dict(STATE, curve=[1, 2]),
+    "a number for a tensor": dict(STATE, step=torch.zeros(())),
+    "a dict for a number": dict(STATE, model=0),
+}
+
+
+@pytest.mark.parametrize("like", OTHER_LAYOUTS.values(), ids=OTHER_LAYOUTS)
+def test_a_whole_checkpoint_with_another_layout_is_set_aside(path, like):
+    with pytest.warns(UserWarning, match=r"run\.pt: checkpoint cannot be used \(it has another layout at state"):
+        assert checkpoint.load(path, RUN, "images", "float32", like=like) is None
+    assert not path.exists() and len(in_quarantine(path)) == 1
+
+
+def test_the_layout_of_the_beginning_will_do(path):
+    """Lists and the optimiser's state grow during a run; whole numbers and floats are both numbers."""
+    like = dict(model=dict(weight=torch.zeros(4)), curve=[], step=0, seconds=0)
+    assert checkpoint.load(path, RUN, "images", "float32", like=like)["step"] == 7
+
+
+def test_a_folder_in_its_place_is_set_aside(tmp_path):
+    path = tmp_path / "checkpoints" / "run.pt"
+    path.mkdir(parents=True)
+    with pytest.warns(UserWarning, match="not a regular file"):
+        assert checkpoint.load(path, RUN, "images", "float32") is None
+    checkpoint.save(path, RUN, "images", "float32", STATE)
+    assert checkpoint.load(path, RUN, "images", "float32")["step"] == 7
+
+
 def test_no_code_runs_from_a_checkpoint(path):
     """weights_only: a pickle that would write a file is refused, though its digest is right."""
     planted = path.parent / "planted"

@@ -238,8 +238,9 @@ class _LargeRun(Run):
         """Take up the checkpoint that the leader finds, if it is a good one: its curve and the seconds so far."""
         if path is None:
             return [], 0.0
+        like = self._state([], 0.0)
         state = processes.by_main_process(
-            lambda: checkpoint.load(path, self.experiment, self.files.fingerprint, self.precision)
+            lambda: checkpoint.load(path, self.experiment, self.files.fingerprint, self.precision, like)
         )
         if not state:
             return [], 0.0
@@ -249,9 +250,13 @@ class _LargeRun(Run):
         self.devices, self.commits = state.get("devices", []), state.get("commits", [])
         return state["curve"], state["seconds"]
 
-    def save(self, path: Path, curve: list[dict], seconds: float) -> None:
+    def _state(self, curve: list[dict], seconds: float) -> dict:
+        """What a checkpoint holds, but for devices and commits, which older ones lack."""
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
-        state |= dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable)) | history(self)
+        return state | dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable))
+
+    def save(self, path: Path, curve: list[dict], seconds: float) -> None:
+        state = self._state(curve, seconds) | history(self)
         processes.by_main_process(
             lambda: checkpoint.save(path, self.experiment, self.files.fingerprint, self.precision, state)
         )

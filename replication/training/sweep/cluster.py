@@ -2,21 +2,23 @@
 
 import functools
 import os
-from collections import Counter, deque
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from filelock import Timeout
-from tqdm import tqdm
 
 import replication
 from replication.experiments.experiment import Experiment
 from replication.training.loop import HISTORY_SEPARATOR, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
+from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
-from replication.training.sweep.task import ATTEMPTS, RUN_ERRORS, device_is_lost, load_once, train_one
+from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, train_one
 
 POLL = 0.5  # seconds between looks at the progress queue
+CONNECT_SECONDS = 10.0  # until a cluster that does not answer is given up
 
 
 def run_on_ray(
@@ -28,7 +30,7 @@ def run_on_ray(
     address: str | None = None,
     gpus_per_run: float = 0.0,
 ) -> None:
-    """Run every experiment as a Ray task, at most `workers` at once; one whose worker dies is tried ATTEMPTS times.
+    """Run every experiment as a Ray task, at most `workers` at once; one whose worker dies is tried again.
 
     The driver holds each run's lock and writes its record.  Images travel through Ray's object store, so nodes need no
     data; checkpoints lie under `options.results` on the node that runs, and help a run taken up on another node only if
@@ -48,8 +50,8 @@ def run_on_ray(
     options = replace(options, threads=options.threads or 1, results=options.results.absolute())
     if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
         options = replace(options, device="cpu")
-    _connect(ray, address, workers * options.threads)
     try:
+        _connect(ray, address, workers * options.threads)
         needed = dict(CPU=options.threads, GPU=gpus_per_run)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
@@ -58,7 +60,7 @@ def run_on_ray(
                 f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
         ray_options = dict(num_cpus=options.threads, num_gpus=gpus_per_run, max_retries=0)
-        _Driver(ray, options, ray_options, progress, report).run(deque(todo), workers)
+        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report)
     finally:
         ray.shutdown()
 
@@ -77,6 +79,8 @@ def _ray():
 def _connect(ray, address: str | None, cpus: int) -> None:
     keywords = dict(log_to_driver=False, logging_level="ERROR")
     try:
+        if address not in (None, "auto"):
+            _check_answers(address)
         if address is None:
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **keywords)  # join none that is up
         else:  # the nodes run this very package, whatever they have installed
@@ -88,80 +92,75 @@ def _connect(ray, address: str | None, cpus: int) -> None:
         ) from error
 
 
-class _Driver:
-    """The tasks in flight, the lock of each, and what is known of their progress."""
+def _check_answers(address: str) -> None:
+    """Raise OSError unless something answers at HOST:PORT; Ray itself would wait for minutes."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname or not parts.port:
+        raise ValueError("it names no port")
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ValueError(f"nobody answers there within {CONNECT_SECONDS:g} s ({error})") from error
 
-    def __init__(self, ray, options: RunOptions, ray_options: dict, progress, report):
-        self.ray, self.options, self.progress, self.report = ray, options, progress, report
+
+class _Tasks:
+    """The tasks in flight, each with its experiment and the lock of it, and the queue of their progress."""
+
+    def __init__(self, ray, options: RunOptions, ray_options: dict):
+        self.ray, self.options = ray, options
         self.task = ray.remote(**ray_options)(_run)
         self.queue = ray.util.queue.Queue(actor_options=dict(num_cpus=0))
-        self.images, self.attempts = {}, Counter()
-        self.flying = {}  # task -> (its experiment, the lock of it)
+        self.images, self.flying = {}, {}
 
-    def run(self, left: deque, workers: int) -> None:
-        try:
-            while left or self.flying:
-                while left and len(self.flying) < workers:
-                    self.start(left.popleft())
-                done, _ = self.ray.wait(list(self.flying), timeout=POLL) if self.flying else ([], [])
-                self.tell()
-                for task in done:
-                    self.end(task)
-        finally:
-            for task, (_, held) in self.flying.items():
-                self.ray.cancel(task, force=True)
-                held.release()
+    def busy(self) -> int:
+        return len(self.flying)
 
-    def start(self, experiment: Experiment, held=None) -> None:
+    def start(self, experiment: Experiment) -> tuple | None:
         """Lock an experiment and send it off, unless it is done or another process is at it."""
-        if held is None:
-            held = lock(experiment, self.options)
-            try:
-                held.acquire()
-            except Timeout:
-                return self.report(experiment, "elsewhere")
-            record = existing_record(experiment, self.options)
-            if record:
-                held.release()
-                return self.report(experiment, "kept", record)
-        task = self.task.remote(experiment, self.options, self.data(experiment), self.queue)
+        held = lock(experiment, self.options)
+        try:
+            held.acquire()
+        except Timeout:
+            return ("elsewhere",)
+        record = existing_record(experiment, self.options)
+        if record:
+            held.release()
+            return "kept", record
+        task = self.task.remote(experiment, self.options, self._data(experiment), self.queue)
         self.flying[task] = experiment, held
+        return None
 
-    def data(self, experiment: Experiment):
+    def _data(self, experiment: Experiment):
         """The experiment's images in Ray's object store, put there once."""
         if experiment.dataset not in self.images:
             self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.options.data_root))
         return self.images[experiment.dataset]
 
-    def tell(self) -> None:
+    def events(self) -> Iterator[Event]:
+        done, _ = self.ray.wait(list(self.flying), timeout=POLL)
         for experiment, images in self.queue.get_nowait_batch(self.queue.qsize()):
-            self.progress(experiment, images)
+            yield "progress", experiment, images
+        for task in done:
+            yield self._end(task)
 
-    def end(self, task) -> None:
-        """Take a task's result: write its record, or try it again if its worker died."""
+    def _end(self, task) -> Event:
+        """Take a task's result and write its record, or say that its worker died."""
         experiment, held = self.flying.pop(task)
         kinds = self.ray.exceptions
-        deaths = (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError)
         try:
             record, error = self.ray.get(task)
-        except deaths as death:
-            return self.again(experiment, held, type(death).__name__)
-        except BaseException:
+            if record is None:
+                return "outcome", experiment, ("failed", None, error)
+            return "outcome", experiment, write_record(_with_commit(record), self.options)
+        except (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError) as death:
+            return "died", experiment, f"its worker died ({type(death).__name__})"
+        finally:
             held.release()
-            raise
-        if record is None:
-            self.report(experiment, "failed", None, error)
-        else:
-            self.report(experiment, *write_record(_with_commit(record), self.options))
-        held.release()
 
-    def again(self, experiment: Experiment, held, death: str) -> None:
-        self.attempts[experiment] += 1
-        if self.attempts[experiment] < ATTEMPTS:
-            tqdm.write(f"again: {experiment.name} (its worker died, {death}; it goes on from its last checkpoint)")
-            return self.start(experiment, held)
-        held.release()
-        self.report(experiment, "failed", None, f"its worker died {ATTEMPTS} times ({death})")
+    def stop(self) -> None:
+        for task, (_, held) in self.flying.items():
+            self.ray.cancel(task, force=True)
+            held.release()
 
 
 def _with_commit(record):

@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
@@ -16,8 +15,9 @@ from tqdm import tqdm
 
 from replication.experiments.experiment import Experiment
 from replication.training.one_run import RunOptions
+from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
-from replication.training.sweep.task import ATTEMPTS, DeviceLost, attempt
+from replication.training.sweep.task import DeviceLost, attempt
 
 CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
 
@@ -38,44 +38,49 @@ def run_in_workers(
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
     options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
-    left, attempts = deque(todo), Counter()
-    crew = {}  # connection -> its worker
-    try:
-        while left or crew:
-            while left and len(crew) < workers:
-                slot = min(set(range(workers)) - {worker.slot for worker in crew.values()})
-                worker = _Worker(options, slot)
-                crew[worker.connection] = worker
-                worker.take(left)
-            for connection in wait(list(crew)):
-                worker = crew[connection]
-                try:
-                    kind, content = connection.recv()
-                except (EOFError, OSError):
-                    crew.pop(connection).stop()
-                    _retry(worker, left, attempts, report)
-                    continue
-                if kind == "progress":
-                    progress(worker.experiment, content)
-                elif kind == "error":
-                    raise content
-                else:
-                    report(worker.experiment, *content)
-                    if not worker.take(left):
-                        crew.pop(connection).stop()
-    finally:
-        for worker in crew.values():
+    run_all(todo, _Crew(options), workers, progress, report)
+
+
+class _Crew:
+    """The worker processes, by the connection to each; a worker runs one experiment after another."""
+
+    def __init__(self, options: RunOptions):
+        self.options, self.working, self.idle = options, {}, []
+
+    def busy(self) -> int:
+        return len(self.working)
+
+    def start(self, experiment: Experiment) -> None:
+        taken = {worker.slot for worker in self.working.values()}
+        free = min(set(range(len(taken) + 1)) - taken)
+        worker = self.idle.pop() if self.idle else _Worker(self.options, free)
+        self.working[worker.connection] = worker
+        worker.take(experiment)
+
+    def events(self) -> Iterator[Event]:
+        self._stop_idle()  # nothing is left for them; they would hold on to memory
+        for connection in wait(list(self.working)):
+            worker = self.working[connection]
+            try:
+                kind, content = connection.recv()
+            except (EOFError, OSError):
+                self.working.pop(connection).stop()
+                yield "died", worker.experiment, f"its worker process died ({worker.cause()})"
+                continue
+            if kind == "error":
+                raise content
+            if kind == "outcome":
+                self.idle.append(self.working.pop(connection))
+            yield kind, worker.experiment, content
+
+    def _stop_idle(self) -> None:
+        while self.idle:
+            self.idle.pop().stop()
+
+    def stop(self) -> None:
+        self._stop_idle()
+        for worker in self.working.values():
             worker.stop()
-
-
-def _retry(worker: "_Worker", left: deque, attempts: Counter, report) -> None:
-    attempts[worker.experiment] += 1
-    died = f"its worker process died ({worker.cause()})"
-    if attempts[worker.experiment] >= ATTEMPTS:
-        report(worker.experiment, "failed", None, f"{died}, {ATTEMPTS} times")
-    else:
-        tqdm.write(f"again: {worker.experiment.name} ({died}; it goes on from its last checkpoint)")
-        left.appendleft(worker.experiment)
 
 
 class _Worker:
@@ -88,14 +93,11 @@ class _Worker:
         self.process.start()
         theirs.close()  # else a worker's death would not close the pipe
 
-    def take(self, left: deque) -> bool:
-        """Send the next experiment, if there is one."""
-        if left:
-            self.experiment = left.popleft()
-            with contextlib.suppress(OSError):  # it is dead already: the next recv says so
-                self.connection.send(self.experiment)
-            return True
-        return False
+    def take(self, experiment: Experiment) -> None:
+        """Send an experiment, which the worker then runs."""
+        self.experiment = experiment
+        with contextlib.suppress(OSError):  # it is dead already: the next recv says so
+            self.connection.send(experiment)
 
     def stop(self) -> None:
         self.connection.close()

@@ -12,6 +12,7 @@ from sweep_processes import CONTEXT, SMALL, content, here, hold_lock, start
 
 from replication.experiments.records import read_record, record_path
 from replication.training.sweep import cluster
+from replication.training.sweep.driver import run_all
 from replication.training.sweep.progress import Progress
 from replication.training.sweep.sweep import sweep
 
@@ -85,13 +86,13 @@ class _FakeRay:
         pass
 
 
-def fit(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counter:
-    """The driver's own logic, without Ray."""
+def run_tasks(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Counter:
+    """The tasks and the driver's loop, without Ray."""
     ray, outcomes = _FakeRay(deaths, death), Counter()
     with Progress(dict.fromkeys(runs, 10**6), outcomes) as progress:
-        driver = cluster._Driver(ray, here(results), dict(num_cpus=1), progress, progress.report)
-        driver.run(cluster.deque(runs), 2)
-    assert not driver.flying
+        tasks = cluster._Tasks(ray, here(results), dict(num_cpus=1))
+        run_all(runs, tasks, 2, progress, progress.report)
+    assert not tasks.flying
     return outcomes
 
 
@@ -120,15 +121,21 @@ def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, devic
     places = []
     ray = nodes(dict(CPU=8, GPU=1))
 
-    def driver(ray, options, *_):
-        places.append(options)
-        return SimpleNamespace(run=lambda *_: None)
-
     monkeypatch.setattr(cluster, "_ray", lambda: ray)
-    monkeypatch.setattr(cluster, "_Driver", driver)
+    monkeypatch.setattr(cluster, "_Tasks", lambda ray, options, *_: places.append(options))
+    monkeypatch.setattr(cluster, "run_all", lambda *_: None)
     options = replace(here(tmp_path), device="auto")
     cluster.run_on_ray(RUNS, options, 1, None, None, gpus_per_run=share)
     assert places[0].device == device
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1", "no.such.host.invalid:6379", ":"])
+def test_a_cluster_that_does_not_answer_is_given_up(tmp_path, monkeypatch, address):
+    begun = []
+    monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4), begun=begun))
+    with pytest.raises(ValueError, match="address must be auto or HOST:PORT"):
+        cluster.run_on_ray(RUNS, here(tmp_path), 1, None, None, address=address)
+    assert not begun
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +150,10 @@ def record_of(experiment, results):
 
 
 def test_the_driver_writes_the_records_of_a_local_sweep(local, tmp_path):
-    assert fit(tmp_path, deaths=0) == Counter(finished=3)
+    assert run_tasks(tmp_path, deaths=0) == Counter(finished=3)
     assert [content(record_of(e, tmp_path)) for e in RUNS] == [content(record_of(e, local)) for e in RUNS]
     assert not list(tmp_path.rglob("*.pt"))
-    assert fit(tmp_path, deaths=0) == Counter(kept=3)
+    assert run_tasks(tmp_path, deaths=0) == Counter(kept=3)
 
 
 @pytest.mark.parametrize(("before", "commits"), [(None, "d3"), ("a1", "a1, then d3"), ("d3", "d3")])
@@ -159,20 +166,20 @@ def test_a_copy_that_git_does_not_track_is_of_the_drivers_commit(local, monkeypa
 
 @pytest.mark.parametrize("death", ["WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"])
 def test_the_driver_tries_a_run_three_times(tmp_path, capsys, death):
-    assert fit(tmp_path, deaths=2, runs=RUNS[:1], death=death) == Counter(finished=1)
+    assert run_tasks(tmp_path, deaths=2, runs=RUNS[:1], death=death) == Counter(finished=1)
     record_of(RUNS[0], tmp_path).unlink()
-    assert fit(tmp_path, deaths=3, runs=RUNS[:1]) == Counter(failed=1)
-    assert "its worker died 3 times" in capsys.readouterr().out
+    assert run_tasks(tmp_path, deaths=3, runs=RUNS[:1]) == Counter(failed=1)
+    assert "its worker died (WorkerCrashedError), 3 times" in capsys.readouterr().out
 
 
 def test_the_driver_leaves_what_another_process_holds(tmp_path):
     held = CONTEXT.Event()
     holder = start(hold_lock, tmp_path, RUNS[0], held)
     assert held.wait(60)
-    assert fit(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(elsewhere=1)
+    assert run_tasks(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(elsewhere=1)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    assert fit(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(finished=1)
+    assert run_tasks(tmp_path, deaths=0, runs=RUNS[:1]) == Counter(finished=1)
 
 
 @pytest.mark.slow

@@ -1,0 +1,98 @@
+"""The lock of a run: one process at a time, on any file system."""
+
+import contextlib
+import errno
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+def run_lock(path: Path) -> "FileLock | OwnerFile":
+    """A lock to `acquire` and `release` or to enter, which raises filelock.Timeout at once where another holds it.
+
+    It is the system's own and dies with its process; where the file system has no locks (some network drives and
+    containers) it is a file that names its owner.
+
+    >>> with tempfile.TemporaryDirectory() as folder, run_lock(Path(folder) / ".run.lock") as held:
+    ...     (Path(folder) / ".run.lock").exists()
+    True
+    """
+    return FileLock(path, timeout=0) if _has_flock(path.parent) else OwnerFile(path)
+
+
+def _has_flock(folder: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows has locks of its own
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in WITHOUT_FLOCK:
+                return False
+            raise
+    return True
+
+
+class OwnerFile:
+    """A lock that is a file with the owner's process and host, made by one process only.
+
+    An owner on this host that is gone loses it; one on another host cannot be asked, and the user is told what to do.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def acquire(self) -> "OwnerFile":
+        for _ in range(2):
+            with contextlib.suppress(FileExistsError):
+                with open(self.path, "x", encoding="utf-8") as file:
+                    file.write(f"{os.getpid()} {socket.gethostname()}")
+                return self
+            if not self._take_from_the_dead():
+                break
+        raise Timeout(str(self.path))
+
+    def _take_from_the_dead(self) -> bool:
+        """Remove the file of an owner on this host that is gone; else say who holds it."""
+        try:
+            owner, age = self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime
+        except FileNotFoundError:
+            return True
+        pid, _, host = owner.partition(" ")
+        if host == socket.gethostname() and not _is_alive(pid):
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            return True
+        tqdm.write(
+            f"held for {age / 3600:.1f} hours by process {pid or '?'} on {host or '?'}: "
+            f"if that process is gone, delete {self.path}"
+        )
+        return False
+
+    def release(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "OwnerFile":
+        return self.acquire()
+
+    def __exit__(self, *_) -> None:
+        self.release()
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError, OverflowError):  # no process id, or not ours to ask: nothing shows that it is gone
+        return True
+    return True

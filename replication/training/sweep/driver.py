@@ -1,0 +1,70 @@
+"""The loop that worker processes and a Ray cluster share: start runs, take what they send, retry what died."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from tqdm import tqdm
+
+from replication.experiments.experiment import Experiment
+from replication.training.sweep.task import ATTEMPTS
+
+Event = tuple[str, Experiment, object]
+"""("progress", run, images so far), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
+
+
+class Crew(Protocol):
+    """What runs several experiments at once."""
+
+    def busy(self) -> int:
+        """How many runs are at work."""
+
+    def start(self, experiment: Experiment) -> tuple | None:
+        """Begin a run; the arguments of `report` if there is nothing to begin (its record is there, say)."""
+
+    def events(self) -> Iterator[Event]:
+        """Wait until runs send something; each thing that they sent."""
+
+    def stop(self) -> None:
+        """End all runs at once."""
+
+
+def run_all(
+    todo: Iterable[Experiment],
+    crew: Crew,
+    workers: int,
+    progress: Callable[[Experiment, int], object],
+    report: Callable[..., object],
+) -> None:
+    """Run every experiment, in this order and at most `workers` at once.
+
+    A run whose worker dies is started again and goes on from its checkpoint; it is "failed" after ATTEMPTS deaths.
+    However this ends, the crew is stopped.
+
+    Args:
+        progress, report: those of `replication.training.sweep.progress.Progress`.
+
+    Raises:
+        Exception: what the crew raises, where it is no fault of one run (a full disk, for example).
+    """
+    left, deaths = deque(todo), Counter()
+    try:
+        while left or crew.busy():
+            while left and crew.busy() < workers:
+                experiment = left.popleft()
+                if outcome := crew.start(experiment):
+                    report(experiment, *outcome)
+            for kind, experiment, content in crew.events() if crew.busy() else ():
+                if kind == "progress":
+                    progress(experiment, content)
+                elif kind == "outcome":
+                    report(experiment, *content)
+                else:
+                    deaths[experiment] += 1
+                    if deaths[experiment] < ATTEMPTS:
+                        tqdm.write(f"again: {experiment.name} ({content}; it goes on from its last checkpoint)")
+                        left.appendleft(experiment)
+                    else:
+                        report(experiment, "failed", None, f"{content}, {ATTEMPTS} times")
+    finally:
+        crew.stop()
