@@ -122,6 +122,13 @@ def add_running_arguments(parser) -> None:
         help="of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs with AMX)",
     )
     parser.add_argument(
+        "--evaluate-every",
+        type=int,
+        default=2,
+        metavar="EPOCHS",
+        help="epochs between evaluations before the learning rate drops first; after that every second (default: 2)",
+    )
+    parser.add_argument(
         "--no-graphs",
         dest="graphs",
         action="store_false",
@@ -205,6 +212,8 @@ def _options(args, datasets: Iterable[str]):
     pick_device(args.device)
     if args.time_limit is not None and not args.time_limit > 0:
         raise ValueError(f"time-limit must be a number of seconds > 0, got {args.time_limit:g}")
+    if args.evaluate_every < 2:
+        raise ValueError(f"evaluate-every must be a whole number of epochs >= 2, got {args.evaluate_every}")
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
     if args.threads is not None and args.threads < 1:
@@ -223,6 +232,7 @@ def _options(args, datasets: Iterable[str]):
         args.compile,
         args.checkpoint_every,
         args.precision,
+        evaluate_every=args.evaluate_every,
         graphs=args.graphs,
         deadline=deadline,
         journal=args.journal,

@@ -27,6 +27,7 @@ class RunOptions:
     compiled: bool | None = None
     checkpoint_every: int | None = None  # epochs; None: every second on the CPU, one a minute on CUDA
     precision: str | None = None
+    evaluate_every: int = 2  # epochs, before the rate drops first
     graphs: bool = True  # steps as CUDA graphs, on CUDA
     deadline: float | None = None  # time.time() after which no run goes on
     concurrent_runs: int = 1  # runs that share the device

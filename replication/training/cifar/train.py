@@ -27,7 +27,7 @@ from replication.training.cifar.losses import ClassWeights, plain_loss, training
 from replication.training.cifar.resnet import ResNet, decay_groups, initialise, prior_bias
 from replication.training.device import autocast, cuda_switches, pick_device, pick_precision, synchronize
 from replication.training.loop import Run, fit, history
-from replication.training.schedule import learning_rate
+from replication.training.schedule import CIFAR, learning_rate
 
 EVALUATE_EVERY = 2  # epochs, as the authors' code
 TEST_BATCH = 500  # images of a forward pass of the last evaluation, and of all on the CPU
@@ -51,6 +51,7 @@ def train(
     start_path: Path | None = None,
     logits_path: Path | None = None,
     keep_at: Mapping[int, Path] | None = None,
+    evaluate_every: int = EVALUATE_EVERY,
     progress: Callable[[int], object] | None = None,
     over: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
@@ -69,6 +70,7 @@ def train(
         start_path: for deferred re-weighting, the checkpoint of the plain run at the epoch at which the weights begin.
         logits_path: where the last test logits go (float16).
         keep_at: epoch -> file of a further checkpoint, for other runs that start there.
+        evaluate_every: epochs between evaluations before the rate drops first; after that every second, as the paper.
         progress: called with the number of images trained on since the last call.
         over: asked after each evaluation whether the time is up.
 
@@ -82,7 +84,7 @@ def train(
         stream_of_its_own = torch.cuda.stream(torch.cuda.Stream(chosen))
     with cuda_switches(chosen, deterministic), stream_of_its_own:
         run = CifarRun(experiment, data, chosen, compiled=compiled, precision=precision, graphs=graphs)
-        run.start_path, run.logits_path = start_path, logits_path
+        run.start_path, run.logits_path, run.evaluate_every = start_path, logits_path, evaluate_every
         if checkpoint_every is None and chosen.type == "cpu":
             checkpoint_every = EVALUATE_EVERY
         return fit(
@@ -103,6 +105,7 @@ class CifarRun(Run):
 
     start_path: Path | None = None
     logits_path: Path | None = None
+    evaluate_every: int = EVALUATE_EVERY
 
     def __init__(
         self,
@@ -189,12 +192,15 @@ class CifarRun(Run):
         self.total.zero_()
 
     def evaluation_epochs(self) -> list[int]:
-        """Return every second epoch still to come, and the last.
+        """Return every second epoch still to come, and the last; before the first drop of the rate `evaluate_every`.
 
         Of epochs with no step between them (fewer images than a batch) only the last is taken.
         """
         last = self.experiment.epochs
-        wanted = sorted({*range(EVALUATE_EVERY, last, EVALUATE_EVERY), last})
+        drop = round(last * CIFAR[1] / CIFAR[-1])
+        late = range(drop, last, EVALUATE_EVERY) if self.evaluate_every > EVALUATE_EVERY else ()
+        early = range(self.evaluate_every, drop if late else last, self.evaluate_every)
+        wanted = sorted({*early, *late, last})
         by_steps = {self.steps_until(epoch): epoch for epoch in wanted}
         return [epoch for steps, epoch in by_steps.items() if steps > self.step]
 
@@ -344,8 +350,14 @@ class CifarRun(Run):
         return measured
 
 
+def compiled_forward(*shape_and_device) -> Callable[[ResNet, Tensor], Tensor] | None:
+    """Return `_compile` of the same arguments, made by one thread while the others wait for it."""
+    with EAGER:
+        return _compile(*shape_and_device)
+
+
 @functools.cache
-def compiled_forward(
+def _compile(
     depth: int,
     shortcut: str,
     classes: int,
@@ -366,12 +378,11 @@ def compiled_forward(
     """
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:
-        with EAGER:
-            network = torch.compile(ResNet.forward, dynamic=False, fullgraph=True)
-            model = ResNet(depth, classes, shape[2], shortcut).to(device, memory_format=torch.channels_last)
-            images = scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))
-            with autocast(device, precision):
-                network(model, images).sum().backward()
+        network = torch.compile(ResNet.forward, dynamic=False, fullgraph=True)
+        model = ResNet(depth, classes, shape[2], shortcut).to(device, memory_format=torch.channels_last)
+        images = scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))
+        with autocast(device, precision):
+            network(model, images).sum().backward()
     except Exception as error:  # no compiler, an unsupported one, ...: torch raises many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         tqdm.write(f"torch.compile does not work here ({reason}): running eagerly, slower and otherwise the same")

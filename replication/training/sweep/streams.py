@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -50,11 +50,10 @@ def run_in_streams(
     with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
         lives = [pool.submit(crew.work, device) for _ in range(workers)]
         try:
-            while wait(lives, timeout=POLL).not_done and not any(_failed(life) for life in lives):
-                pass
+            while not all(life.done() for life in lives) and not any(_failed(life) for life in lives):
+                time.sleep(POLL)
         finally:
             crew.stop.set()
-        wait(lives)
     for life in lives:
         life.result()
 

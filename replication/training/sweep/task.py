@@ -40,6 +40,7 @@ def train_one(experiment: Experiment, options: RunOptions, progress=None, data=N
         start_path=start_path(experiment, options),
         logits_path=record_path(experiment, options.runs(experiment)).with_suffix(".npz"),
         keep_at=starts_to_keep(experiment, options),
+        evaluate_every=options.evaluate_every,
         compiled=options.compiled,
         deterministic=options.deterministic,
         precision=options.precision,

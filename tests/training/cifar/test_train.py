@@ -194,9 +194,9 @@ def test_compiled_and_eager_agree_but_for_rounding():
 
 def test_a_missing_compiler_means_eager_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no g++ here")))
-    module.compiled_forward.cache_clear()
+    module._compile.cache_clear()
     record = train(replace(SHORT, epochs=1), DIGITS, device="cpu", compiled=True)
-    module.compiled_forward.cache_clear()
+    module._compile.cache_clear()
     assert record.status == "finished" and record.compiled is False
     assert "no g++ here" in capsys.readouterr().out
 
@@ -350,3 +350,34 @@ def test_a_run_leaves_torch_s_global_switches_as_they_were():
 def test_unknown_device_is_named(device):
     with pytest.raises(ValueError, match=f"device must be auto, cpu or a CUDA device.*{device}"):
         pick_device(device)
+
+
+def test_evaluations_may_be_rarer_before_the_rate_drops():
+    run = start_of(epochs=20)
+    run.evaluate_every = 5
+    assert run.evaluation_epochs() == [5, 10, 15, 16, 18, 20]
+    whole = train(replace(SHORT, epochs=10), DIGITS, device="cpu")
+    rarer = train(replace(SHORT, epochs=10), DIGITS, device="cpu", evaluate_every=4)
+    assert rarer.error == whole.error and [p["epoch"] for p in rarer.curve] == [4, 8, 10]
+
+
+def test_a_deferred_run_is_the_plain_one_until_the_weights_begin(tmp_path):
+    """Whole, or from the plain run's state at that epoch: the same record to the bit (Cao et al. 2019)."""
+    plain, path = replace(SHORT, epochs=10), tmp_path / "plain.epoch8.start"
+    deferred = replace(plain, beta=0.999, reweight_from=0.8)
+    assert deferred.shared_start() == plain
+    before = train(plain, DIGITS, device="cpu", keep_at={8: path})
+    whole = train(deferred, DIGITS, device="cpu")
+    joined = train(deferred, DIGITS, device="cpu", start_path=path)
+    assert without_times(joined) == without_times(whole)
+    assert whole.curve[:4] == before.curve[:4] and whole.curve[4] != before.curve[4]
+    from_first = train(replace(plain, beta=0.999), DIGITS, device="cpu")
+    assert from_first.curve[0] != whole.curve[0]
+
+
+def test_balanced_softmax_adds_the_logarithm_of_the_counts():
+    """Ren et al. 2020: the loss of equal logits is minus the logarithm of the class's share of the training set."""
+    run = start_of(loss="balanced_softmax")
+    shares = np.array(run.kept.class_counts) / sum(run.kept.class_counts)
+    losses = [float(run.loss(torch.zeros(1, 10), torch.tensor([c]))) for c in range(10)]
+    assert_allclose(losses, -np.log(shares), rtol=1e-5)

@@ -1,0 +1,98 @@
+"""Runs in threads of one process: each gives what it gives alone, in order of priority, within a time limit."""
+
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from sweep_processes import SMALL, TIMES, here
+
+from replication.data.sources import load
+from replication.experiments.journal import read_journal
+from replication.training.cifar.train import train
+from replication.training.sweep import streams
+from replication.training.sweep.sweep import sweep
+
+PLAIN = replace(SMALL, epochs=5, imbalance_factor=50)
+DEFERRED = replace(PLAIN, beta=0.999, reweight_from=0.8)
+RUNS = [DEFERRED, PLAIN, replace(SMALL, loss="sigmoid", beta=0.9), replace(SMALL, loss="balanced_softmax")]
+OWN = (*TIMES, "logits_fingerprint")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def without_times(record) -> dict:
+    return {k: v for k, v in asdict(record).items() if k not in OWN}
+
+
+def test_runs_at_once_are_the_runs_alone_and_the_journal_holds_them(tmp_path):
+    """The deferred run, first in the queue, waits for the state of the plain one and starts from it."""
+    options = replace(here(tmp_path), journal=tmp_path / "records.jsonl")
+    assert sweep(RUNS, options, workers=2, engine="streams") == Counter(finished=4)
+    data = load("digits")
+    alone = {e.name: without_times(train(e, data, device="cpu")) for e in RUNS}
+    rows = read_journal(tmp_path / "records.jsonl")
+    assert {r.experiment.name: without_times(r) for r in rows} == alone
+    assert all(r.concurrent_runs == 2 and r.logits_fingerprint for r in rows)
+    assert [p.name for p in tmp_path.rglob("*.start")] == [f"{PLAIN.name}.epoch4.start"]
+    assert sweep(RUNS, options, workers=2, engine="streams") == Counter(kept=4)
+
+
+def test_at_the_time_limit_runs_stop_with_a_checkpoint_and_the_same_command_ends_them(tmp_path, monkeypatch):
+    chosen = [replace(SMALL, epochs=6), replace(SMALL, epochs=6, seed=1), replace(SMALL, seed=2)]
+    asked = []
+    monkeypatch.setattr(streams._Crew, "over", lambda crew: len(asked) >= 3 or bool(asked.append(0)))
+    outcomes = sweep(chosen, here(tmp_path), workers=2, engine="streams")
+    assert outcomes["stopped"] and outcomes["not begun"] and not outcomes["failed"]
+    assert len(list(tmp_path.rglob("*.pt"))) == outcomes["stopped"]
+    monkeypatch.undo()
+    assert sweep(chosen, here(tmp_path), workers=2, engine="streams") == Counter(finished=3)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_without_time_nothing_is_begun(tmp_path):
+    options = replace(here(tmp_path), deadline=time.time() - 1)
+    assert sweep(RUNS, options, workers=2, engine="streams") == Counter({"not begun": 4})
+
+
+def test_a_run_that_cannot_end_in_time_is_not_begun_and_a_shorter_one_is(tmp_path):
+    long, short = replace(SMALL, epochs=200), SMALL
+    options = replace(here(tmp_path), deadline=time.time() + 1000)
+    crew = streams._Crew([long, short], options, {long: 200_000, short: 4_000}, None, None)
+    assert crew._fits(long)  # nothing is known yet
+    crew.rate.trained, crew.rate.began = 100_000, time.monotonic() - 1000  # so 90,000 images fit into 1000 seconds
+    assert not crew._fits(long) and crew._take() == short
+    crew.remaining[short] = 89_000
+    assert not crew._fits(short)
+
+
+def test_images_that_a_checkpoint_brings_are_no_speed():
+    rate = streams._Rate()
+    rate.expect(1000)
+    rate.add(1000)
+    assert rate.now() == 0
+    rate.add(500)
+    rate.began = time.monotonic() - 1
+    assert rate.now() == pytest.approx(500, rel=0.05)
+
+
+def test_one_bad_run_stops_no_other_and_a_full_disk_stops_all(tmp_path, monkeypatch):
+    from replication.training.cifar import train as module
+
+    def fails(experiment, *arguments, **keywords):
+        if experiment.loss == "sigmoid":
+            raise RuntimeError("out of memory")
+        return train(experiment, *arguments, **keywords)
+
+    monkeypatch.setattr(module, "train", fails)
+    assert sweep(RUNS[2:], here(tmp_path / "a"), workers=2, engine="streams") == Counter(failed=1, finished=1)
+    monkeypatch.setattr(module, "train", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        sweep(RUNS, here(tmp_path / "b"), workers=2, engine="streams")
