@@ -79,7 +79,7 @@ def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence
 
     >>> images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     >>> keep_indices(images, np.array([0, 1, 0, 0]), [2, 1], seed=0).tolist()
-    [2, 3, 1]
+    [3, 0, 1]
     """
     if not 0 <= seed < 2**128:
         raise ValueError(f"seed must be a whole number from 0 to 2**128 - 1, got {seed!r:.40}")

@@ -60,7 +60,8 @@ def class_balanced_weights(
         weights[filled] = 1.0 / covered[filled]
         return weights
     weights[filled] = covered[filled].min() / covered[filled]  # relative to the rarest: equal counts give 1 exactly
-    return weights * (filled.sum() / weights.sum())
+    normalised: np.ndarray = weights * (filled.sum() / weights.sum())
+    return normalised
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
