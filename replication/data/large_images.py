@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,8 @@ class ImageFiles:
 
     @property
     def class_counts(self) -> list[int]:
-        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
+        """Images of each class, in the order of `class_names`."""
+        return [int(n) for n in np.bincount(self.targets, minlength=len(self.class_names))]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -99,14 +100,17 @@ def _check(dataset: str, root: Path, train: ImageFiles, test: ImageFiles) -> Non
         warnings.warn(f"{root} holds {len(train.class_names)} classes, {dataset} has {CLASSES[dataset]}", stacklevel=3)
 
 
-def _files(paths, targets, class_names) -> ImageFiles:
+def _files(paths: Iterable[str], targets: Iterable[int], class_names: Iterable[str]) -> ImageFiles:
     # bytes in one array, not a list of str: workers share it without copying its pages
-    return ImageFiles(np.array([os.fsencode(p) for p in paths]), np.array(targets, dtype=np.int64), tuple(class_names))
+    return ImageFiles(
+        np.array([os.fsencode(p) for p in paths]), np.array(list(targets), dtype=np.int64), tuple(class_names)
+    )
 
 
 def _class_folders(root: Path, names: tuple[str, ...]) -> tuple[ImageFiles, ImageFiles]:
     listed = [list_class_folders(folder) for folder in split_folders(root, names)]
-    return tuple(_files([p for p, _ in images], [k for _, k in images], classes) for classes, images in listed)
+    train, test = (_files((p for p, _ in images), (k for _, k in images), classes) for classes, images in listed)
+    return train, test
 
 
 def _folder(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
@@ -114,11 +118,12 @@ def _folder(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
     test = _list_file(root, "test") or _list_file(root, "val")
     if train is None or test is None:
         return _class_folders(root, ("test", "val"))
-    listed = [_listed(root, path) for path in (train, test)]
-    classes = 1 + max(max(targets) for _, targets in listed)
-    if classes > len(listed[0][0]):
+    (paths, targets), (test_paths, test_targets) = _listed(root, train), _listed(root, test)
+    classes = 1 + max(*targets, *test_targets)
+    if classes > len(paths):
         raise ValueError(f"{train} must hold images of each class, but names {classes} classes and fewer images")
-    return tuple(_files(paths, targets, map(str, range(classes))) for paths, targets in listed)
+    names = [str(label) for label in range(classes)]
+    return _files(paths, targets, names), _files(test_paths, test_targets, names)
 
 
 def _list_file(root: Path, split: str) -> Path | None:
@@ -149,13 +154,14 @@ def _imagenet(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
     if not any((root / name).exists() for name in ("meta.bin", "ILSVRC2012_devkit_t12.tar.gz")):
         return _class_folders(root, ("val", "test"))
     sets = (datasets.ImageNet(root, split) for split in ("train", "val"))
-    return tuple(_files([p for p, _ in data.samples], data.targets, data.wnids) for data in sets)
+    train, val = (_files([p for p, _ in data.samples], data.targets, data.wnids) for data in sets)
+    return train, val
 
 
 def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
     year = dataset[-4:]
     if (root / f"train{year}.json").is_file():
-        return tuple(_competition(root, year, split) for split in ("train", "val"))
+        return _competition(root, year, "train"), _competition(root, year, "val")
     if not (root / "train" / year).is_dir():
         raise ValueError(
             f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ "
@@ -168,7 +174,8 @@ def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
         sets.append(
             _files([os.path.join(data.root, names[k], f) for k, f in data.index], [k for k, _ in data.index], names)
         )
-    return tuple(sets)
+    train, val = sets
+    return train, val
 
 
 def _competition(root: Path, year: str, split: str) -> ImageFiles:
@@ -227,7 +234,7 @@ def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Ten
     return lambda images: (images / 255).sub_(mean).div_(std)
 
 
-class KeyedImages(torch.utils.data.Dataset):
+class KeyedImages(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
     """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED."""
 
     def __init__(self, files: ImageFiles, transform: v2.Transform, size: int, seed: int = 0):
@@ -265,7 +272,7 @@ def batch_keys(
     """
     part = batch // processes
     size = micro_batch or part
-    epoch, order = -1, None
+    epoch, order = -1, [0]
     for step in steps:
         first = step * batch + rank * part
         keys = []

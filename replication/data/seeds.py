@@ -3,7 +3,7 @@
 import hashlib
 
 
-def stream(seed: int, *purpose) -> int:
+def stream(seed: int, *purpose: object) -> int:
     """A seed of its own for each purpose of one seed, 63 bits; records hold what these numbers gave.
 
     >>> stream(0, "weights")
