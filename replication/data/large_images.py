@@ -36,7 +36,11 @@ IGNORED = -100  # the target of an image that cannot be read
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files (n,) bytes, targets (n,) int64, a name for each class."""
+    """Files (n,) bytes, targets (n,) int64, a name for each class.
+
+    >>> ImageFiles(np.array([b"1.png", b"2.png"]), np.array([1, 1]), ("cat", "dog")).class_counts
+    [0, 2]
+    """
 
     paths: np.ndarray
     targets: np.ndarray
@@ -72,6 +76,15 @@ def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles,
 
     Raises:
         ValueError: files that are not there or do not fit each other: with the path and what to do.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for place in ("train/cat", "train/dog", "val/cat", "val/dog"):
+    ...         (Path(root) / place).mkdir(parents=True)
+    ...         Image.new("L", (5, 3)).save(Path(root) / place / "1.png")
+    ...     train, val = list_images("folder", root)
+    >>> train.class_names, train.class_counts
+    (('cat', 'dog'), [1, 1])
     """
     if dataset not in MEAN_AND_STD:
         raise ValueError(f"dataset must be one of {', '.join(MEAN_AND_STD)}, got {dataset!r}")
@@ -203,39 +216,63 @@ def _competition(root: Path, year: str, split: str) -> ImageFiles:
 
 
 def crop_padding(size: int) -> int:
-    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320."""
+    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320.
+
+    >>> crop_padding(224), crop_padding(320)
+    (32, 46)
+    """
     return round(size / 7)
 
 
 def train_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip."""
+    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip.
+
+    >>> train_transform(32)(Image.new("RGB", (50, 40))).shape
+    torch.Size([3, 32, 32])
+    """
     crop = v2.RandomResizedCrop(size, (0.08, 1.0), (3 / 4, 4 / 3), InterpolationMode.BICUBIC)
     return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
 
 
 def test_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic."""
+    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic.
+
+    >>> test_transform(32)(Image.new("RGB", (50, 40))).shape
+    torch.Size([3, 32, 32])
+    """
     return v2.Compose([v2.Lambda(functools.partial(central_crop, size=size)), v2.PILToTensor()])
 
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:
-    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are)."""
+    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are).
+
+    >>> central_crop(Image.new("RGB", (400, 300)), 224).size
+    (224, 224)
+    """
     side = int(size / (size + crop_padding(size)) * min(image.size))
     top, left = (image.height - side + 1) // 2, (image.width - side + 1) // 2
     return v2.functional.resized_crop(image, top, left, side, side, [size, size], InterpolationMode.BICUBIC)
 
 
 def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-    """What makes (B, 3, H, W) uint8 on `device` float32: (pixel / 255 - mean) / std of the data set.
+    """A function from (B, 3, H, W) uint8 on `device` to float32: (pixel / 255 - mean) / std of the data set.
 
     Both lie on the device from the start: v2.Normalize copies them there each time, and waits for it.
+
+    >>> normalise("folder")(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).shape
+    torch.Size([1, 3, 1, 1])
     """
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in MEAN_AND_STD[dataset])
     return lambda images: (images / 255).sub_(mean).div_(std)
 
 
 class KeyedImages(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
-    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED."""
+    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED.
+
+    >>> files = ImageFiles(np.array([b"nowhere.png"]), np.array([0]), ("a",))
+    >>> KeyedImages(files, test_transform(8), 8)[0, 0][1] == IGNORED
+    True
+    """
 
     def __init__(self, files: ImageFiles, transform: v2.Transform, size: int, seed: int = 0):
         self.files, self.transform, self.size, self.seed = files, transform, size, seed
@@ -269,6 +306,9 @@ def batch_keys(
     An epoch is a permutation of all images; batches of `batch` are cut one after the other across epoch borders, and
     process `rank` takes the rank-th of `processes` equal parts of each.  Together they see the same batches, however
     many they are.
+
+    >>> [len(batch) for batch in batch_keys(10, 4, range(3), seed=0, processes=2)]
+    [2, 2, 2]
     """
     part = batch // processes
     size = micro_batch or part

@@ -35,7 +35,8 @@ BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, zipfi
 class PackedSet(ImageSet):
     """The images of a training set that some runs need; class counts and fingerprint are those of the whole set.
 
-    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.
+    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.  `write_pack`
+    shows one at work.
     """
 
     whole_fingerprint: str = ""

@@ -103,7 +103,11 @@ def _number(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """A value for an error message, at most 60 characters of it."""
+    """A value for an error message, at most 60 characters of it.
+
+    >>> len(shown(list(range(1000))))
+    60
+    """
     try:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python prints

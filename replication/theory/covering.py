@@ -24,7 +24,11 @@ FOR_VARIANCE = 1000  # the same, for the variance of the variance
 
 
 class Case(NamedTuple):
-    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`."""
+    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`.
+
+    >>> Case("cubes", 2, 100, replicates=50).reach
+    10
+    """
 
     geometry: str
     d: int  # 0 for prototypes
@@ -146,7 +150,7 @@ def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
 
 
 class Check(NamedTuple):
-    """The verdict on a table: whether it passed, a sentence, and the numbers behind it."""
+    """The verdict of `check` on a table: whether it passed, a sentence, and the numbers behind it."""
 
     passed: bool
     message: str
