@@ -1,4 +1,4 @@
-"""A folder of class folders of images -> one ImageSet; decoded once, kept beside the folder."""
+"""Decode a folder of class folders into one ImageSet, and keep the result beside the folder."""
 
 import hashlib
 import os
@@ -105,7 +105,7 @@ def _empty(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _memory() -> float:
-    """Bytes of memory of this machine; infinite if the system does not say."""
+    """Bytes of memory of this machine; infinite if it is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

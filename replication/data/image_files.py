@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and how one is opened: the same for every verb that reads a user's own images."""
+"""List the images of a folder and open one; every verb that reads a user's own images uses these two functions."""
 
 import multiprocessing
 import os
@@ -12,9 +12,9 @@ from PIL import Image
 from tqdm import tqdm
 
 ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what `open_image` raises
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # the errors of `open_image`
 ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {  # what turns an image of each orientation upright
+UPRIGHT = {  # the transposition that turns an image of each EXIF orientation upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -51,7 +51,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     """The images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
 
     Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints) and files with other endings than ENDINGS are left
-    out, and one line says how many there are of each.
+    out, and one line is printed with their numbers.
 
     Returns:
         The class names, and (path, class index) of each image.

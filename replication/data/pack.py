@@ -1,10 +1,12 @@
-"""A pack: in one file the images that a list of runs needs, with the test set, for a machine that takes few bytes.
+"""Packs: one file with the training images that a list of runs needs, and the test set.
+
+A pack is for a machine to which few bytes can be sent, such as a GPU that is lent for minutes.
 
 A seed keeps the images of a class with the lowest hashes (`long_tail.keep_indices`).  So the images of a seed at one
-imbalance factor hold those of every larger factor, and what a seed keeps of a pack is what it keeps of the whole set.
+imbalance factor include those of every larger factor, and it keeps the same images of a pack as of the whole set.
 
 The file is a zip archive without compression: `about.json`, the labels of each data set, and lossless WebP mosaics of
-the images of a class (0.52 of the raw size on CIFAR, where a PNG mosaic has 0.66).
+the images of each class.  On CIFAR these take 0.52 of the raw size, PNG mosaics 0.66.
 """
 
 import io

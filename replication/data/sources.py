@@ -1,4 +1,4 @@
-"""Where images come from: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
+"""Sources of images: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
 
 import gzip
 import pickle
@@ -55,7 +55,8 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
         download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
 
     Raises:
-        ValueError: unknown data set, or data that is missing, truncated or altered: with the path and what to do.
+        ValueError: unknown data set, or data that are missing, truncated or altered; the message names the path and
+            the cure.
 
     >>> train, test = load("digits")
     >>> train.images.shape, len(test)
@@ -150,7 +151,7 @@ def _unpack(kind: Any, archive: Path) -> None:
                 raise ValueError(
                     f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
                 )
-            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(part, ignore_errors=True)  # the remains of a killed process
             extract_archive(archive, part)
             (part / kind.base_folder).rename(folder)
             part.rmdir()

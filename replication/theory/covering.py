@@ -1,7 +1,7 @@
-"""Is E_n = (1 - beta^n) / (1 - beta) what a random covering covers (Proposition 1)?  Simulate, compare, judge.
+"""Does a random covering cover E_n = (1 - beta^n) / (1 - beta) on average (Proposition 1)?  Simulate and compare.
 
-`verify` simulates and tabulates, `check` judges the table by a rule fixed beforehand, `rescored` holds the same
-simulations against another N, which shows that the check can fail.
+`verify` simulates and tabulates, `check` judges the table by a rule fixed beforehand, and `rescored` compares the same
+simulations with another N, which shows that the check can fail.
 """
 
 from collections.abc import Iterable
@@ -83,8 +83,8 @@ def verify(
 
     Returns:
         One row per n: geometry, d, N, n, replicates, mean, standard_error (observed, so with the error of the probes),
-        E_n (the paper's formula), exact_sd of one replicate (NaN where unknown),
-        z = (mean - E_n) / standard error, the exact one where it is known, else the observed one.
+        E_n (the paper's formula), exact_sd of one replicate (NaN if unknown), z = (mean - E_n) / standard error, with
+        the exact standard error if it is known and the observed one otherwise.
 
     Raises:
         ValueError: an argument out of range, named.
@@ -169,7 +169,7 @@ def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
     indicators). Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's
     exact excess kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for
     the torus sd at least 1 and 0 and N at least 3 sd away, so that kurtosis can be neglected.  Which rows these are
-    follows from exact values alone, so what was simulated cannot choose the rows it is judged on.
+    follows from exact values alone, so a simulation cannot choose the rows on which it is judged.
 
     Raises:
         ValueError: a table without rows or without the columns of `verify`.
@@ -223,7 +223,7 @@ def variance_rows(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def _variance_p(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Two-sided p of the observed variance, for the rows where the chi-square holds."""
+    """Two-sided p of the observed variance, for the rows to which the chi-square applies."""
     enough, smooth = variance_rows(frame)
     rows = frame[enough & smooth]
     r, kurtosis = rows["replicates"].to_numpy(float), np.zeros(len(rows))

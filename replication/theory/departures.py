@@ -1,4 +1,4 @@
-"""Where E_n = (1 - beta^n) / (1 - beta) stops holding: an edge, samples that are not uniform, N not whole.
+"""Cases in which E_n = (1 - beta^n) / (1 - beta) does not hold: an edge, samples not uniform, N not whole.
 
 A place x is met by one set with probability p(x), so the expected covered volume is int (1 - (1 - p(x))^n) dx.  The
 integrand is concave in p and p averages at most 1/N: by Jensen the formula is only ever too large.
@@ -46,8 +46,9 @@ def middles(law: str, d: int) -> FloatArray:
 def draw_centres(law: str, d: int, side: float, n: int, generator: np.random.Generator) -> FloatArray:
     """Centres of n unit cubes, (n, d) in [0, side).
 
-    uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and what sticks
-    out is lost.  gaussian and mixture: normal, wrapped round the torus; mixture: 4 components of equal weight.
+    uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and the part of
+    a cube outside is lost.  gaussian and mixture: normal, wrapped round the torus; a mixture has 4 equal
+    components.
 
     >>> draw_centres("gaussian", 2, 10.0, 5, np.random.default_rng(0)).shape
     (5, 2)
@@ -180,7 +181,7 @@ def departures(
     >>> bool((table["exact_mean"] < table["E_n"]).all())  # the formula is too large unless the samples are uniform
     True
     """
-    draws = log_grid(5 * check_volume(volume), 20)[1:]  # the first set says nothing of N
+    draws = log_grid(5 * check_volume(volume), 20)[1:]  # the first set covers 1, whatever N is
     tables = [_departure(law, d, volume, draws, replicates, seed + k, resamples) for k, (law, d) in enumerate(cases)]
     return pd.concat(tables, ignore_index=True)
 

@@ -1,7 +1,7 @@
-"""Near-duplicates among the raw pixels of a data set, with and without the paper's augmentation: which N do they imply?
+"""Near-duplicates among the raw pixels of a data set, with and without augmentation, and the N that they imply.
 
-What this can tell: how N compares between classes, data sets and augmentations at one radius.  What it cannot: N
-itself. The radius is the unit of volume: one that holds a share q of all pairs makes the average N 1/q by construction.
+This compares N between classes, data sets and augmentations at one radius.  It cannot measure N itself: the radius is
+the unit of volume, and one that holds a share q of all pairs makes the average N 1/q by construction.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """The paper's covering as an experiment: n draws from N equally likely prototypes (Section 3.2; the occupancy problem).
 
 `covered_literally` draws and marks, as the paper describes it; `covered` samples the waiting times between new
-prototypes instead, at a cost that does not grow with n.  They share no code and have the same distribution.
+prototypes instead, at a cost that does not grow with n.  The two share no code and have the same distribution.
 """
 
 import decimal
@@ -28,7 +28,7 @@ def occupancy_moments(
     digit of N, and rounded once.
 
     Returns:
-        Three (k,) float64 arrays; the kurtosis is NaN where the variance is 0.
+        Three (k,) float64 arrays; the kurtosis is NaN if the variance is 0.
 
     Raises:
         ValueError: volume not a whole number >= 1, or draws not whole numbers >= 0.

@@ -86,7 +86,7 @@ def covered_volume(
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
         probes: points dropped uniformly and anew in each replicate; N times the covered share of them is an unbiased
             measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
-            (d = 1, or squares). "auto": exact where that is cheap, else 128 to 1024.
+            (d = 1, or squares). "auto": exact if that is cheap, else 128 to 1024.
 
     Returns:
         (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.

@@ -1,4 +1,4 @@
-"""The inverse problem: which N, and so which beta, do the samples of a class speak for?
+"""The inverse problem: estimate N, and so beta, from the samples of a class.
 
 From the distinct prototypes among n draws, or from the pairs of samples that coincide (near-duplicates in a feature
 space): N, beta = (N - 1) / N, and intervals for both.
@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse, special, stats
 
 from replication.theory.arguments import check_draws
+from replication.theory.distances import pairs_within
 from replication.theory.effective_number import beta_from_volume
 
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200
 LARGEST_VOLUME = 1e18
-PAIRS = 2**22  # numbers that one step of a comparison of all pairs holds: 32 MiB
 FloatArray = NDArray[np.float64]
 
 
@@ -102,7 +102,7 @@ def _check_level(level: float) -> float:
 
 
 def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
-    """log of N! / (N - k)! / N^n; summed as log(1 - i/N) while N is large, where the gammas would cancel."""
+    """log of N! / (N - k)! / N^n; for a large N, whose gammas would cancel, as a sum of log(1 - i/N)."""
     if volume > 1e3 * distinct and distinct <= 10**6:
         return float(np.log1p(-np.arange(distinct) / volume).sum() - (draws - distinct) * np.log(volume))
     return float(special.gammaln(volume + 1) - special.gammaln(volume - distinct + 1) - draws * np.log(volume))
@@ -177,7 +177,7 @@ def beta_from_features(
     Args:
         features: (n, D), one row per sample.
         radius: two samples of a class within this distance of each other count as one place of the data space.  It is
-            the unit in which N is measured: nothing in the data says which is right, and N moves with it.
+            the unit in which N is measured: the data do not determine it, and N changes with it.
         targets: (n,) classes; None is one class.
         variants: augmented copies of the samples, each (n, D); a pair coincides if a copy of either (or itself) lies
             within the radius of the other.  More copies can only add coincidences.
@@ -205,11 +205,11 @@ def beta_from_features(
     alone = [name for name, index in members.items() if len(index) < 2]
     if alone:
         raise ValueError(f"targets must hold at least two samples of each class, got one of {alone}")
-    close = {name: _within(features[index], features[index], radius) for name, index in members.items()}
+    close = {name: pairs_within(features[index], features[index], radius) for name, index in members.items()}
     for variant in variants:
         variant = _check_features("variants", variant, features.shape)
         for name, index in members.items():
-            close[name] = close[name] + _within(features[index], variant[index], radius)
+            close[name] = close[name] + pairs_within(features[index], variant[index], radius)
     return pd.DataFrame([_row(name, radius, close[name], level) for name in members])
 
 
@@ -218,48 +218,6 @@ def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | Non
     if array.ndim != 2 or not np.isfinite(array).all() or (shape and array.shape != shape):
         raise ValueError(f"{name} must be finite and of shape {shape or '(n, D)'}, got {array.shape}")
     return array
-
-
-def _within(samples: FloatArray, queries: FloatArray, radius: float) -> sparse.csr_matrix:
-    """(n, n) sparse: 1 where the difference of a query (row) and a sample (column) is at most `radius` long.
-
-    |x|^2 + |y|^2 - 2 xy is quick but rounds, so that even equal points can seem apart.  Pairs about which its rounding
-    leaves a doubt are compared by the sum of their squared differences.
-    """
-    n = len(queries)
-    if not samples.size:
-        return sparse.csr_matrix(np.ones((n, len(samples))))
-    exponent = int(np.frexp(max(np.abs(samples).max(), np.abs(queries).max()))[1])
-    middle = np.ldexp(samples, -exponent).mean(0)  # distances do not change, but the squares of a far-off cloud do
-    x, y = np.ldexp(samples, -exponent) - middle, np.ldexp(queries, -exponent) - middle  # at most 2 in size
-    squares = np.einsum("nd,nd->n", x, x)
-    with np.errstate(over="ignore"):
-        reach = np.ldexp(radius, -exponent) ** 2
-    rows, columns = [], []
-    for start in range(0, n, max(1, PAIRS // len(samples))):
-        part = y[start : start + max(1, PAIRS // len(samples))]
-        size = np.einsum("nd,nd->n", part, part)[:, None] + squares  # (rows, n)
-        doubt = 8 * (x.shape[1] + 10) * np.finfo(float).eps * size + 1e-290
-        distance = size - 2 * part @ x.T
-        row, column = np.nonzero(distance - doubt <= reach)
-        unsure = np.flatnonzero((distance + doubt > reach)[row, column])
-        kept = np.ones(len(row), dtype=bool)
-        for chunk in np.array_split(unsure, max(1, len(unsure) * x.shape[1] // PAIRS)):
-            kept[chunk] = _no_longer_than(radius, queries[start + row[chunk]] - samples[column[chunk]])
-        rows.append(start + row[kept])
-        columns.append(column[kept])
-    place = np.concatenate(rows), np.concatenate(columns)
-    return sparse.csr_matrix((np.ones(len(place[0])), place), shape=(n, len(samples)))
-
-
-def _no_longer_than(radius: float, difference: FloatArray) -> NDArray[np.bool_]:
-    """Whether each row of (m, D) has a length of at most `radius`, by powers of two free of under- and overflow."""
-    _, exponent = np.frexp(np.abs(difference).max(1, initial=0))
-    scaled = np.ldexp(difference, -exponent[:, None])
-    with np.errstate(over="ignore"):
-        limit = np.ldexp(radius, -exponent) ** 2
-    within: NDArray[np.bool_] = np.einsum("md,md->m", scaled, scaled) <= limit
-    return within
 
 
 def _row(name: object, radius: float, close: sparse.csr_matrix, level: float) -> dict[str, object]:

@@ -8,8 +8,9 @@ from PIL import Image, ImageOps
 
 from replication.data import folder
 from replication.data.image_files import list_class_folders, open_image
+from replication.data.image_lists import list_images
 from replication.data.image_set import ImageSet
-from replication.data.large_images import KeyedImages, list_images
+from replication.data.large_images import KeyedImages
 from replication.data.large_images import test_transform as evaluation_transform
 from replication.data.sources import load
 
