@@ -69,4 +69,9 @@ class ImageSet:
             if imbalance_factor != NATURAL:
                 raise ValueError(f"imbalance_factor must be a number >= 1 or {NATURAL}, got {imbalance_factor!r}")
             return self.class_counts
-        return long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
+        counts = self.class_counts
+        try:
+            return long_tailed_counts(min(counts), len(counts), imbalance_factor)
+        except ValueError as error:
+            uneven = f" (the classes have {min(counts)} to {max(counts)} images; the largest keeps {min(counts)})"
+            raise ValueError(f"{error}{uneven if min(counts) < max(counts) else ''}") from None
