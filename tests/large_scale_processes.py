@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from replication.__main__ import main
-from replication.data.large_images import list_images
+from replication.data.image_lists import list_images
 from replication.experiments.large_scale import LargeScaleExperiment
 from replication.training.large_scale import processes
 from replication.training.large_scale import train as large_scale

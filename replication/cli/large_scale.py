@@ -93,7 +93,7 @@ def _experiment(args) -> LargeScaleExperiment:
 
 def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
-    from replication.data.large_images import list_images
+    from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
     from replication.training.one_run import RunOptions, check_same_images, run_one
     from replication.training.sweep.progress import report_run
@@ -146,7 +146,7 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
     """What all processes do together."""
     import torch
 
-    from replication.data.large_images import list_images
+    from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
     from replication.training.large_scale.train import train
     from replication.training.one_run import RunOptions, checkpoint_path

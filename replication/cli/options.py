@@ -5,6 +5,8 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
+from replication.data.image_set import NATURAL
+
 OPTION = {"imbalance_factor": "--imbalance"}
 
 
@@ -14,8 +16,9 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
     choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
     """
     for field in (f for f in fields(cls) if f.name in words):
-        kind = float if field.type in (float, float | None) else field.type
-        shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=kind.__name__.upper())
+        kind = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
+        metavar = "FACTOR" if kind is number_or_natural else kind.__name__.upper()
+        shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=metavar)
         default = "the profile's" if field.name in profile else field.default
         shown = "" if default is None or field.name in required else f" (default: {default})"
         parser.add_argument(
@@ -27,6 +30,15 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
             help=words[field.name] + shown,
             **shape,
         )
+
+
+def number_or_natural(text: str) -> float | str:
+    """The value of --imbalance.
+
+    >>> number_or_natural("50"), number_or_natural("natural")
+    (50.0, 'natural')
+    """
+    return text if text == NATURAL else float(text)
 
 
 def chosen(args, cls) -> dict:

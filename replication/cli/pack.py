@@ -1,4 +1,4 @@
-"""The verb `pack`: write the images that given runs need to one file, for a machine that takes few bytes."""
+"""The verb `pack`: write the images that given runs need to one file, small enough to be sent to another machine."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
 
 
 def add_arguments(parser) -> None:
-    """What is packed, and where it goes."""
+    """Add the arguments of `pack` to an argparse parser."""
     parser.add_argument(
         "dest", type=Path, metavar="DEST", help="the folder for the pack; later runs name it --data-root"
     )

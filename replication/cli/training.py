@@ -17,7 +17,8 @@ from replication.files import check_writable
 
 FIELD_HELP = {
     "dataset": "data set; all but digits need --data-root",
-    "imbalance_factor": "largest class over smallest, >= 1",
+    "imbalance_factor": "largest class over smallest, >= 1, from a largest class as large as the smallest there is; "
+    "or for dataset folder `natural`: the data as they are (default: natural for folder, else 100)",
     "loss": "loss function",
     "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5, 1, 2)",
     "beta": "class-balanced term in [0, 1]; 0 is the plain loss, 1 inverse class frequency",

@@ -1,1 +1,1 @@
-"""Long-tailed data sets: which images a seed keeps, where they come from, how they are augmented (Section 5.1)."""
+"""Long-tailed data sets: their sources, the images that a seed keeps, and their augmentation (Section 5.1)."""

@@ -6,14 +6,18 @@ from torch import Tensor
 
 
 def pad(images: Tensor, padding: int) -> Tensor:
-    """(n, H, W, C) uint8 -> (n, H + 2 padding, W + 2 padding, C), black around (pixel value 0, before scaling)."""
+    """(n, H, W, C) uint8 -> (n, H + 2 padding, W + 2 padding, C), black around (pixel value 0, before scaling).
+
+    >>> pad(torch.ones(2, 32, 32, 3, dtype=torch.uint8), 4).shape
+    torch.Size([2, 40, 40, 3])
+    """
     return F.pad(images, (0, 0, padding, padding, padding, padding))
 
 
 def crop_and_flip(
     padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Batch k is padded[index[k]] cropped to `size` at (top[k], left[k]), mirrored where flip[k].
+    """Image k of the batch is padded[index[k]], cropped to `size` at (top[k], left[k]) and mirrored if flip[k].
 
     Args:
         padded: (n, H', W', C) uint8.
@@ -23,6 +27,11 @@ def crop_and_flip(
 
     Returns:
         (B, H, W, C) uint8.
+
+    >>> padded = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1)
+    >>> one, yes = torch.tensor([1]), torch.tensor([True])
+    >>> crop_and_flip(padded, torch.tensor([0]), one, one, yes, (2, 2))[0, :, :, 0].tolist()
+    [[5, 4], [8, 7]]
     """
     height, width = size
     rows = top[:, None] + torch.arange(height, device=padded.device)  # (B, H)
@@ -32,20 +41,30 @@ def crop_and_flip(
 
 
 def scale(images: Tensor) -> Tensor:
-    """(B, H, W, C) uint8 -> (B, C, H, W) float32, pixel / 128 - 1; in memory the channels stay last."""
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32, pixel / 128 - 1; in memory the channels stay last.
+
+    >>> scale(torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist()
+    [-1.0, 0.0, 0.9921875]
+    """
     return (images.float() / 128 - 1).permute(0, 3, 1, 2)
 
 
 def batch_order(
     n: int, epochs: int, seed: int, *, shuffle: str = "iid", batch_size: int = 128, files: int = 1
 ) -> Tensor:
-    """Which image is taken when: (n * epochs,) int64, cut into batches one after the other across epoch borders.
+    """The order in which images are taken: (n * epochs,) int64, cut into batches across the borders of epochs.
 
     "iid": each epoch is a new permutation.  "buffered": the authors' input pipeline, which writes the images to one
     record file and reads it, repeated without end, through a shuffling buffer of 0.4 n + 3 batches.  In that file they
     lie as in the data set's archive, training file after training file, and within each of these class by class; so
     with one file (CIFAR-100) neighbouring batches share classes, and with five (CIFAR-10) hardly.  The images are
     expected class by class, as `keep_indices` gives them; which of the `files` each lies in is drawn from the seed.
+
+    Raises:
+        ValueError: an unknown shuffle.
+
+    >>> batch_order(4, 2, seed=0).view(2, 4).sort(1).values.tolist()  # each epoch holds each image once
+    [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
     generator = torch.Generator().manual_seed(seed)
     if shuffle == "iid":
@@ -65,7 +84,12 @@ def batch_order(
 
 
 def crop_draws(n: int, padding: int, flip: bool, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(top, left, flip) of n crops: (n,) int64 in 0 .. 2 padding twice, and (n,) bool, all False without `flip`."""
+    """(top, left, flip) of n crops: (n,) int64 in 0 .. 2 padding twice, and (n,) bool, all False without `flip`.
+
+    >>> top, left, mirrored = crop_draws(1000, 4, False, seed=0)
+    >>> int(top.min()), int(left.max()), bool(mirrored.any())
+    (0, 8, False)
+    """
     generator = torch.Generator().manual_seed(seed)
     top = torch.randint(2 * padding + 1, (n,), generator=generator)
     left = torch.randint(2 * padding + 1, (n,), generator=generator)

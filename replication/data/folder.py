@@ -1,10 +1,12 @@
-"""A folder of class folders of images -> one ImageSet; decoded once, kept beside the folder."""
+"""Decode a folder of class folders into one ImageSet, and keep the result beside the folder."""
 
 import hashlib
 import os
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +15,7 @@ from replication.data.image_files import UNREADABLE, list_class_folders, open_im
 from replication.data.image_set import ImageSet
 from replication.files import whole_file
 
+Result = TypeVar("Result")
 READER = 2  # goes up when the same files give other pixels, so that older copies are not used
 
 
@@ -22,6 +25,15 @@ def decode_folder(split: Path) -> ImageSet:
     Raises:
         ValueError: no class folder, a class without images, an image that cannot be read or has another size than the
             first, or more pixels than this machine has memory for.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     (Path(root) / "train" / "cat").mkdir(parents=True)
+    ...     Image.new("L", (5, 3)).save(Path(root) / "train" / "cat" / "1.png")
+    ...     data = decode_folder(Path(root) / "train")
+    >>> data.images.shape, data.class_names
+    ((1, 3, 5, 3), ('cat',))
     """
     names, files = list_class_folders(split)
     key = hashlib.sha256(f"{READER}\n".encode())
@@ -37,7 +49,18 @@ def decode_folder(split: Path) -> ImageSet:
 
 
 def read_images(files: list[str]) -> np.ndarray:
-    """Decode images of one size: (n, H, W, 3) uint8.  Sizes are compared before memory is asked for."""
+    """Decode images of one size: (n, H, W, 3) uint8.  Sizes are compared before memory is asked for.
+
+    Raises:
+        ValueError: as `decode_folder`.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (5, 3)).save(f"{folder}/1.png")
+    ...     read_images([f"{folder}/1.png"]).shape
+    (1, 3, 5, 3)
+    """
     with ThreadPoolExecutor() as pool:
         width, height = _read(open_image, files[0]).size
         for path, size in zip(files, pool.map(lambda path: _read(stored_size, path), files), strict=True):
@@ -63,7 +86,7 @@ def _by(size: tuple[int, ...]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _read(how, path: str):
+def _read(how: Callable[[str], Result], path: str) -> Result:
     try:
         return how(path)
     except UNREADABLE as error:
@@ -82,7 +105,7 @@ def _empty(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _memory() -> float:
-    """Bytes of memory of this machine; infinite if the system does not say."""
+    """Bytes of memory of this machine; infinite if it is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,19 +1,20 @@
-"""Which files of a folder are images, and how one is opened: the same for every verb that reads a user's own images."""
+"""List the images of a folder and open one; every verb that reads a user's own images uses these two functions."""
 
 import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what `open_image` raises
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # the errors of `open_image`
 ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {  # what turns an image of each orientation upright
+UPRIGHT = {  # the transposition that turns an image of each EXIF orientation upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,7 +51,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     """The images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
 
     Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints) and files with other endings than ENDINGS are left
-    out, and one line says how many there are of each.
+    out, and one line is printed with their numbers.
 
     Returns:
         The class names, and (path, class index) of each image.
@@ -74,8 +75,10 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     for label, name in enumerate(names):
         for path in _files(os.path.join(split, name), left_out):
             reason = _reason(os.path.basename(path))
-            left_out[reason] += reason is not None
-            images += [(path, label)] if reason is None else []
+            if reason is None:
+                images.append((path, label))
+            else:
+                left_out[reason] += 1
     said = ", ".join(f"{n} {reason}" for reason, n in left_out.most_common() if n)
     if said and multiprocessing.parent_process() is None:  # the worker processes of a sweep stay silent
         tqdm.write(f"left out of {split}: {said}")
@@ -88,7 +91,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     return names, images
 
 
-def _files(folder: str, left_out: Counter) -> list[str]:
+def _files(folder: str, left_out: Counter[str]) -> list[str]:
     """All files under a folder but those in hidden folders, folder by folder in alphabetical order."""
 
     def walk() -> Iterator[tuple[str, list[str]]]:
@@ -116,7 +119,7 @@ def _reason(name: str) -> str | None:
     return None if ending in ENDINGS else f"with the ending {ending}" if ending else "without an ending"
 
 
-def open_image(path: Path | str) -> Image.Image:
+def open_image(path: Path | str | BinaryIO) -> Image.Image:
     """Read an image as a person sees it: upright, in RGB with 8 bits.
 
     The EXIF orientation is applied.  Of 16 bits the upper 8 are kept, which takes 65535 to 255.  Palettes are resolved,
@@ -139,10 +142,18 @@ def open_image(path: Path | str) -> Image.Image:
     return image.transpose(turn) if turn is not None else image
 
 
-def stored_size(path: Path | str) -> tuple[int, int]:
-    """(width, height) from the head of the file, before EXIF may turn the image; a PNG's EXIF can follow its pixels."""
+def stored_size(path: Path | str | BinaryIO) -> tuple[int, int]:
+    """(width, height) from the head of the file, before EXIF may turn the image; a PNG's EXIF can follow its pixels.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (5, 3)).save(file, "png")
+    >>> stored_size(file)
+    (5, 3)
+    """
     with Image.open(path) as image:
-        return image.size
+        width, height = image.size
+    return width, height
 
 
 def _orientation(image: Image.Image) -> int:

@@ -16,6 +16,10 @@ class ImageSet:
     """Images in memory: `images` (n, H, W, C) uint8, `targets` (n,) int64, a name for each class.
 
     `padding` (pixels on each side) and `flip` say how the set is augmented in training.
+
+    >>> data = ImageSet(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 0]), ("cat", "dog"))
+    >>> len(data), data.class_counts
+    (3, [2, 1])
     """
 
     images: np.ndarray
@@ -29,7 +33,8 @@ class ImageSet:
 
     @property
     def class_counts(self) -> list[int]:
-        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
+        """Images of each class, in the order of `class_names`."""
+        return [int(n) for n in np.bincount(self.targets, minlength=len(self.class_names))]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -60,6 +65,13 @@ class ImageSet:
         >>> data.long_tailed_counts(3), data.long_tailed_counts("natural")
         ([3, 1], [6, 3])
         """
-        if imbalance_factor == NATURAL:
+        if isinstance(imbalance_factor, str):
+            if imbalance_factor != NATURAL:
+                raise ValueError(f"imbalance_factor must be a number >= 1 or {NATURAL}, got {imbalance_factor!r}")
             return self.class_counts
-        return long_tailed_counts(min(self.class_counts), len(self.class_names), imbalance_factor)
+        counts = self.class_counts
+        try:
+            return long_tailed_counts(min(counts), len(counts), imbalance_factor)
+        except ValueError as error:
+            uneven = f" (the classes have {min(counts)} to {max(counts)} images; the largest keeps {min(counts)})"
+            raise ValueError(f"{error}{uneven if min(counts) < max(counts) else ''}") from None

@@ -1,30 +1,22 @@
-"""Large image sets as lists of files, through torchvision: iNaturalist 2017 and 2018, ILSVRC 2012, folders (Sec. 5.4).
+"""Large images, decoded one by one in a DataLoader's workers: crops, normalisation, order of images (Section 5.4).
 
-`list_images` says which files there are; `KeyedImages` decodes them one by one in a DataLoader's workers; `batch_keys`
-says which image is taken when.  Crop and flip depend on (seed, epoch, image) alone, not on processes or workers.
+`KeyedImages` decodes the files of `image_lists`, and `batch_keys` gives their order.  Crop and flip depend on (seed,
+epoch, image) alone, not on processes or workers.
 """
 
 import functools
-import hashlib
-import json
 import os
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import datasets
 from torchvision.transforms import InterpolationMode, v2
 
-from replication.data.image_files import UNREADABLE, list_class_folders, open_image, split_folders
+from replication.data.image_files import UNREADABLE, open_image
+from replication.data.image_lists import ImageFiles
 from replication.data.seeds import stream
 
-CLASSES = {"inat2017": 5089, "inat2018": 8142, "ilsvrc2012": 1000}  # Table 1
 MEAN_AND_STD = {
     "inat2017": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
     "inat2018": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
@@ -34,201 +26,65 @@ MEAN_AND_STD = {
 IGNORED = -100  # the target of an image that cannot be read
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Files (n,) bytes, targets (n,) int64, a name for each class."""
-
-    paths: np.ndarray
-    targets: np.ndarray
-    class_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    @property
-    def class_counts(self) -> list[int]:
-        return np.bincount(self.targets, minlength=len(self.class_names)).tolist()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of file names and classes, in any order; the pixels are not read."""
-        lines = sorted(
-            f"{t}\0{os.path.basename(os.fsdecode(p))}" for p, t in zip(self.paths, self.targets, strict=True)
-        )
-        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles, ImageFiles]:
-    """The training and the validation files of a data set.
-
-    Args:
-        dataset: inat2017, inat2018, ilsvrc2012 or folder.
-        data_root: the folder that holds it.  iNaturalist: train2018.json and val2018.json beside train_val2018/ (the
-            competition's layout; 2018/ as torchvision unpacks it will do), or torchvision's INaturalist in train/ and
-            val/.  ILSVRC: what torchvision's ImageNet reads, or train/ and val/ with a folder a class.  folder: train/
-            and test/ (or val/) with a folder a class, or lists of files, `*train.txt` and `*test.txt` (or `*val.txt`)
-            with a path, relative to data_root, and a class number in each line, as ImageNet-LT and Places-LT have them.
-
-    Raises:
-        ValueError: files that are not there or do not fit each other: with the path and what to do.
-    """
-    if dataset not in MEAN_AND_STD:
-        raise ValueError(f"dataset must be one of {', '.join(MEAN_AND_STD)}, got {dataset!r}")
-    if data_root is None or not Path(data_root).expanduser().is_dir():
-        raise ValueError(f"data_root must be a folder that exists, got {data_root and str(data_root)!r} (--data-root)")
-    root = Path(data_root).expanduser()
-    try:
-        train, test = {"ilsvrc2012": _imagenet, "folder": _folder}.get(dataset, _inat)(root, dataset)
-    except (RuntimeError, FileNotFoundError) as error:  # torchvision's
-        raise ValueError(f"{root} does not hold {dataset} as torchvision reads it: {error}") from error
-    _check(dataset, root, train, test)
-    return train, test
-
-
-def _check(dataset: str, root: Path, train: ImageFiles, test: ImageFiles) -> None:
-    if train.class_names != test.class_names:
-        odd = sorted(set(train.class_names) ^ set(test.class_names))[:5] or ["none, but their order"]
-        raise ValueError(f"{root}: training and validation classes must be the same; they differ in {', '.join(odd)}")
-    if len(train.class_names) < 2 or min(train.class_counts) < 1 or not len(test):
-        least = train.class_names[int(np.argmin(train.class_counts))] if train.class_names else "none"
-        raise ValueError(
-            f"{root} must hold two classes or more, each with training images, and validation images; it holds "
-            f"{len(train.class_names)} classes, {len(train)} and {len(test)} images, fewest in class {least}"
-        )
-    if len(train.class_names) != CLASSES.get(dataset, len(train.class_names)):
-        warnings.warn(f"{root} holds {len(train.class_names)} classes, {dataset} has {CLASSES[dataset]}", stacklevel=3)
-
-
-def _files(paths, targets, class_names) -> ImageFiles:
-    # bytes in one array, not a list of str: workers share it without copying its pages
-    return ImageFiles(np.array([os.fsencode(p) for p in paths]), np.array(targets, dtype=np.int64), tuple(class_names))
-
-
-def _class_folders(root: Path, names: tuple[str, ...]) -> tuple[ImageFiles, ImageFiles]:
-    listed = [list_class_folders(folder) for folder in split_folders(root, names)]
-    return tuple(_files([p for p, _ in images], [k for _, k in images], classes) for classes, images in listed)
-
-
-def _folder(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
-    train = _list_file(root, "train")
-    test = _list_file(root, "test") or _list_file(root, "val")
-    if train is None or test is None:
-        return _class_folders(root, ("test", "val"))
-    listed = [_listed(root, path) for path in (train, test)]
-    classes = 1 + max(max(targets) for _, targets in listed)
-    if classes > len(listed[0][0]):
-        raise ValueError(f"{train} must hold images of each class, but names {classes} classes and fewer images")
-    return tuple(_files(paths, targets, map(str, range(classes))) for paths, targets in listed)
-
-
-def _list_file(root: Path, split: str) -> Path | None:
-    found = sorted(root.glob(f"*{split}.txt"))
-    if len(found) > 1:
-        raise ValueError(f"data_root must hold one list *{split}.txt, got {', '.join(path.name for path in found)}")
-    return found[0] if found else None
-
-
-def _listed(root: Path, path: Path) -> tuple[list[str], list[int]]:
-    """The paths and class numbers of a list of files."""
-    paths, targets = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            place, _, label = line.strip().rpartition(" ")
-            if not (place and label.isascii() and label.isdigit() and len(label) < 10):
-                raise ValueError(f"{path}, line {number}, must hold a path and a class number, got {line[:80]!r}")
-            paths.append(os.path.join(root, place))
-            targets.append(int(label))
-    if not paths:
-        raise ValueError(f"{path} must hold a path and a class number in each line, it is empty")
-    if not os.path.isfile(paths[0]):
-        raise ValueError(f"the paths in {path} must be relative to {root}; {paths[0]} is not there")
-    return paths, targets
-
-
-def _imagenet(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
-    if not any((root / name).exists() for name in ("meta.bin", "ILSVRC2012_devkit_t12.tar.gz")):
-        return _class_folders(root, ("val", "test"))
-    sets = (datasets.ImageNet(root, split) for split in ("train", "val"))
-    return tuple(_files([p for p, _ in data.samples], data.targets, data.wnids) for data in sets)
-
-
-def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
-    year = dataset[-4:]
-    if (root / f"train{year}.json").is_file():
-        return tuple(_competition(root, year, split) for split in ("train", "val"))
-    if not (root / "train" / year).is_dir():
-        raise ValueError(
-            f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ "
-            f"and val/{year}/ in torchvision's layout; {root} holds neither"
-        )
-    sets = []
-    for split in ("train", "val"):
-        data = datasets.INaturalist(root / split, version=year)
-        names = [data.category_name("full", k) for k in range(len(data.all_categories))]
-        sets.append(
-            _files([os.path.join(data.root, names[k], f) for k, f in data.index], [k for k, _ in data.index], names)
-        )
-    return tuple(sets)
-
-
-def _competition(root: Path, year: str, split: str) -> ImageFiles:
-    """A split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
-    path = root / f"{split}{year}.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {image["id"]: image["file_name"] for image in data["images"]}
-        categories = sorted((category["id"], str(category["name"])) for category in data["categories"])
-        label = {number: k for k, (number, _) in enumerate(categories)}
-        chosen = [(*names[a["image_id"]].split("/", 1), label[a["category_id"]]) for a in data["annotations"]]
-        files = [(top, rest, k) for top, rest, k in chosen]  # each lies in a folder: train_val2018/...
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} cannot be used as the competition's JSON ({type(error).__name__}: {error})"
-        ) from error
-    if not files:
-        raise ValueError(f"{path} holds no annotations")
-    top = files[0][0]  # train_val2018, which torchvision renames to 2018
-    place = next((folder for folder in (top, year) if (root / folder).is_dir()), None)
-    if place is None:
-        raise ValueError(f"{root} must hold the images of {path.name} in {top}/ or {year}/; it holds neither")
-    paths = [str(root / place / rest) for _, rest, _ in files]
-    return _files(paths, [k for *_, k in files], (name for _, name in categories))
-
-
 def crop_padding(size: int) -> int:
-    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320."""
+    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320.
+
+    >>> crop_padding(224), crop_padding(320)
+    (32, 46)
+    """
     return round(size / 7)
 
 
 def train_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip."""
+    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip.
+
+    >>> train_transform(32)(Image.new("RGB", (50, 40))).shape
+    torch.Size([3, 32, 32])
+    """
     crop = v2.RandomResizedCrop(size, (0.08, 1.0), (3 / 4, 4 / 3), InterpolationMode.BICUBIC)
     return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
 
 
 def test_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic."""
+    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic.
+
+    >>> test_transform(32)(Image.new("RGB", (50, 40))).shape
+    torch.Size([3, 32, 32])
+    """
     return v2.Compose([v2.Lambda(functools.partial(central_crop, size=size)), v2.PILToTensor()])
 
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:
-    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are)."""
+    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are).
+
+    >>> central_crop(Image.new("RGB", (400, 300)), 224).size
+    (224, 224)
+    """
     side = int(size / (size + crop_padding(size)) * min(image.size))
     top, left = (image.height - side + 1) // 2, (image.width - side + 1) // 2
     return v2.functional.resized_crop(image, top, left, side, side, [size, size], InterpolationMode.BICUBIC)
 
 
 def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-    """What makes (B, 3, H, W) uint8 on `device` float32: (pixel / 255 - mean) / std of the data set.
+    """A function from (B, 3, H, W) uint8 on `device` to float32: (pixel / 255 - mean) / std of the data set.
 
     Both lie on the device from the start: v2.Normalize copies them there each time, and waits for it.
+
+    >>> normalise("folder")(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).shape
+    torch.Size([1, 3, 1, 1])
     """
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in MEAN_AND_STD[dataset])
     return lambda images: (images / 255).sub_(mean).div_(std)
 
 
-class KeyedImages(torch.utils.data.Dataset):
-    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED."""
+class KeyedImages(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED.
+
+    >>> import numpy as np
+    >>> files = ImageFiles(np.array([b"nowhere.png"]), np.array([0]), ("a",))
+    >>> KeyedImages(files, test_transform(8), 8)[0, 0][1] == IGNORED
+    True
+    """
 
     def __init__(self, files: ImageFiles, transform: v2.Transform, size: int, seed: int = 0):
         self.files, self.transform, self.size, self.seed = files, transform, size, seed
@@ -262,10 +118,13 @@ def batch_keys(
     An epoch is a permutation of all images; batches of `batch` are cut one after the other across epoch borders, and
     process `rank` takes the rank-th of `processes` equal parts of each.  Together they see the same batches, however
     many they are.
+
+    >>> [len(batch) for batch in batch_keys(10, 4, range(3), seed=0, processes=2)]
+    [2, 2, 2]
     """
     part = batch // processes
     size = micro_batch or part
-    epoch, order = -1, None
+    epoch, order = -1, [0]
     for step in steps:
         first = step * batch + rank * part
         keys = []

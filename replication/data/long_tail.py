@@ -1,4 +1,4 @@
-"""Long-tailed class counts, and which images of a class a seed keeps (Section 5.1).
+"""Long-tailed class counts, and the images of each class that a seed keeps (Section 5.1).
 
 The counts decay exponentially from the first class to the last; the choice of images depends on the seed and on the
 images' own bytes alone, so an archive and a folder of PNG files in any order give the same subset.
@@ -67,7 +67,7 @@ def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence
     Args:
         images: (n, H, W, C) uint8.
         targets: (n,) int64, classes 0 .. len(class_counts) - 1.
-        class_counts: images to keep per class, each at most what there is.
+        class_counts: images to keep per class, each at most the number in `targets`.
         seed: key of the hash, from 0 to 2**128 - 1.
 
     Returns:
@@ -79,7 +79,7 @@ def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence
 
     >>> images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     >>> keep_indices(images, np.array([0, 1, 0, 0]), [2, 1], seed=0).tolist()
-    [2, 3, 1]
+    [3, 0, 1]
     """
     if not 0 <= seed < 2**128:
         raise ValueError(f"seed must be a whole number from 0 to 2**128 - 1, got {seed!r:.40}")

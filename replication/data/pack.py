@@ -1,10 +1,12 @@
-"""A pack: in one file the images that a list of runs needs, with the test set, for a machine that takes few bytes.
+"""Packs: one file with the training images that a list of runs needs, and the test set.
+
+A pack is for a machine to which few bytes can be sent, such as a GPU that is lent for minutes.
 
 A seed keeps the images of a class with the lowest hashes (`long_tail.keep_indices`).  So the images of a seed at one
-imbalance factor hold those of every larger factor, and what a seed keeps of a pack is what it keeps of the whole set.
+imbalance factor include those of every larger factor, and it keeps the same images of a pack as of the whole set.
 
 The file is a zip archive without compression: `about.json`, the labels of each data set, and lossless WebP mosaics of
-the images of a class (0.52 of the raw size on CIFAR, where a PNG mosaic has 0.66).
+the images of each class.  On CIFAR these take 0.52 of the raw size, PNG mosaics 0.66.
 """
 
 import io
@@ -15,26 +17,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from replication.data.image_set import NATURAL, ImageSet
+from replication.data.image_files import UNREADABLE
+from replication.data.image_set import ImageSet
 from replication.files import whole_file
 
 PACKS = {"cifar10": "cifar10", "cifar20": "cifar100", "cifar100": "cifar100", "fashion_mnist": "fashion_mnist"}
 PER_ROW = 50  # images in a row of a mosaic
-WEBP = dict(
-    format="WEBP", lossless=True, method=4, quality=80
-)  # method 6, quality 100 saves 2 % in five times the time
-BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, zipfile.BadZipFile)
+# Method 6 with quality 100 saves 2 % in five times the time.
+WEBP = dict(format="WEBP", lossless=True, method=4, quality=80)
+BROKEN = (*UNREADABLE, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class PackedSet(ImageSet):
     """The images of a training set that some runs need; class counts and fingerprint are those of the whole set.
 
-    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.
+    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.  `write_pack`
+    shows one at work.
     """
 
     whole_fingerprint: str = ""
@@ -52,9 +56,8 @@ class PackedSet(ImageSet):
 
     def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
         """As in ImageSet; ValueError if the pack lacks images that this run needs."""
-        if imbalance_factor == NATURAL or not any(
-            seed == held and imbalance_factor >= smallest for smallest, held in self.runs
-        ):
+        factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural": a pack lacks images
+        if not any(seed == held and factor >= smallest for smallest, held in self.runs):
             raise ValueError(
                 f"data_root must hold the images of imbalance_factor {imbalance_factor} and seed {seed}; {self.path} "
                 f"holds {runs_label(self.runs)} (smallest factor:seeds): pack them too, or name the whole data set"
@@ -102,6 +105,15 @@ def write_pack(
 
     Raises:
         ValueError: no runs, a run that the sets do not allow, data sets with different images, or a pack too large.
+
+    >>> import tempfile
+    >>> data = ImageSet(np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1), np.arange(12) % 2, ("a", "b"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     print(write_pack(pack_path(folder, "cifar10"), {"cifar10": (data, data)}, [(3, 0)]))
+    ...     train, _ = read_pack(pack_path(folder, "cifar10"), "cifar10")
+    8
+    >>> train.class_counts, train.long_tailed(3, seed=0).class_counts
+    ([6, 6], [6, 2])
     """
     runs = sorted(set(runs))
     if not runs:
@@ -127,7 +139,7 @@ def write_pack(
     return len(kept)
 
 
-def _describe(train: ImageSet, test: ImageSet, kept: np.ndarray, runs: list[tuple[float, int]]) -> dict:
+def _describe(train: ImageSet, test: ImageSet, kept: np.ndarray, runs: list[tuple[float, int]]) -> dict[str, Any]:
     return dict(
         class_names=train.class_names,
         shape=train.images.shape[1:],
@@ -146,6 +158,11 @@ def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
 
     Raises:
         ValueError: the pack is truncated or altered, or was written without this data set.
+
+    >>> read_pack("nowhere.pack", "cifar10")
+    Traceback (most recent call last):
+    ...
+    ValueError: nowhere.pack is truncated or altered ([Errno 2] No such file or directory: 'nowhere.pack'): pack it anew
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -171,7 +188,7 @@ def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
     return packed, test
 
 
-def _read_set(archive: zipfile.ZipFile, split: str, about: dict, dataset: str) -> ImageSet:
+def _read_set(archive: zipfile.ZipFile, split: str, about: dict[str, Any], dataset: str) -> ImageSet:
     """The images of a split in the order in which they were packed, with their labels in one data set."""
     held, first = about[dataset], next(iter(about))
     labels = _load_npy(archive.read(f"{first}/{split}.npy"))  # the mosaics follow the first data set's classes
@@ -221,4 +238,4 @@ def _npy(targets: np.ndarray) -> bytes:
 
 
 def _load_npy(content: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))

@@ -1,10 +1,10 @@
-"""One seed, many independent random streams: each purpose gets a seed of its own."""
+"""Independent random streams from one seed: each purpose gets a seed of its own."""
 
 import hashlib
 
 
-def stream(seed: int, *purpose) -> int:
-    """A seed of its own for each purpose of one seed, 63 bits; records hold what these numbers gave.
+def stream(seed: int, *purpose: object) -> int:
+    """Derive the 63-bit seed of one purpose from the seed of a run; committed records depend on these numbers.
 
     >>> stream(0, "weights")
     7388263408636359099

@@ -1,4 +1,4 @@
-"""Where images come from: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
+"""Sources of images: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
 
 import gzip
 import pickle
@@ -6,6 +6,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -47,14 +48,19 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
 
     Args:
         dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
-            (train/<class>/*.png|jpg and test/<class>/...).
+            (train/<class>/* and test/<class>/* or val/<class>/*; see `image_files` for which files are taken).
         data_root: the folder that holds the data: for CIFAR torchvision's archive or a class folder tree (as such, or
             in a subfolder of the data set's name; cifar20 is cifar100 with its coarse labels).  A pack there
             (`replication.data.pack`) comes first.
         download: let torchvision fetch CIFAR or Fashion-MNIST into data_root first (its checksums are verified).
 
     Raises:
-        ValueError: unknown data set, or data that is missing, truncated or altered: with the path and what to do.
+        ValueError: unknown data set, or data that are missing, truncated or altered; the message names the path and
+            the cure.
+
+    >>> train, test = load("digits")
+    >>> train.images.shape, len(test)
+    ((1297, 8, 8, 1), 500)
     """
     if dataset not in READERS:
         raise ValueError(f"dataset must be one of {', '.join(READERS)}, got {dataset!r}")
@@ -118,7 +124,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
     archive = root / kind.filename
     if (root / kind.base_folder).is_dir() or archive.is_file():
         _unpack(kind, archive)
-        return tuple(_cifar_archive(kind, root, train) for train in (True, False))
+        return _cifar_archive(kind, root, True), _cifar_archive(kind, root, False)
     for tree in (root / dataset, root):
         if (tree / "train").is_dir():
             sets = _folder(tree)
@@ -130,7 +136,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
     )
 
 
-def _unpack(kind, archive: Path) -> None:
+def _unpack(kind: Any, archive: Path) -> None:
     """Unpack torchvision's archive unless it is; whole or not at all, and in one process at a time."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
@@ -145,7 +151,7 @@ def _unpack(kind, archive: Path) -> None:
                 raise ValueError(
                     f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
                 )
-            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(part, ignore_errors=True)  # the remains of a killed process
             extract_archive(archive, part)
             (part / kind.base_folder).rename(folder)
             part.rmdir()
@@ -153,7 +159,7 @@ def _unpack(kind, archive: Path) -> None:
         raise ValueError(f"{archive} cannot be unpacked: {error}") from error
 
 
-def _cifar_archive(kind, root: Path, train: bool) -> ImageSet:
+def _cifar_archive(kind: Any, root: Path, train: bool) -> ImageSet:
     """A split of the unpacked archive; every checksum is verified before anything is unpickled."""
     try:
         data = kind(root, train=train)
@@ -182,9 +188,10 @@ def _cifar20(root: Path) -> tuple[ImageSet, ImageSet]:
     """CIFAR-100 with its 20 coarse labels, by the fine-to-coarse table."""
     coarse = {fine: k for k, (_, members) in enumerate(SUPERCLASSES) for fine in members.split()}
     names = tuple(name for name, _ in SUPERCLASSES)
-    fine_sets = _cifar("cifar100", root)
-    table = np.array([coarse[name] for name in fine_sets[0].class_names], dtype=np.int64)
-    return tuple(replace(data, targets=table[data.targets], class_names=names) for data in fine_sets)
+    train, test = _cifar("cifar100", root)
+    table = np.array([coarse[name] for name in train.class_names], dtype=np.int64)
+    train = replace(train, targets=table[train.targets], class_names=names)
+    return train, replace(test, targets=table[test.targets], class_names=names)
 
 
 def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
@@ -203,12 +210,12 @@ def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
     for name, md5 in FashionMNIST.resources:
         if not check_integrity(folder / name, md5):
             raise ValueError(f"{folder / name} is truncated or altered (its MD5 is not {md5}): fetch it anew")
-    read = (np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8) for name in names)
-    train, train_labels, test, test_labels = read  # headers: 16 bytes before images, 8 before labels
-    return tuple(
+    read = [np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8) for name in names]
+    train, test = (
         ImageSet(pixels[16:].reshape(-1, 28, 28, 1), labels[8:].astype(np.int64), tuple(FashionMNIST.classes))
-        for pixels, labels in ((train, train_labels), (test, test_labels))
+        for pixels, labels in (read[:2], read[2:])  # headers: 16 bytes before images, 8 before labels
     )
+    return train, test
 
 
 def _folder(root: Path) -> tuple[ImageSet, ImageSet]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 
+from replication.data.image_set import NATURAL
+
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
     """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
@@ -39,7 +41,7 @@ SWITCHES = (  # what other code and later methods change
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
-def paper_setting(name: str, imbalance_factor: float):
+def paper_setting(name: str, imbalance_factor: float | str):
     """What the paper's protocol has for a field of Experiment that ports change: its default, but for drop_factor.
 
     That is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
@@ -62,7 +64,7 @@ class Experiment:
     """
 
     dataset: str = "cifar10"
-    imbalance_factor: float = 100.0  # largest class over smallest, >= 1
+    imbalance_factor: float | str | None = None  # largest class over smallest, >= 1; None: natural for folder, else 100
     loss: str = "softmax"
     gamma: float | None = None  # focal only
     beta: float = 0.0  # 0: the plain loss
@@ -84,7 +86,14 @@ class Experiment:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        require(self, "imbalance_factor", lambda v: v >= 1, "a finite number >= 1")
+        if self.imbalance_factor is None:
+            object.__setattr__(self, "imbalance_factor", NATURAL if self.dataset == "folder" else 100.0)
+        if self.imbalance_factor != NATURAL:
+            require(
+                self, "imbalance_factor", lambda v: v >= 1, f"a finite number >= 1, or {NATURAL} for dataset folder"
+            )
+        elif self.dataset != "folder":
+            raise ValueError(f"imbalance_factor must be a finite number >= 1 for {self.dataset}, got {NATURAL!r}")
         require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
         require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
         require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
@@ -114,7 +123,9 @@ class Experiment:
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
             require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
-        for name in ("imbalance_factor", "beta", "base_learning_rate", "weight_decay", "drop_factor", "reweight_from"):
+        if self.imbalance_factor != NATURAL:
+            object.__setattr__(self, "imbalance_factor", float(self.imbalance_factor))
+        for name in ("beta", "base_learning_rate", "weight_decay", "drop_factor", "reweight_from"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.gamma is not None:
             object.__setattr__(self, "gamma", float(self.gamma))
@@ -125,7 +136,8 @@ class Experiment:
         loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
         settings = {n: getattr(self, n) for n in SWITCHES}
         changed = [f"{n}-{v}" for n, v in settings.items() if v != paper_setting(n, self.imbalance_factor)]
-        head = [self.dataset, f"imbalance{self.imbalance_factor:g}", loss, f"beta{self.beta:g}", *changed]
+        factor = self.imbalance_factor if self.imbalance_factor == NATURAL else f"{self.imbalance_factor:g}"
+        head = [self.dataset, f"imbalance{factor}", loss, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, ClassVar, get_args, get_origin
 
+from replication.data.image_set import NATURAL
 from replication.experiments.experiment import Experiment
 from replication.files import write_text
 
@@ -210,6 +211,8 @@ def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) 
             continue
         row = asdict(record)
         experiment = row.pop("experiment")
+        if experiment.get("imbalance_factor") == NATURAL:  # in tables the number that the data have
+            experiment["imbalance_factor"] = max(record.class_counts) / min(record.class_counts)
         rows.append(experiment | {"name": record.experiment.name, "profile": record.experiment.profile} | row)
     names = [f.name for f in fields(record_class.experiment_class)]
     columns = [*names, "name", "profile", *(f.name for f in fields(record_class)[1:])]

@@ -63,7 +63,10 @@ def _training_images(dataset: str, data_root: Path | str | None) -> sources.Imag
     if dataset != "digits" and data_root is None:
         return None
     try:
-        return sources.load(dataset, data_root)[0]
+        images = sources.load(dataset, data_root)[0]
+        if len(images) < sum(images.class_counts):
+            raise ValueError(f"{data_root} holds a pack, which has not all of its images")
+        return images
     except ValueError as error:
         print(f"{dataset} is left out: {error}")
         return None

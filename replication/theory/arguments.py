@@ -1,23 +1,42 @@
 """Checks of the arguments that the theory's functions share."""
 
+import math
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+MOST = 10**8  # prototypes or sets that one replicate may follow, and results that one call may return: gigabytes
+LARGEST = 2**62  # the largest number of draws, so that sums of two stay in int64
 
 
-def log_grid(largest: float, points: int) -> np.ndarray:
-    """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n."""
-    return np.unique(np.geomspace(1, min(max(largest, 1), 2.0**62), points).round().astype(np.int64))
+def log_grid(largest: float, points: int) -> NDArray[np.int64]:
+    """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n.
+
+    >>> log_grid(1000, 4).tolist()
+    [1, 10, 100, 1000]
+    """
+    return np.unique(np.geomspace(1, min(max(largest, 1), float(LARGEST)), points).round().astype(np.int64))
 
 
-MOST = 10**8  # prototypes or sets that one replicate may follow: gigabytes
+def check_volume(volume: float) -> float:
+    """The volume N as a float, or ValueError.
+
+    >>> check_volume(2.5)
+    2.5
+    """
+    number = _number(volume)
+    if not 1 <= number < math.inf:
+        raise ValueError(f"volume must be a finite number >= 1, got {shown(volume)}")
+    return number
 
 
-def check_volume(volume: float, *, whole: bool = True) -> float:
-    """The volume N as an int (or float where it need not be whole), or ValueError."""
-    if not (np.isfinite(volume) and volume >= 1):
-        raise ValueError(f"volume must be a finite number >= 1, got {volume!r}")
-    if not whole:
-        return float(volume)
-    if volume != int(volume):
+def check_whole_volume(volume: float) -> int:
+    """The number of prototypes N as an int, or ValueError.
+
+    >>> check_whole_volume(100.0)
+    100
+    """
+    if check_volume(volume) != int(volume):
         raise ValueError(
             f"volume must be a whole number for the prototypes, got {volume!r}: with N not whole the covered "
             "volume can pass N and the paper's p = E/N passes 1 (the N of the paper's betas, 10 to 10000, are whole)"
@@ -25,15 +44,72 @@ def check_volume(volume: float, *, whole: bool = True) -> float:
     return int(volume)
 
 
-def check_draws(draws) -> np.ndarray:
-    """The numbers of draws n as a (k,) int64 array, or ValueError."""
-    array = np.atleast_1d(np.asarray(draws, dtype=np.float64))
-    if array.ndim != 1 or array.size == 0 or not np.all(np.isfinite(array) & (array >= 0) & (array == np.floor(array))):
-        raise ValueError(f"draws must be whole numbers >= 0 (one, or a list of them), got {draws!r}")
+def check_draws(draws: ArrayLike) -> NDArray[np.int64]:
+    """The numbers of draws n as a (k,) int64 array, or ValueError.
+
+    >>> check_draws(5)
+    array([5])
+    """
+    try:
+        array = np.atleast_1d(np.asarray(draws, dtype=np.float64))
+    except (TypeError, ValueError, OverflowError):
+        array = np.array([np.nan])
+    whole = (array >= 0) & (array <= LARGEST) & (array == np.floor(array))
+    if array.ndim != 1 or array.size == 0 or not whole.all():
+        raise ValueError(f"draws must be whole numbers >= 0 and <= 2**62 (one, or a list of them), got {shown(draws)}")
     return array.astype(np.int64)
 
 
-def check_replicates(replicates: int) -> int:
-    if not (np.isfinite(replicates) and replicates >= 2 and replicates == int(replicates)):
-        raise ValueError(f"replicates must be a whole number >= 2 (a variance needs two), got {replicates!r}")
-    return int(replicates)
+def check_replicates(replicates: int, columns: int = 1) -> int:
+    """The number of replicates R as an int, or ValueError; `columns` is how many results each replicate gives.
+
+    >>> check_replicates(1000, columns=40)
+    1000
+    """
+    number = _number(replicates)
+    if not (number >= 2 and number == np.floor(number)):
+        raise ValueError(f"replicates must be a whole number >= 2 (a variance needs two), got {shown(replicates)}")
+    if number * columns > MOST:
+        raise ValueError(
+            f"replicates must be at most {MOST // columns:g} for {columns} numbers of draws, got {number:g}"
+        )
+    return int(number)
+
+
+def check_seed(seed: int) -> int:
+    """The seed as an int, or ValueError.
+
+    >>> check_seed(0)
+    0
+    """
+    try:
+        whole = int(seed)
+        allowed = whole >= 0 and whole == seed
+    except (TypeError, ValueError, OverflowError):
+        allowed = False
+    if not allowed:
+        raise ValueError(f"seed must be a whole number >= 0, got {shown(seed)}")
+    return whole
+
+
+def _number(value: object) -> float:
+    """A real number as a float, infinite beyond float64; NaN if it is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def shown(value: object) -> str:
+    """A value for an error message, at most 60 characters of it.
+
+    >>> len(shown(list(range(1000))))
+    60
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,13 +1,15 @@
-"""Is E_n = (1 - beta^n) / (1 - beta) what a random covering covers (Proposition 1)?  Simulate, compare, judge.
+"""Does a random covering cover E_n = (1 - beta^n) / (1 - beta) on average (Proposition 1)?  Simulate and compare.
 
-`verify` simulates and tabulates, `check` judges the table by a rule fixed beforehand, `rescored` holds the same
-simulations against another N, which shows that the check can fail.
+`verify` simulates and tabulates, `check` judges the table by a rule fixed beforehand, and `rescored` compares the same
+simulations with another N, which shows that the check can fail.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from replication.theory import torus
@@ -22,7 +24,11 @@ FOR_VARIANCE = 1000  # the same, for the variance of the variance
 
 
 class Case(NamedTuple):
-    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`."""
+    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`.
+
+    >>> Case("cubes", 2, 100, replicates=50).reach
+    10
+    """
 
     geometry: str
     d: int  # 0 for prototypes
@@ -59,7 +65,12 @@ QUICK = (
 
 
 def verify(
-    geometry: str = "prototypes", d: int = 0, volume: float = 100, draws=None, replicates: int = 1000, seed: int = 0
+    geometry: str = "prototypes",
+    d: int = 0,
+    volume: float = 100,
+    draws: ArrayLike | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Simulate one covering many times and set its mean beside E_n.
 
@@ -72,16 +83,19 @@ def verify(
 
     Returns:
         One row per n: geometry, d, N, n, replicates, mean, standard_error (observed, so with the error of the probes),
-        E_n (the paper's formula), exact_sd of one replicate (NaN where unknown),
-        z = (mean - E_n) / standard error, the exact one where it is known, else the observed one.
+        E_n (the paper's formula), exact_sd of one replicate (NaN if unknown), z = (mean - E_n) / standard error, with
+        the exact standard error if it is known and the observed one otherwise.
 
     Raises:
         ValueError: an argument out of range, named.
+
+    >>> verify(volume=2, draws=[1, 2], replicates=100)["E_n"].tolist()
+    [1.0, 1.5]
     """
-    replicates = check_replicates(replicates)
-    draws = log_grid(10 * check_volume(volume, whole=False), 40) if draws is None else check_draws(draws)
+    draws = log_grid(10 * check_volume(volume), 40) if draws is None else check_draws(draws)
+    replicates = check_replicates(replicates, len(draws))
     if geometry == "prototypes":
-        volumes = covered(volume, draws, replicates, seed)
+        volumes: NDArray[np.float64] = covered(volume, draws, replicates, seed).astype(np.float64)
         exact_sd = np.sqrt(occupancy_moments(volume, draws)[1])
     else:
         volumes = torus.covered_volume(geometry, d, volume, draws, replicates, seed)
@@ -101,8 +115,12 @@ def verify(
     return rescored(frame)
 
 
-def battery(cases=QUICK, seed: int = 0) -> pd.DataFrame:
-    """`verify` for each Case, one table; QUICK takes seconds, COMMITTED minutes."""
+def battery(cases: Iterable[Case] = QUICK, seed: int = 0) -> pd.DataFrame:
+    """`verify` for each Case, one table; QUICK takes seconds, COMMITTED minutes.
+
+    >>> len(battery([Case("prototypes", 0, 1, 100), Case("cubes", 1, 10, 50, reach=3, points=5)]))
+    15
+    """
     frames = [
         verify(c.geometry, c.d, c.volume, log_grid(c.reach * c.volume, c.points), c.replicates, seed + k)
         for k, c in enumerate(cases)
@@ -111,7 +129,12 @@ def battery(cases=QUICK, seed: int = 0) -> pd.DataFrame:
 
 
 def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
-    """The same simulations against E_n of volume_factor x N: with 1.01, a beta that stands for an N 1 % too large."""
+    """The same simulations against E_n of volume_factor x N: with 1.01, a beta that stands for an N 1 % too large.
+
+    >>> frame = verify(volume=100, draws=[200], replicates=50)
+    >>> bool(rescored(frame, 2.0)["E_n"].iloc[0] > frame["E_n"].iloc[0])
+    True
+    """
     expected = effective_number(frame["n"], beta_from_volume(frame["N"] * volume_factor))
     standard_error = (frame["exact_sd"] / np.sqrt(frame["replicates"])).fillna(frame["standard_error"])
     difference, negligible = frame["mean"] - expected, 1e-9 * expected  # the rounding of E_n and of a table on file
@@ -127,6 +150,8 @@ def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
 
 
 class Check(NamedTuple):
+    """The verdict of `check` on a table: whether it passed, a sentence, and the numbers behind it."""
+
     passed: bool
     message: str
     bound: float  # for |z|
@@ -144,10 +169,14 @@ def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
     indicators). Variances: (R - 1) s^2 / sd^2 against chi-square with 2 / (2/(R-1) + kurtosis/R) degrees, the count's
     exact excess kurtosis for prototypes, 0 for the torus; on rows where replicates x variance is at least 1000, and for
     the torus sd at least 1 and 0 and N at least 3 sd away, so that kurtosis can be neglected.  Which rows these are
-    follows from exact values alone, so what was simulated cannot choose the rows it is judged on.
+    follows from exact values alone, so a simulation cannot choose the rows on which it is judged.
 
     Raises:
         ValueError: a table without rows or without the columns of `verify`.
+
+    >>> frame = verify(volume=10, draws=[5, 20], replicates=500)
+    >>> check(frame).passed, check(rescored(frame, 2.0)).passed
+    (True, False)
     """
     missing = [name for name in COLUMNS if name not in frame]
     if missing or frame.empty:
@@ -168,7 +197,7 @@ def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
     return Check(passed, message, bound, largest, smallest, len(p), known)
 
 
-def _bounds(frame: pd.DataFrame, level: float, bound: float) -> np.ndarray:
+def _bounds(frame: pd.DataFrame, level: float, bound: float) -> NDArray[np.float64]:
     """The bound of each row: normal, or Bernstein's z^2 / (2 (1 + z / (3 sqrt(R var)))) = log(2 rows / level)."""
     information = (frame["replicates"] * frame["exact_sd"].fillna(np.inf) ** 2).to_numpy()
     log_level = np.log(2 * len(frame) / level)
@@ -182,6 +211,10 @@ def variance_rows(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Rows whose variance holds enough information to be judged, and rows away from both ends (two masks).
 
     Near 0 or N few probes decide, and the kurtosis on the torus is large; for prototypes it is known, so all count.
+
+    >>> enough, smooth = variance_rows(verify(volume=100, draws=[1, 200], replicates=200))
+    >>> enough.tolist(), smooth.tolist()
+    ([False, True], [True, True])
     """
     enough = frame["replicates"] * frame["exact_sd"] ** 2 >= FOR_VARIANCE
     to_edge = np.minimum(frame["E_n"], frame["N"] - frame["E_n"])
@@ -189,8 +222,8 @@ def variance_rows(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return enough, (frame["geometry"] == "prototypes") | smooth
 
 
-def _variance_p(frame: pd.DataFrame) -> np.ndarray:
-    """Two-sided p of the observed variance, for the rows where the chi-square holds."""
+def _variance_p(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Two-sided p of the observed variance, for the rows to which the chi-square applies."""
     enough, smooth = variance_rows(frame)
     rows = frame[enough & smooth]
     r, kurtosis = rows["replicates"].to_numpy(float), np.zeros(len(rows))
@@ -201,4 +234,5 @@ def _variance_p(frame: pd.DataFrame) -> np.ndarray:
     degrees = 2 / (2 / (r - 1) + kurtosis / r)
     ratio = r * rows["standard_error"].to_numpy() ** 2 / rows["exact_sd"].to_numpy() ** 2
     tail = np.minimum(stats.chi2.cdf(ratio * degrees, degrees), stats.chi2.sf(ratio * degrees, degrees))
-    return np.minimum(1, 2 * tail)[normal_enough]
+    p: NDArray[np.float64] = np.minimum(1, 2 * tail)
+    return p[normal_enough]

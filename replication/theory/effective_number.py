@@ -14,10 +14,10 @@ EMPTY = ("error", "zero")
 def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
     """E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
 
-    Right to a few units in the last place wherever float64 can say so: beta^n is never formed, only
-    expm1(n log beta), and log beta is log1p(beta - 1) where beta is near 1.
+    The result is right to a few units in the last place: beta^n is never formed, only expm1(n log beta), and
+    log beta is computed as log1p(beta - 1) if beta is near 1.
 
-    Raises ValueError where an n is negative or NaN, or a beta lies outside [0, 1].
+    Raises ValueError if an n is negative or NaN, or a beta lies outside [0, 1].
 
     >>> float(effective_number(3, 0.5))  # 1 + 1/2 + 1/4
     1.75
@@ -60,7 +60,8 @@ def class_balanced_weights(
         weights[filled] = 1.0 / covered[filled]
         return weights
     weights[filled] = covered[filled].min() / covered[filled]  # relative to the rarest: equal counts give 1 exactly
-    return weights * (filled.sum() / weights.sum())
+    normalised: np.ndarray = weights * (filled.sum() / weights.sum())
+    return normalised
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:

@@ -1,7 +1,7 @@
-"""Near-duplicates among the raw pixels of a data set, with and without the paper's augmentation: which N do they imply?
+"""Near-duplicates among the raw pixels of a data set, with and without augmentation, and the N that they imply.
 
-What this can tell: how N compares between classes, data sets and augmentations at one radius.  What it cannot: N
-itself. The radius is the unit of volume: one that holds a share q of all pairs makes the average N 1/q by construction.
+This compares N between classes, data sets and augmentations at one radius.  It cannot measure N itself: the radius is
+the unit of volume, and one that holds a share q of all pairs makes the average N 1/q by construction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,12 @@ SHARES = (1e-3, 1e-2)  # of the pairs within a class that lie within the radius,
 
 
 def take(images: np.ndarray, targets: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """per_class images of each class, chosen by the seed: images (n, H, W, C), targets (n,); all of a smaller class."""
+    """per_class images of each class, chosen by the seed: images (n, H, W, C), targets (n,); all of a smaller class.
+
+    >>> images, targets = take(np.zeros((9, 2, 2, 1)), np.array([0, 0, 0, 0, 0, 0, 0, 1, 1]), per_class=3, seed=0)
+    >>> images.shape, targets.tolist()
+    ((5, 2, 2, 1), [0, 0, 0, 1, 1])
+    """
     if per_class < 2:
         raise ValueError(f"per_class must be at least 2, got {per_class!r}")
     order = np.random.default_rng(seed).permutation(len(targets))
@@ -27,7 +32,11 @@ def take(images: np.ndarray, targets: np.ndarray, per_class: int, seed: int) -> 
 
 
 def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[float] = SHARES) -> list[float]:
-    """Pixel distances within which these shares of all pairs of one class lie (classes pooled, no augmentation)."""
+    """Pixel distances within which these shares of all pairs of one class lie (classes pooled, no augmentation).
+
+    >>> radii_from_shares(np.array([0, 1, 5, 7]).reshape(4, 1, 1, 1), np.array([0, 0, 0, 0]), shares=(0.5, 1))
+    [4.0, 7.0]
+    """
     if not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must lie in (0, 1], got {list(shares)}")
     flat = images.reshape(len(images), -1).astype(np.float64)
@@ -36,7 +45,11 @@ def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[
 
 
 def crops(images: np.ndarray, padding: int) -> Iterator[np.ndarray]:
-    """All crops after padding with zeros on each side, each as it is or mirrored: (n, H W C) float64, one at a time."""
+    """All crops after padding with zeros on each side, each as it is or mirrored: (n, H W C) float64, one at a time.
+
+    >>> len(list(crops(np.ones((1, 2, 2, 1)), padding=1)))  # 3 x 3 places, twice
+    18
+    """
     n, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     for top in range(2 * padding + 1):
@@ -47,7 +60,11 @@ def crops(images: np.ndarray, padding: int) -> Iterator[np.ndarray]:
 
 
 def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
-    """One random crop of each image, mirrored with probability 1/2: (n, H W C) float64."""
+    """One random crop of each image, mirrored with probability 1/2: (n, H W C) float64.
+
+    >>> random_crops(np.ones((5, 2, 2, 1)), padding=1, seed=0).shape
+    (5, 4)
+    """
     generator = np.random.default_rng(seed)
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
@@ -85,6 +102,11 @@ def near_duplicates(
 
     Raises:
         ValueError: an unknown augmentation, padding below 0.
+
+    >>> images = np.array([0, 1, 9, 0, 1, 2]).reshape(6, 1, 1, 1)
+    >>> table = near_duplicates(images, np.repeat([0, 1], 3), ("a", "b"), radii=[1.0])
+    >>> table[["class_name", "collisions", "N"]].values.tolist()
+    [['a', 1, 3.0], ['b', 2, 1.5]]
     """
     unknown = set(augmentations) - set(AUGMENTATIONS)
     if unknown or not augmentations:

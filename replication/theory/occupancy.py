@@ -1,7 +1,7 @@
 """The paper's covering as an experiment: n draws from N equally likely prototypes (Section 3.2; the occupancy problem).
 
 `covered_literally` draws and marks, as the paper describes it; `covered` samples the waiting times between new
-prototypes instead, at a cost that does not grow with n.  They share no code and have the same distribution.
+prototypes instead, at a cost that does not grow with n.  The two share no code and have the same distribution.
 """
 
 import decimal
@@ -9,22 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from replication.theory.arguments import MOST, check_draws, check_replicates, check_volume
+from replication.theory.arguments import MOST, check_draws, check_replicates, check_seed, check_whole_volume
 
 CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
 
 
-def occupancy_moments(volume: int, draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def occupancy_moments(
+    volume: float, draws: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Exact mean, variance and excess kurtosis of the number of prototypes covered by n draws.
 
     With U the number left uncovered, E[U (U-1) ... (U-k+1)] = N (N-1) ... (N-k+1) (1 - k/N)^n, so the mean is
     N - N (1-1/N)^n = (1 - beta^n) / (1 - beta) and the variance N (N-1) (1-2/N)^n + N (1-1/N)^n - N^2 (1-1/N)^(2n).
-    These cancel almost wholly when N is large, so they are evaluated with 120 decimal digits and rounded once.
+    These cancel almost wholly when N is large, so they are evaluated with 120 decimal digits, and four more for each
+    digit of N, and rounded once.
 
     Returns:
-        Three (k,) float64 arrays; the kurtosis is NaN where the variance is 0.
+        Three (k,) float64 arrays; the kurtosis is NaN if the variance is 0.
 
     Raises:
         ValueError: volume not a whole number >= 1, or draws not whole numbers >= 0.
@@ -33,10 +37,11 @@ def occupancy_moments(volume: int, draws) -> tuple[np.ndarray, np.ndarray, np.nd
     >>> mean.tolist(), variance.tolist()
     ([1.0, 1.5], [0.0, 0.25])
     """
-    volume, draws = check_volume(volume), check_draws(draws)
-    with decimal.localcontext(prec=120):
-        rows = [_moments(decimal.Decimal(volume), int(n)) for n in draws]
-    return tuple(np.array(rows, dtype=np.float64).T)
+    prototypes, draws = check_whole_volume(volume), check_draws(draws)
+    with decimal.localcontext(prec=120 + 4 * len(str(prototypes))):
+        rows = [_moments(decimal.Decimal(prototypes), int(n)) for n in draws]
+    mean, variance, kurtosis = np.array(rows, dtype=np.float64).T
+    return mean, variance, kurtosis
 
 
 def _moments(volume: decimal.Decimal, draws: int) -> tuple[float, float, float]:
@@ -50,31 +55,39 @@ def _moments(volume: decimal.Decimal, draws: int) -> tuple[float, float, float]:
     variance = f2 + f1 - f1**2
     third, fourth = f3 + 3 * f2 + f1, f4 + 6 * f3 + 7 * f2 + f1  # E[U^3], E[U^4]
     central = fourth - 4 * f1 * third + 6 * f1**2 * (f2 + f1) - 3 * f1**4
-    if variance < decimal.Decimal("1e-60"):  # one draw, or one prototype: 0 up to the 120 digits
+    if variance < decimal.Decimal("1e-60") / volume:  # one draw, or one prototype: 0 up to the digits
         return float(volume - f1), 0.0, np.nan
     return float(volume - f1), float(variance), float(central / variance**2 - 3)
 
 
-def covered_literally(volume: int, draws, replicates: int, seed: int = 0) -> np.ndarray:
+def covered_literally(volume: float, draws: ArrayLike, replicates: int, seed: int = 0) -> NDArray[np.int64]:
     """Draw a prototype, mark it, count the marked: (replicates, k) int64, a column for each number of draws.
 
-    Cost: replicates x max(draws).  Raises ValueError as `covered` does.
+    Cost: replicates x max(draws), and a byte for each prototype.  Raises ValueError as `covered` does.
+
+    >>> covered_literally(1, [0, 1, 5], 2).tolist()
+    [[0, 1, 1], [0, 1, 1]]
     """
-    volume, draws, replicates = check_volume(volume), check_draws(draws), check_replicates(replicates)
+    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_seed(seed)
+    replicates = check_replicates(replicates, len(draws))
+    if prototypes > MOST:
+        raise ValueError(f"volume must be at most {MOST:g}, as each prototype is marked: got {float(volume):g}")
     counts = np.empty((replicates, len(draws)), dtype=np.int64)
     for r in tqdm(range(replicates), desc="literal covering", leave=False, delay=2):
         generator = np.random.default_rng([seed, r])
-        marked, done = np.zeros(volume, dtype=bool), 0
+        marked, done = np.zeros(prototypes, dtype=bool), 0
         for column in np.argsort(draws, kind="stable"):
             while done < draws[column]:
                 size = min(int(draws[column]) - done, 2**20)
-                marked[generator.integers(volume, size=size)] = True
+                marked[generator.integers(prototypes, size=size)] = True
                 done += size
             counts[r, column] = np.count_nonzero(marked)
     return counts
 
 
-def covered(volume: int, draws, replicates: int, seed: int = 0, *, chunk: int = CHUNK, workers: int = 1) -> np.ndarray:
+def covered(
+    volume: float, draws: ArrayLike, replicates: int, seed: int = 0, *, chunk: int = CHUNK, workers: int = 1
+) -> NDArray[np.int64]:
     """Prototypes covered after each number of draws, without drawing them one by one.
 
     While i of N are covered a draw is new with probability 1 - i/N, so the wait for the next new one is geometric:
@@ -94,32 +107,45 @@ def covered(volume: int, draws, replicates: int, seed: int = 0, *, chunk: int = 
         (replicates, k) int64.
 
     Raises:
-        ValueError: volume, draws or replicates out of range, named; volume that is not whole; both above 1e8.
+        ValueError: volume, draws, replicates or seed out of range, named; volume that is not whole; volume and draws
+            both above 1e8; replicates x k above 1e8.
 
     >>> covered(1, [0, 1, 5], 2).tolist()
     [[0, 1, 1], [0, 1, 1]]
     """
-    volume, draws, replicates = check_volume(volume), check_draws(draws), check_replicates(replicates)
+    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_seed(seed)
+    replicates = check_replicates(replicates, len(draws))
     last = int(draws.max())
-    waits = max(min(volume, last) - 1, 0)  # the first draw is always new
+    waits = max(min(prototypes, last) - 1, 0)  # the first draw is always new
     if waits > MOST:
         raise ValueError(
-            f"volume or draws must be at most {MOST:g}, as each prototype is simulated: got {volume:g} and {last:g}"
+            f"volume or draws must be at most {MOST:g}, as each prototype is simulated: got {float(volume):g}, {last:g}"
         )
     rows = max(1, min(chunk // max(waits, 1), 2**62 // (last + 2)))
-    left = np.arange(volume - 1, volume - 1 - waits, -1)  # prototypes not covered yet
-    scale = -1 / np.log1p(-left / volume)  # mean of the exponential behind each wait, (waits,)
+    scale = _mean_waits(float(prototypes), waits)
     counts = np.empty((replicates, len(draws)), dtype=np.int64)
     fill = partial(_fill, counts, draws, scale, seed)
     blocks = [slice(start, min(start + rows, replicates)) for start in range(0, replicates, rows)]
     with ThreadPoolExecutor(workers) as pool:  # starts no thread before it is used
         done = map(fill, blocks) if workers == 1 else pool.map(fill, blocks)
-        for _ in tqdm(done, total=len(blocks), desc=f"covering N={volume}", leave=False, delay=2):
+        for _ in tqdm(done, total=len(blocks), desc=f"covering N={prototypes:g}", leave=False, delay=2):
             pass
     return counts
 
 
-def _fill(counts: np.ndarray, draws: np.ndarray, scale: np.ndarray, seed: int, block: slice) -> None:
+def _mean_waits(volume: float, waits: int) -> NDArray[np.float64]:
+    """-1 / log(i/N), the mean of the exponential behind the wait for the next prototype when i = 1, 2, ... are covered.
+
+    log(i/N) is taken from the N - i that are left, which is exact near N, or from i itself where N - i is not exact.
+    """
+    seen = np.arange(1, waits + 1, dtype=np.float64)
+    log_share = np.log1p(-(volume - seen) / volume) if volume <= 2**53 else np.log(seen / volume)
+    return -1 / log_share
+
+
+def _fill(
+    counts: NDArray[np.int64], draws: NDArray[np.int64], scale: NDArray[np.float64], seed: int, block: slice
+) -> None:
     """Simulate the replicates of one block.  All rows are searched at once: row j is moved up by j (max n + 2)."""
     rows, waits, last = block.stop - block.start, len(scale), int(draws.max())
     generator = np.random.Generator(np.random.PCG64(seed).advance(block.start * waits))

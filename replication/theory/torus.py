@@ -4,24 +4,33 @@ Each point is missed by one set with probability 1 - 1/N, so n sets are expected
 E_n, whatever the shape and the dimension (Robbins 1944).  Shape and dimension show in the variance, also given here.
 """
 
+import math
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from tqdm import tqdm
 
-from replication.theory.arguments import MOST, check_draws, check_replicates, check_volume
+from replication.theory.arguments import MOST, check_draws, check_replicates, check_seed, check_volume, shown
 
+FloatArray = NDArray[np.float64]
 GEOMETRIES = ("cubes", "balls")
 PROBES = (128, 1024)  # fewest and most by default
+LARGEST_PLANE = 2.0**52  # its side is 2**26, so that an edge is right to 2**-27
 SQUARES_LIMIT = 1024  # squares whose union is still measured exactly: 4 n^2 cells
 
 
 def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, float]:
-    """(d, N, side of the torus), or ValueError; balls must fit: radius at most half the side."""
+    """(d, N, side of the torus), or ValueError; balls must fit: radius at most half the side.
+
+    >>> check_geometry("cubes", 2, 100)
+    (2, 100.0, 10.0)
+    """
     if geometry not in GEOMETRIES:
         raise ValueError(f"geometry must be one of {', '.join(GEOMETRIES)}, got {geometry!r}")
-    if not (np.isfinite(d) and d == int(d) and 1 <= d <= 6):
-        raise ValueError(f"d must be a whole number from 1 to 6, got {d!r}")
-    volume = check_volume(volume, whole=False)
+    if d not in range(1, 7):
+        raise ValueError(f"d must be a whole number from 1 to 6, got {shown(d)}")
+    volume = check_volume(volume)
     side = volume ** (1 / d)
     if geometry == "balls" and ball_radius(d) > side / 2 * (1 + 1e-12):
         raise ValueError(
@@ -32,46 +41,76 @@ def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, fl
 
 
 def check_probes(probes: int | None) -> int | None:
-    if probes is not None and not (np.isfinite(probes) and probes >= 1 and probes == int(probes)):
-        raise ValueError(f"probes must be None or a whole number >= 1, got {probes!r}")
-    return probes
+    """The number of probe points, or ValueError.
+
+    >>> check_probes(128)
+    128
+    """
+    if probes is not None and not (1 <= probes <= MOST and probes == math.floor(probes)):
+        raise ValueError(f"probes must be None or a whole number from 1 to {MOST:g}, got {shown(probes)}")
+    return None if probes is None else int(probes)
 
 
 def ball_radius(d: int) -> float:
-    """Radius of the d-dimensional ball of volume 1."""
+    """Radius of the d-dimensional ball of volume 1.
+
+    >>> ball_radius(1)
+    0.5
+    """
     return float((special.gamma(d / 2 + 1) ** (1 / d)) / np.sqrt(np.pi))
 
 
-def default_probes(geometry: str, d: int, draws) -> int | None:
-    """None where the covered volume is exact: d = 1, and few enough squares; else more probes for fewer draws."""
+def default_probes(geometry: str, d: int, draws: ArrayLike) -> int | None:
+    """None if the covered volume is exact (d = 1, or few enough squares); else more probes for fewer draws.
+
+    >>> default_probes("cubes", 3, 1000)
+    524
+    """
     last = int(check_draws(draws).max())
     exact = d == 1 or (geometry == "cubes" and d == 2 and last <= SQUARES_LIMIT)
     return None if exact else int(np.clip(2**19 // max(last, 1), *PROBES))
 
 
-def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int, seed: int = 0, probes="auto"):
+def covered_volume(
+    geometry: str,
+    d: int,
+    volume: float,
+    draws: ArrayLike,
+    replicates: int,
+    seed: int = 0,
+    probes: int | str | None = "auto",
+) -> NDArray[np.float64]:
     """Volume covered by the first n of a row of sets, for each n in `draws`.
 
     Args:
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
         probes: points dropped uniformly and anew in each replicate; N times the covered share of them is an unbiased
             measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
-            (d = 1, or squares). "auto": exact where that is cheap, else 128 to 1024.
+            (d = 1, or squares). "auto": exact if that is cheap, else 128 to 1024.
 
     Returns:
         (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.
 
     Raises:
-        ValueError: an argument out of range, named; a ball that does not fit the torus; exact where there is no way.
+        ValueError: an argument out of range, named; a ball that does not fit the torus; no probes where no exact
+            measure is known.
+
+    >>> covered_volume("cubes", 1, 10, [0, 1], replicates=2).tolist()
+    [[0.0, 1.0], [0.0, 1.0]]
     """
     d, volume, side = check_geometry(geometry, d, volume)
-    draws, replicates = check_draws(draws), check_replicates(replicates)
-    if draws.max() > MOST:
-        raise ValueError(f"draws must be at most {MOST:g}, as each set is simulated: got {draws.max():g}")
-    probes = default_probes(geometry, d, draws) if probes == "auto" else check_probes(probes)
+    draws, seed = check_draws(draws), check_seed(seed)
+    replicates = check_replicates(replicates, len(draws))
+    if draws.max() > MOST // d:
+        raise ValueError(f"draws must be at most {MOST // d:g}, as each set is simulated: got {draws.max():g}")
+    probes = default_probes(geometry, d, draws) if isinstance(probes, str) else check_probes(probes)
     if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
         raise ValueError(
             f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares"
+        )
+    if probes is None and d == 2 and volume > LARGEST_PLANE:
+        raise ValueError(
+            f"volume must be at most {LARGEST_PLANE:.2g} for squares, whose edges are rounded beyond, got {volume:g}"
         )
     result = np.empty((replicates, len(draws)))
     for r in tqdm(range(replicates), desc=f"{geometry} d={d} N={volume:g}", leave=False, delay=2):
@@ -86,16 +125,26 @@ def covered_volume(geometry: str, d: int, volume: float, draws, replicates: int,
     return result
 
 
-def union_of_intervals(centres: np.ndarray, side: float) -> float:
-    """Length covered by unit intervals on a circle: each gap to the next centre counts up to 1.  centres (n, 1)."""
+def union_of_intervals(centres: FloatArray, side: float) -> float:
+    """Length covered by unit intervals on a circle: each gap to the next centre counts up to 1.  centres (n, 1).
+
+    >>> union_of_intervals(np.array([[0.5], [1.0]]), side=4.0)
+    1.5
+    """
     if len(centres) == 0:
         return 0.0
     x = np.sort(centres[:, 0])
     return float(np.minimum(np.diff(x, append=x[0] + side), 1).sum())
 
 
-def union_of_squares(centres: np.ndarray, side: float) -> float:
-    """Area covered by unit squares on a torus: the plane is cut at every edge, and each cell counted once.  (n, 2)."""
+def union_of_squares(centres: FloatArray, side: float) -> float:
+    """Area covered by unit squares on a torus: the plane is cut at every edge, and each cell counted once.
+
+    Two (n, 2) centres in [0, side):
+
+    >>> union_of_squares(np.array([[1.0, 1.0], [1.5, 1.5]]), side=4.0)
+    1.75
+    """
     if side <= 1:
         return float(side**2) if len(centres) else 0.0
     low = (centres - 0.5) % side
@@ -117,10 +166,13 @@ def union_of_squares(centres: np.ndarray, side: float) -> float:
     return float(widths[0] @ (squares_over_cell > 0) @ widths[1])
 
 
-def first_cover(probes: np.ndarray, centres: np.ndarray, geometry: str, side: float | None) -> np.ndarray:
+def first_cover(probes: FloatArray, centres: FloatArray, geometry: str, side: float | None) -> NDArray[np.int64]:
     """For each probe the index of the first set that covers it; len(centres) if none does.
 
     probes (m, d), centres (n, d); side: of the torus, or None for flat space.  Probes leave as they are covered.
+
+    >>> first_cover(np.array([[0.1], [2.0]]), np.array([[1.0], [3.9]]), "cubes", side=4.0).tolist()
+    [1, 2]
     """
     first = np.full(len(probes), len(centres))
     open_probes = np.arange(len(probes))
@@ -130,9 +182,9 @@ def first_cover(probes: np.ndarray, centres: np.ndarray, geometry: str, side: fl
         if side is not None:
             apart = np.minimum(apart, side - apart)
         if geometry == "cubes":
-            hit = (apart <= 0.5).all(-1)
+            hit = np.less_equal(apart.max(-1), 0.5)  # (m', size)
         else:
-            hit = np.einsum("mnd,mnd->mn", apart, apart) <= ball_radius(apart.shape[-1]) ** 2
+            hit = np.less_equal(np.einsum("mnd,mnd->mn", apart, apart), ball_radius(apart.shape[-1]) ** 2)
         found = hit.any(1)
         first[open_probes[found]] = start + hit[found].argmax(1)
         open_probes = open_probes[~found]
@@ -141,13 +193,16 @@ def first_cover(probes: np.ndarray, centres: np.ndarray, geometry: str, side: fl
     return first
 
 
-def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = None) -> np.ndarray:
-    """Standard deviation of the covered volume, or of its measure by `probes` points; NaN where the sets are too wide.
+def exact_sd(geometry: str, d: int, volume: float, draws: ArrayLike, probes: int | None = None) -> FloatArray:
+    """Standard deviation of the covered volume, or of its measure by `probes` points; NaN if the sets are too wide.
 
     Two points at a distance h are both missed by one set with probability 1 - (2 - o(h)) / N, o(h) the volume that two
     sets so far apart share.  So Var = N int [(1 - (2 - o)/N)^n - (1-1/N)^(2n)] dh over the torus.  For cubes o is a
     product of d uniform numbers, exp(-Gamma(d)); for balls it depends on |h| alone; both leave an integral over [0, 1].
     It holds while a set cannot meet another from two sides: cubes of side 1 <= side/2, balls of radius <= side/4.
+
+    >>> exact_sd("cubes", 1, 100, [1, 2, 200]).round(3).tolist()
+    [0.0, 0.081, 2.083]
     """
     d, volume, side = check_geometry(geometry, d, volume)
     draws, probes = check_draws(draws), check_probes(probes)
@@ -156,12 +211,12 @@ def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = N
         return np.full(len(draws), np.nan)
     shared, weight = _overlaps(geometry, d)  # (q,) quadrature nodes: o, and the volume of the h that have it
     n = draws[:, None].astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_missed = n * np.log1p(-1 / volume)  # N > 1, as reach fits twice
         log_ratio = np.log1p((shared - 1 / volume) / volume / (1 - 1 / volume) ** 2)  # of P(both missed) to P(missed)^2
         near = (np.expm1(n * log_ratio) * weight).sum(1)
         far = (volume - (2 * reach) ** d if geometry == "cubes" else volume - 2**d) * np.expm1(
-            draws * np.log1p(-1 / (volume - 1) ** 2)
+            draws * np.log1p(-1 / np.float64(volume - 1) ** 2)
         )
     variance = np.where(draws > 0, volume * np.exp(2 * log_missed[:, 0]) * (near + far), 0.0)
     variance = np.where(draws == 1, 0.0, np.maximum(variance, 0))
@@ -171,7 +226,7 @@ def exact_sd(geometry: str, d: int, volume: float, draws, probes: int | None = N
     return np.sqrt(variance)
 
 
-def _overlaps(geometry: str, d: int) -> tuple[np.ndarray, np.ndarray]:
+def _overlaps(geometry: str, d: int) -> tuple[FloatArray, FloatArray]:
     """Gauss-Legendre nodes over the separations h at which two sets meet: shared volume o(h), and weight."""
     x, w = special.roots_legendre(400)
     x, w = (x + 1) / 2, w / 2

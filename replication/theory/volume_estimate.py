@@ -1,26 +1,33 @@
-"""The inverse problem: which N, and so which beta, do the samples of a class speak for?
+"""The inverse problem: estimate N, and so beta, from the samples of a class.
 
 From the distinct prototypes among n draws, or from the pairs of samples that coincide (near-duplicates in a feature
 space): N, beta = (N - 1) / N, and intervals for both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, sparse, special, stats
 
 from replication.theory.arguments import check_draws
+from replication.theory.distances import pairs_within
 from replication.theory.effective_number import beta_from_volume
 
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200
 LARGEST_VOLUME = 1e18
+FloatArray = NDArray[np.float64]
 
 
 class VolumeEstimate(NamedTuple):
-    """N with its interval, and the beta they stand for; infinite (beta 1) where nothing repeats."""
+    """N with its interval, and the beta they stand for; infinite (beta 1) if nothing repeats.
+
+    >>> VolumeEstimate(100, 50, 1000).beta
+    (0.99, 0.98, 0.999)
+    """
 
     volume: float
     low: float
@@ -29,7 +36,8 @@ class VolumeEstimate(NamedTuple):
     @property
     def beta(self) -> tuple[float, float, float]:
         """beta, and its interval: (N - 1) / N of `volume`, `low`, `high`."""
-        return tuple(float(beta_from_volume(v)) for v in self)
+        volume, low, high = (float(beta_from_volume(v)) for v in self)
+        return volume, low, high
 
 
 def volume_from_covered(covered: float, draws: int) -> float:
@@ -44,7 +52,10 @@ def volume_from_covered(covered: float, draws: int) -> float:
         return np.inf
     if covered <= 1:
         return 1.0
-    gap = lambda log_n: -np.exp(log_n) * np.expm1(draws * np.log1p(-np.exp(-log_n))) - covered  # noqa: E731
+
+    def gap(log_n: float) -> float:
+        return float(-np.exp(log_n) * np.expm1(draws * np.log1p(-np.exp(-log_n))) - covered)
+
     if gap(np.log(LARGEST_VOLUME)) <= 0:
         return np.inf
     with np.errstate(divide="ignore"):  # log 0 at N = 1
@@ -75,13 +86,13 @@ def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEst
         low = 1.0 if draws == 1 else _root(lambda v: _log_likelihood(v, distinct, draws) - np.log(tail), distinct)
         return VolumeEstimate(np.inf, low, np.inf)
     if draws <= EXACT_DRAWS and repeats <= EXACT_REPEATS:
-        few = lambda v: _repeats_at_most(v, repeats, draws) - tail  # noqa: E731 — as few repeats; grows with N
-        many = lambda v: tail - (1 - _repeats_at_most(v, repeats - 1, draws))  # noqa: E731 — as many; grows with N
-        return VolumeEstimate(volume, _root(few, distinct), _root(many, distinct))
+        low = _root(lambda v: _repeats_at_most(v, repeats, draws) - tail, distinct)  # as few repeats
+        high = _root(lambda v: tail - (1 - _repeats_at_most(v, repeats - 1, draws)), distinct)  # as many
+        return VolumeEstimate(volume, low, high)
+    most = _log_likelihood(volume, distinct, draws)
     drop = stats.chi2.isf(2 * tail, 1) / 2
-    excess = lambda v: _log_likelihood(volume, distinct, draws) - _log_likelihood(v, distinct, draws) - drop  # noqa: E731
-    low = _root(lambda v: -excess(v), distinct, top=volume)
-    return VolumeEstimate(volume, low, _root(excess, volume))
+    low = _root(lambda v: drop - (most - _log_likelihood(v, distinct, draws)), distinct, top=volume)
+    return VolumeEstimate(volume, low, _root(lambda v: most - _log_likelihood(v, distinct, draws) - drop, volume))
 
 
 def _check_level(level: float) -> float:
@@ -91,7 +102,7 @@ def _check_level(level: float) -> float:
 
 
 def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
-    """log of N! / (N - k)! / N^n; summed as log(1 - i/N) while N is large, where the gammas would cancel."""
+    """log of N! / (N - k)! / N^n; for a large N, whose gammas would cancel, as a sum of log(1 - i/N)."""
     if volume > 1e3 * distinct and distinct <= 10**6:
         return float(np.log1p(-np.arange(distinct) / volume).sum() - (draws - distinct) * np.log(volume))
     return float(special.gammaln(volume + 1) - special.gammaln(volume - distinct + 1) - draws * np.log(volume))
@@ -103,11 +114,11 @@ def _most_likely(distinct: int, draws: int) -> float:
         return np.inf
     if distinct <= 10**6:
         i = np.arange(distinct, dtype=float)
-        return _root(lambda v: draws - distinct - (i / (v - i)).sum(), distinct)
-    return _root(lambda v: draws - v * (special.digamma(v + 1) - special.digamma(v - distinct + 1)), distinct)
+        return _root(lambda v: float(draws - distinct - (i / (v - i)).sum()), distinct)
+    return _root(lambda v: float(draws - v * (special.digamma(v + 1) - special.digamma(v - distinct + 1))), distinct)
 
 
-def _root(rising, lowest: float, top: float | None = None) -> float:
+def _root(rising: Callable[[float], float], lowest: float, top: float | None = None) -> float:
     """Where a rising function of N passes 0, from `lowest` on (`lowest` itself if it is 0 or above there)."""
     if rising(lowest) >= 0:
         return float(lowest)
@@ -155,14 +166,18 @@ def estimate_volume_from_collisions(pairs: float, collisions: float, level: floa
 
 
 def beta_from_features(
-    features: np.ndarray, radius: float, targets=None, variants: Iterable[np.ndarray] = (), level: float = 0.95
+    features: ArrayLike,
+    radius: float,
+    targets: ArrayLike | None = None,
+    variants: Iterable[ArrayLike] = (),
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Near-duplicates within each class, and the N and beta that they imply.
 
     Args:
         features: (n, D), one row per sample.
         radius: two samples of a class within this distance of each other count as one place of the data space.  It is
-            the unit in which N is measured: nothing in the data says which is right, and N moves with it.
+            the unit in which N is measured: the data do not determine it, and N changes with it.
         targets: (n,) classes; None is one class.
         variants: augmented copies of the samples, each (n, D); a pair coincides if a copy of either (or itself) lies
             within the radius of the other.  More copies can only add coincidences.
@@ -185,33 +200,27 @@ def beta_from_features(
         raise ValueError(f"targets must have shape ({len(features)},), got {targets.shape}")
     if not (np.isfinite(radius) and radius >= 0):
         raise ValueError(f"radius must be a finite number >= 0, got {radius!r}")
+    radius = float(radius)
     members = {name: np.flatnonzero(targets == name) for name in np.unique(targets)}
     alone = [name for name, index in members.items() if len(index) < 2]
     if alone:
         raise ValueError(f"targets must hold at least two samples of each class, got one of {alone}")
-    close = {name: _within(features[index], features[index], radius) for name, index in members.items()}
+    close = {name: pairs_within(features[index], features[index], radius) for name, index in members.items()}
     for variant in variants:
         variant = _check_features("variants", variant, features.shape)
         for name, index in members.items():
-            close[name] = close[name] + _within(features[index], variant[index], radius)
+            close[name] = close[name] + pairs_within(features[index], variant[index], radius)
     return pd.DataFrame([_row(name, radius, close[name], level) for name in members])
 
 
-def _check_features(name: str, features: np.ndarray, shape: tuple | None) -> np.ndarray:
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2 or not np.isfinite(features).all() or (shape and features.shape != shape):
-        raise ValueError(f"{name} must be finite and of shape {shape or '(n, D)'}, got {features.shape}")
-    return features
+def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | None) -> FloatArray:
+    array = np.asarray(features, dtype=np.float64)
+    if array.ndim != 2 or not np.isfinite(array).all() or (shape and array.shape != shape):
+        raise ValueError(f"{name} must be finite and of shape {shape or '(n, D)'}, got {array.shape}")
+    return array
 
 
-def _within(samples: np.ndarray, queries: np.ndarray, radius: float):
-    """(n, n) sparse: 1 where a query lies within the radius of a sample.  Exact for whole numbers."""
-    from sklearn.neighbors import NearestNeighbors
-
-    return NearestNeighbors(radius=radius, algorithm="brute").fit(samples).radius_neighbors_graph(queries)
-
-
-def _row(name, radius: float, close, level: float) -> dict:
+def _row(name: object, radius: float, close: sparse.csr_matrix, level: float) -> dict[str, object]:
     draws = close.shape[0]
     close = ((close + close.T) > 0).tolil()
     close.setdiag(False)
@@ -226,7 +235,15 @@ def _row(name, radius: float, close, level: float) -> dict:
     estimate = VolumeEstimate(point.volume, limits.low, limits.high)
     beta, beta_low, beta_high = estimate.beta
     return {
-        "class_name": name, "radius": radius, "draws": draws, "pairs": int(pairs), "collisions": int(collisions),
-        "N": estimate.volume, "N_low": estimate.low, "N_high": estimate.high,
-        "beta": beta, "beta_low": beta_low, "beta_high": beta_high,
-    }  # fmt: skip
+        "class_name": name,
+        "radius": radius,
+        "draws": draws,
+        "pairs": int(pairs),
+        "collisions": int(collisions),
+        "N": estimate.volume,
+        "N_low": estimate.low,
+        "N_high": estimate.high,
+        "beta": beta,
+        "beta_low": beta_low,
+        "beta_high": beta_high,
+    }

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from replication.__main__ import KEEP_MEMORY, main
+from replication.experiments.records import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "--device", "cpu", "--threads", "1"]
@@ -41,10 +44,20 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["covering", "--volume", "10", "--draws", "-1"], "draws", ">= 0"),
         (["covering", "--volume", "1e10"], "volume", "at most 1e"),
         (["covering", "--volume", "1e18"], "volume", "at most 1e"),
-        (["covering", "--geometry", "cubes", "--dim", "2", "--volume", "1e10"], "draws", "at most 1e"),
+        (["covering", "--geometry", "cubes", "--dim", "2", "--volume", "1e10"], "draws", "at most 5e"),
         (["reproduce", "--profile", "cpu"], "data_root", "cifar10"),
         (["train", "--profile", "smoke", "--download"], "download", "off"),
         (["covering", "--replicates", "1"], "replicates", ">= 2"),
+        (["covering", "--replicates", str(10**15)], "replicates", "at most"),
+        (["covering", "--replicates", "9" * 400], "replicates", "at most"),
+        (["covering", "--volume", "1e300"], "volume", "at most 1e"),
+        (["covering", "--volume", "1e300", "--geometry", "cubes", "--dim", "2", "--draws", "5"], "volume", "at most"),
+        (["covering", "--draws", "9" * 400], "draws", ">= 0"),
+        (["covering", "--draws", str(10**19)], "draws", ">= 0"),
+        (["covering", "--geometry", "cubes", "--dim", "9" * 400], "d must", "1 to 6"),
+        (["covering", "--geometry", "cubes", "--dim", "3", "--draws", str(10**8)], "draws", "at most"),
+        (["covering", "--seed", "-1"], "seed", ">= 0"),
+        (["covering", "--volume", "10", "--seed", "-1"], "seed", ">= 0"),
         (["reproduce", "--profile", "gpu"], "profile", "smoke"),
         (["report", "--results", "/proc/nothing"], "results", "can be written"),
         ([], "VERB", "required"),
@@ -101,6 +114,37 @@ def test_train_writes_a_record_once(tmp_path, capsys):
     assert main([*SMALL, "--results", str(tmp_path)]) == 0
     assert "1 there already" in capsys.readouterr().out
     assert json.loads(path.read_text()) == record
+
+
+def test_a_folder_trains_on_its_own_counts(tmp_path, capsys):
+    """Weights follow from the counts 12, 6, 2; --imbalance cuts the data as for any set."""
+    rng = np.random.default_rng(0)
+    for split, sizes in (("train", (12, 6, 2)), ("test", (2, 2, 2))):
+        for name, n in zip("abc", sizes, strict=True):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{i}.png")
+    arguments = ["train", "--dataset", "folder", "--data-root", str(tmp_path / "data"), "--depth", "8", "--epochs", "1"]
+    arguments += [
+        "--batch-size",
+        "4",
+        "--beta",
+        "0.99",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--results",
+        str(tmp_path),
+    ]
+    assert main(arguments) == 0 and main([*arguments, "--imbalance", "natural"]) == 0
+    assert "1 there already" in capsys.readouterr().out
+    (path,) = tmp_path.glob("custom/runs/*.json")
+    assert json.loads(path.read_text())["class_counts"] == [12, 6, 2]
+    assert read_records(path.parent)["imbalance_factor"].tolist() == [6.0]
+    assert main([*arguments, "--imbalance", "2"]) == 0
+    assert {tuple(counts) for counts in read_records(path.parent)["class_counts"]} == {(12, 6, 2), (2, 1, 1)}
 
 
 def test_train_names_no_record_that_is_not_there(tmp_path, capsys, monkeypatch):

@@ -8,8 +8,9 @@ from PIL import Image, ImageOps
 
 from replication.data import folder
 from replication.data.image_files import list_class_folders, open_image
+from replication.data.image_lists import list_images
 from replication.data.image_set import ImageSet
-from replication.data.large_images import KeyedImages, list_images
+from replication.data.large_images import KeyedImages
 from replication.data.large_images import test_transform as evaluation_transform
 from replication.data.sources import load
 
@@ -173,6 +174,8 @@ def test_natural_keeps_all_images_whatever_their_order():
     assert kept.class_counts == [20, 8, 3] and kept.fingerprint == data.fingerprint
     assert np.array_equal(kept.images, again.images) and np.array_equal(kept.targets, again.targets)
     assert data.long_tailed(3, 1).class_counts == [3, 1, 1]
+    with pytest.raises(ValueError, match="got 4.* 3 to 20 images"):
+        data.long_tailed(4, 1)
 
 
 def write_lists(root, train=(0, 0, 1), test=(1, 0), names=("x_LT_train.txt", "x_LT_test.txt")):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from replication.data.image_lists import list_images
 from replication.data.large_images import (
     IGNORED,
     KeyedImages,
     batch_keys,
     central_crop,
     crop_padding,
-    list_images,
     normalise,
     train_transform,
 )

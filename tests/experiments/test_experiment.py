@@ -70,6 +70,8 @@ def test_a_field_added_later_leaves_names_as_they_were():
         dict(loss="hinge"),
         dict(imbalance_factor=0.9),
         dict(imbalance_factor=math.inf),
+        dict(imbalance_factor="natural"),
+        dict(dataset="folder", imbalance_factor="many"),
         dict(beta=-0.1),
         dict(beta=1.1),
         dict(beta=math.nan),
@@ -108,3 +110,10 @@ def test_focal_needs_gamma():
 def test_grid_refuses(arguments, name):
     with pytest.raises(ValueError, match=f"^{name} must be"):
         grid(*arguments)
+
+
+def test_a_folder_is_taken_as_it_is_unless_told_otherwise():
+    assert Experiment(dataset="folder") == Experiment(dataset="folder", imbalance_factor="natural")
+    assert Experiment(dataset="folder").name.startswith("folder_imbalancenatural_softmax_beta0_seed0_")
+    assert Experiment(dataset="folder", imbalance_factor=10).imbalance_factor == 10.0
+    assert Experiment() == Experiment(imbalance_factor=100)

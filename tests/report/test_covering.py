@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from replication.data.image_set import ImageSet
+from replication.data.pack import pack_path, write_pack
 from replication.report import covering as covering_results
 from replication.report.figures import covering as covering_figures
 from replication.report.figures.style import draw_all
@@ -103,3 +105,11 @@ def test_verify_table_survives_the_file(tmp_path):
     read = pd.read_csv(covering_results.write_csv(frame, tmp_path / "verify.csv"))
     assert covering.check(read).passed and list(read) == covering.COLUMNS
     np.testing.assert_allclose(read["mean"], frame["mean"], rtol=1e-9)
+
+
+def test_a_pack_is_left_out_of_the_near_duplicates(tmp_path, capsys):
+    """It holds some images of a class only, and others would be compared without a word."""
+    data = ImageSet(np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1), np.arange(40) % 2, ("a", "b"))
+    write_pack(pack_path(tmp_path, "cifar10"), {"cifar10": (data, data)}, [(10, 0)])
+    assert covering_results._training_images("cifar10", tmp_path) is None
+    assert "pack" in capsys.readouterr().out

@@ -109,6 +109,15 @@ def test_draws_in_any_order():
     np.testing.assert_array_equal(covered_literally(50, [3, 40], 5), covered_literally(50, [40, 3], 5)[:, ::-1])
 
 
+def test_volumes_beyond_64_bits():
+    """No two of a few draws meet among 1e300 prototypes; the variance is n (n - 1) / 2 / N to all digits."""
+    for volume in (1e20, 1e300):
+        assert covered(volume, [0, 1, 5, 1000], 3).tolist() == [[0, 1, 5, 1000]] * 3
+        mean, variance, _ = occupancy_moments(volume, [1, 5, 1000])
+        assert mean.tolist() == [1, 5, 1000]
+        assert variance.tolist() == pytest.approx([0, 10 / volume, 499_500 / volume], rel=1e-12)
+
+
 def test_ends():
     assert covered(1, [0, 1, 10**12], 3).tolist() == [[0, 1, 1]] * 3
     assert (covered(3, 10**12, 100) == 3).all()
@@ -130,6 +139,11 @@ def test_ends():
         ((10, 3, 1), "replicates must be a whole number >= 2"),
         ((10, 3, 2.5), "replicates must be a whole number >= 2"),
         ((10, 3, float("nan")), "replicates must be a whole number >= 2"),
+        ((10, 3, 10**9), "replicates must be at most 1e.08 for 1 numbers"),
+        ((10, [3] * 1000, 10**6), "replicates must be at most 100000 for 1000 numbers"),
+        ((10, 3, 2, -1), "seed must be a whole number >= 0, got -1"),
+        ((10, 3, 2, 1.5), "seed must be a whole number >= 0, got 1.5"),
+        ((10, 2**63, 2), "draws must be whole numbers >= 0"),
     ],
 )
 def test_bad_input_is_named(simulate, arguments, message):

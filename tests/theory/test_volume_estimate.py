@@ -1,5 +1,6 @@
 """The inverse problem: N recovered with the stated coverage, likelihood and interval against independent exact sums."""
 
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from mpmath import mp, mpf
 
 from replication.theory import volume_estimate as ve
+from replication.theory.distances import pairs_within
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.occupancy import covered
 
@@ -209,3 +211,38 @@ def test_clusters_widen_the_interval():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def within_exactly(samples, queries, radius):
+    """All pairs by fractions, without rounding."""
+    exact = lambda rows: [[Fraction(float(v)) for v in row] for row in rows]  # noqa: E731
+    limit = Fraction(float(radius)) ** 2
+    return [
+        [sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) <= limit for x in exact(samples)] for y in exact(queries)
+    ]
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 512, 2048])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e4, 1e9, -1e15, 1e200])
+@pytest.mark.parametrize("radius", [0.0, 1e-12])
+def test_exact_duplicates_are_found_at_any_offset_and_dimension(dimension, offset, radius):
+    features = np.random.default_rng(dimension).normal(size=(50, dimension)) + offset
+    assert ve.beta_from_features(np.concatenate([features, features]), radius).collisions.iloc[0] >= 50
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-500, 1.0, 2.0**500, 2.0**990])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6])
+def test_pairs_are_those_of_exact_arithmetic(scale, offset):
+    """Points on a lattice, so that many differences are as long as the radius or a little longer."""
+    rng = np.random.default_rng(7)
+    points = (rng.integers(0, 4, (40, 5)) / 4 + offset) * scale
+    for radius in (0.0, 0.25, 0.75, 1.0, np.nextafter(1.0, 0), 1e-3):
+        found = pairs_within(points, points[::-1], radius * scale).toarray() > 0
+        assert found.tolist() == within_exactly(points, points[::-1], radius * scale)
+
+
+def test_points_that_nearly_coincide_are_no_duplicates():
+    """Their squared differences are below the smallest number of float64, and below the rounding of their squares."""
+    assert ve.beta_from_features([[0.0], [1e-200], [1.0]], 0.0).collisions.tolist() == [0]
+    assert ve.beta_from_features([[1e8], [1e8 + 1e-7], [0.0]], 0.0).collisions.tolist() == [0]
+    assert ve.beta_from_features([[1e308], [-1e308], [1e308]], 1.0).collisions.tolist() == [1]

@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from replication.data.image_lists import ImageFiles
 from replication.data.large_images import (
     IGNORED,
-    ImageFiles,
     KeyedImages,
     batch_keys,
     normalise,

@@ -18,7 +18,7 @@ from PIL import Image
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from replication import ClassBalancedLoss, class_balanced_weights
-from replication.data.large_images import list_images
+from replication.data.image_lists import list_images
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord
 from replication.experiments.records import read_record
 from replication.training.large_scale import processes
