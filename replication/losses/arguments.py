@@ -85,25 +85,27 @@ def check_gamma_fits(gamma: float, dtype: torch.dtype) -> None:
 
 
 def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
-    """The class weights (C,) in the logits' dtype, ones for None, and whether all are known to be positive."""
+    """The class weights as a tensor, ones for None, and whether all are known to be positive."""
     if weight is None:
         return logits.new_ones(logits.shape[1]), True
     if not isinstance(weight, Tensor):
         weight = torch.as_tensor(weight, device=logits.device)
-    if weight.shape != (logits.shape[1],):
-        raise ValueError(
-            f"weight must be one number for each of the {logits.shape[1]} classes of logits, shape "
-            f"({logits.shape[1]},), got shape {tuple(weight.shape)}"
-        )
     if weight.is_complex():
         raise ValueError(f"weight must be real, finite and >= 0, got {_kind(weight)}")
     extremes = extremes_on_cpu(weight)
     if extremes is not None and not (extremes[0] >= 0 and extremes[1] < math.inf):
         wrong = extremes[1] if extremes[0] >= 0 else extremes[0]
         raise ValueError(f"weight must be finite and >= 0, got {wrong:g}")
-    if weight.dtype != logits.dtype:
-        weight = weight.to(logits.dtype)
     return weight, extremes is not None and extremes[0] > 0
+
+
+def check_weight_shape(weight: Tensor, logits: Tensor) -> None:
+    """Check that there is one weight per class."""
+    if weight.shape != (logits.shape[1],):
+        raise ValueError(
+            f"weight must be one number for each of the {logits.shape[1]} classes of logits, shape "
+            f"({logits.shape[1]},), got shape {tuple(weight.shape)}"
+        )
 
 
 def check_probabilities(target: Tensor) -> None:
@@ -128,23 +130,40 @@ def check_indices(target: Tensor, logits: Tensor, ignore_index: int) -> None:
         )
 
 
-def extremes_on_cpu(x: Tensor) -> tuple[float, float] | None:
-    """The smallest and the largest element, NaN if there is one; None if they cannot be had without waiting.
+def none_ignored(target: Tensor, ignore_index: int) -> bool:
+    """Whether it is known, without waiting for a device, that no class index is `ignore_index`.
 
-    That is on accelerators, and under compilers, tracers and transforms, which forbid to look at values.
+    >>> none_ignored(torch.tensor([0, 2]), ignore_index=-100)
+    True
+    """
+    if not _may_look(target) or target.numel() == 0:
+        return False
+    try:
+        return bool(target.min().item() >= 0 if ignore_index < 0 else (target != ignore_index).all().item())
+    except RuntimeError:
+        return False
+
+
+def extremes_on_cpu(x: Tensor) -> tuple[float, float] | None:
+    """The smallest and the largest element, NaN if there is one; None where a look at values would wait or fail.
 
     >>> extremes_on_cpu(torch.tensor([2, 3, 5]))
     (2, 5)
     """
-    if not x.is_cpu or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not _may_look(x):
         return None
     if x.numel() == 0:
         return 0, 0
     try:
-        smallest, largest = torch.aminmax(x.detach())
+        smallest, largest = torch.aminmax(x)
         return smallest.item(), largest.item()
-    except RuntimeError:  # vmap, fake tensors, make_fx
+    except RuntimeError:
         return None
+
+
+def _may_look(x: Tensor) -> bool:
+    """False on accelerators, in compilers and in tracers; vmap, fake tensors and make_fx raise RuntimeError instead."""
+    return x.is_cpu and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArray[np.float64]) -> None:

@@ -15,7 +15,9 @@ from replication.losses.arguments import (
     check_probabilities,
     check_tensors,
     check_weight,
+    check_weight_shape,
     extremes_on_cpu,
+    none_ignored,
 )
 from replication.losses.kernels import coefficients, focal_sum, focal_sum_by_autograd
 from replication.losses.terms import binary_term, finite_where_unused, softmax_factors
@@ -37,7 +39,8 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # log 2
     tensor(0.6931)
     """
-    return evaluate(softmax_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
+    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
+    return _evaluate(softmax_loss, logits, target, weight, options)
 
 
 def sigmoid_cross_entropy(
@@ -55,7 +58,8 @@ def sigmoid_cross_entropy(
     >>> sigmoid_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # 2 log 2
     tensor(1.3863)
     """
-    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
+    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
+    return _evaluate(sigmoid_loss, logits, target, weight, options)
 
 
 def sigmoid_focal_loss(
@@ -74,7 +78,8 @@ def sigmoid_focal_loss(
     >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # 2 log 2 / 2
     tensor(0.6931)
     """
-    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
+    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
+    return _evaluate(sigmoid_loss, logits, target, weight, options)
 
 
 def softmax_focal_loss(
@@ -94,7 +99,8 @@ def softmax_focal_loss(
     >>> softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # log 2 / 2
     tensor(0.3466)
     """
-    return evaluate(softmax_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
+    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
+    return _evaluate(softmax_loss, logits, target, weight, options)
 
 
 def balanced_softmax_loss(
@@ -119,7 +125,7 @@ def balanced_softmax_loss(
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
     log_prior = _log_counts(class_counts, logits).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
-    return evaluate(softmax_loss, logits + log_prior, target, None, options)
+    return _evaluate(softmax_loss, logits + log_prior, target, None, options)
 
 
 def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
@@ -138,16 +144,31 @@ def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
 LossFunction = Callable[[Tensor, Tensor, Tensor, bool, LossOptions], Tensor]
 
 
-def evaluate(loss: LossFunction, logits: Tensor, target: Tensor, weight: Any, options: LossOptions) -> Tensor:
-    """Check the arguments and compute `loss`, which is `softmax_loss` or `sigmoid_loss`."""
-    if loss is sigmoid_loss and _is_binary_head(logits, weight):
+def _evaluate(loss: LossFunction, logits: Tensor, target: Tensor, weight: Any, options: LossOptions) -> Tensor:
+    """Check the weights, which `ClassBalancedLoss` need not, and evaluate."""
+    check_logits(logits)
+    if weight is None and logits.ndim < 2:
+        check_tensors(logits, target, options)
+    weight, positive = check_weight(weight, logits)
+    return evaluate(loss, logits, target, weight, positive, options)
+
+
+def evaluate(
+    loss: LossFunction, logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions
+) -> Tensor:
+    """Check logits, target and the shape of the weights, and compute `loss`: `softmax_loss` or `sigmoid_loss`."""
+    check_logits(logits)
+    if loss is sigmoid_loss and len(weight) == 2 and (logits.ndim == 1 or logits.shape[1] == 1):
         logits, target = _two_classes(logits, target, options.ignore_index)
-        return evaluate(loss, logits, target, weight, options) / 2  # Both classes have the same term.
+        return evaluate(loss, logits, target, weight, positive, options) / 2  # Both classes have the same term.
     check_tensors(logits, target, options)
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
-    check_gamma_fits(options.gamma, logits.dtype)
-    weight, positive = check_weight(weight, logits)
+    if options.gamma != 0:
+        check_gamma_fits(options.gamma, logits.dtype)
+    check_weight_shape(weight, logits)
+    if weight.dtype != logits.dtype:
+        weight = weight.to(logits.dtype)
     if target.dtype != torch.int64 and target.ndim != logits.ndim:
         target = target.long()  # In a smaller type ignore_index could wrap around to a class.
     try:
@@ -235,12 +256,6 @@ def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
     return _total(loss / _divisor(options.reduction, average * some, some), options.reduction)
 
 
-def _is_binary_head(logits: Tensor, weight: Any) -> bool:
-    """Whether there is one logit for two classes; an unweighted (B, 1) is one class."""
-    check_logits(logits)
-    return weight is not None and (logits.ndim == 1 or logits.shape[1:2] == (1,)) and len(weight) == 2
-
-
 def _two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B,) or (B, 1, ...)."""
     z = logits if logits.ndim == 1 else logits.squeeze(1)
@@ -263,14 +278,14 @@ def _place(
         excluded: bool (B, 1, ...), true for targets that are ignored, and for those of weight 0 whose loss may be
             infinite because their class is masked. None if it is known that there are none.
     """
-    kept, index, excluded = target != options.ignore_index, target, None
-    number = torch.count_nonzero(kept)
-    if not positive or extremes_on_cpu(number) != (target.numel(), target.numel()):
-        index = torch.where(kept, target, 0)
+    index, excluded, number = target, None, target.numel() or 1
+    if not (positive and none_ignored(target, options.ignore_index)):
+        kept = target != options.ignore_index
+        index, number = torch.where(kept, target, 0), torch.count_nonzero(kept).clamp(min=1)
         masked = torch.isinf(logits.gather(1, index.unsqueeze(1)))
         excluded = ~kept.unsqueeze(1) | (masked & (coefficients(weight, index.unsqueeze(1), None) == 0))
     if options.reduction == "mean":
-        weight = weight / number.clamp(min=1)
+        weight = weight / number
     elif options.reduction == "weighted_mean":
         weight = weight / _one_if_zero(coefficients(weight, index.unsqueeze(1), excluded).sum())
     return index, weight, excluded

@@ -98,7 +98,7 @@ class ClassBalancedLoss(nn.Module):
         self._beta = beta
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return evaluate(LOSSES[self.loss], logits, target, self.weight, self._options())
+        return evaluate(LOSSES[self.loss], logits, target, self.weight, self.empty != "zero", self._options())
 
     def extra_repr(self) -> str:
         focal = "" if self.gamma is None else f", gamma={self.gamma}"
