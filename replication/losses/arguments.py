@@ -44,7 +44,8 @@ class LossOptions:
 
 def check_tensors(logits: Tensor, target: Tensor, options: LossOptions) -> None:
     """Check types and shapes, which needs no value and so never waits for a GPU."""
-    check_logits(logits)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise TypeError(f"logits must be a floating-point tensor, got {_kind(logits)}")
     shape = logits.shape
     if len(shape) < 2 or shape[1] == 0:
         raise ValueError(
@@ -71,10 +72,9 @@ def check_tensors(logits: Tensor, target: Tensor, options: LossOptions) -> None:
         )
 
 
-def check_logits(logits: Tensor) -> None:
-    """Check that the logits are a floating-point tensor."""
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise TypeError(f"logits must be a floating-point tensor, got {_kind(logits)}")
+def has_one_logit(logits: Tensor) -> bool:
+    """Whether these may be the logits (B,) or (B, 1, ...) of a binary head."""
+    return isinstance(logits, Tensor) and logits.is_floating_point() and (logits.ndim == 1 or logits.shape[1:2] == (1,))
 
 
 def check_gamma_fits(gamma: float, dtype: torch.dtype) -> None:

@@ -11,12 +11,12 @@ from replication.losses.arguments import (
     LossOptions,
     check_gamma_fits,
     check_indices,
-    check_logits,
     check_probabilities,
     check_tensors,
     check_weight,
     check_weight_shape,
     extremes_on_cpu,
+    has_one_logit,
     none_ignored,
 )
 from replication.losses.kernels import coefficients, focal_sum, focal_sum_by_autograd
@@ -24,6 +24,8 @@ from replication.losses.terms import binary_term, finite_where_unused, softmax_f
 from replication.theory.effective_number import check_counts
 
 HALF_PRECISION = (torch.float16, torch.bfloat16)
+MOST_SCALARS = 1000
+_SCALARS: dict[tuple[int, torch.dtype], Tensor] = {}
 
 
 def softmax_cross_entropy(
@@ -145,9 +147,8 @@ LossFunction = Callable[[Tensor, Tensor, Tensor, bool, LossOptions], Tensor]
 
 
 def _evaluate(loss: LossFunction, logits: Tensor, target: Tensor, weight: Any, options: LossOptions) -> Tensor:
-    """Check the weights, which `ClassBalancedLoss` need not, and evaluate."""
-    check_logits(logits)
-    if weight is None and logits.ndim < 2:
+    """Check the weights, which are known to be right in `ClassBalancedLoss`, and evaluate."""
+    if weight is None:
         check_tensors(logits, target, options)
     weight, positive = check_weight(weight, logits)
     return evaluate(loss, logits, target, weight, positive, options)
@@ -157,16 +158,15 @@ def evaluate(
     loss: LossFunction, logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions
 ) -> Tensor:
     """Check logits, target and the shape of the weights, and compute `loss`: `softmax_loss` or `sigmoid_loss`."""
-    check_logits(logits)
-    if loss is sigmoid_loss and len(weight) == 2 and (logits.ndim == 1 or logits.shape[1] == 1):
+    if loss is sigmoid_loss and weight.numel() == 2 and has_one_logit(logits):
         logits, target = _two_classes(logits, target, options.ignore_index)
         return evaluate(loss, logits, target, weight, positive, options) / 2  # Both classes have the same term.
     check_tensors(logits, target, options)
+    check_weight_shape(weight, logits)
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
     if options.gamma != 0:
         check_gamma_fits(options.gamma, logits.dtype)
-    check_weight_shape(weight, logits)
     if weight.dtype != logits.dtype:
         weight = weight.to(logits.dtype)
     if target.dtype != torch.int64 and target.ndim != logits.ndim:
@@ -278,17 +278,29 @@ def _place(
         excluded: bool (B, 1, ...), true for targets that are ignored, and for those of weight 0 whose loss may be
             infinite because their class is masked. None if it is known that there are none.
     """
-    index, excluded, number = target, None, target.numel() or 1
-    if not (positive and none_ignored(target, options.ignore_index)):
+    index, excluded, number = target, None, None
+    if positive and none_ignored(target, options.ignore_index):
+        number = _scalar(target.numel(), logits.dtype)
+    else:
         kept = target != options.ignore_index
         index, number = torch.where(kept, target, 0), torch.count_nonzero(kept).clamp(min=1)
         masked = torch.isinf(logits.gather(1, index.unsqueeze(1)))
         excluded = ~kept.unsqueeze(1) | (masked & (coefficients(weight, index.unsqueeze(1), None) == 0))
     if options.reduction == "mean":
-        weight = weight / number
+        weight = torch.div(weight, number)
     elif options.reduction == "weighted_mean":
         weight = weight / _one_if_zero(coefficients(weight, index.unsqueeze(1), excluded).sum())
     return index, weight, excluded
+
+
+def _scalar(number: int, dtype: torch.dtype) -> Tensor:
+    """The number as a tensor () on the CPU, kept, because to divide by a Python number takes as long as the logarithm."""
+    scalar = _SCALARS.get((number, dtype))
+    if scalar is None:
+        scalar = torch.tensor(number, dtype=dtype, device="cpu")
+        if len(_SCALARS) < MOST_SCALARS and type(scalar) is Tensor:  # A fake tensor must not be kept.
+            _SCALARS[number, dtype] = scalar
+    return scalar
 
 
 def _divisor(reduction: str, own: Tensor, kept: Tensor) -> Tensor | int:

@@ -1,6 +1,7 @@
 """`ClassBalancedLoss`, a loss with the weights that belong to its class counts and beta."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,20 @@ from torch import Tensor, nn
 from replication.losses.arguments import LossOptions, warn_of_counts
 from replication.losses.functional import evaluate, sigmoid_loss, softmax_loss
 from replication.theory.effective_number import check_counts, class_balanced_weights, class_counts
+
+
+
+def _option(name: str) -> property:
+    """An option as an attribute of the module, which may be assigned to and is checked then."""
+
+    def get(module: "ClassBalancedLoss") -> Any:
+        return getattr(module.options, name)
+
+    def put(module: "ClassBalancedLoss", value: Any) -> None:
+        module.options = replace(module.options, **{name: value})
+
+    return property(get, put)
+
 
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss, "focal": sigmoid_loss, "softmax_focal": softmax_loss}
 
@@ -42,6 +57,8 @@ class ClassBalancedLoss(nn.Module):
     """
 
     weight: Tensor
+    gamma, reduction = _option("gamma"), _option("reduction")
+    ignore_index, label_smoothing = _option("ignore_index"), _option("label_smoothing")
 
     def __init__(
         self,
@@ -61,9 +78,8 @@ class ClassBalancedLoss(nn.Module):
             raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {loss!r}")
         if ("focal" in loss) != (gamma is not None):
             raise ValueError(f"gamma must be given for the focal losses and no other, got {gamma!r} for {loss!r}")
-        self.loss, self.gamma, self.empty = loss, gamma, empty
-        self.reduction, self.ignore_index, self.label_smoothing = reduction, ignore_index, label_smoothing
-        self._options()
+        self.loss, self.empty = loss, empty
+        self.options = LossOptions(0.0 if gamma is None else gamma, reduction, ignore_index, label_smoothing)
         self.class_counts = check_counts(class_counts, empty, class_names=class_names)
         self._beta = beta
         weight = class_balanced_weights(self.class_counts, beta, empty=empty)
@@ -98,15 +114,11 @@ class ClassBalancedLoss(nn.Module):
         self._beta = beta
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return evaluate(LOSSES[self.loss], logits, target, self.weight, self.empty != "zero", self._options())
+        return evaluate(LOSSES[self.loss], logits, target, self.weight, self.empty != "zero", self.options)
 
     def extra_repr(self) -> str:
-        focal = "" if self.gamma is None else f", gamma={self.gamma}"
+        focal = f", gamma={self.gamma}" if "focal" in self.loss else ""
         return f"{len(self.weight)} classes, beta={self.beta}, loss={self.loss!r}{focal}, reduction={self.reduction!r}"
-
-    def _options(self) -> LossOptions:
-        gamma = 0.0 if self.gamma is None else self.gamma
-        return LossOptions(gamma, self.reduction, self.ignore_index, self.label_smoothing)
 
     def _weights(self, beta: float) -> Tensor:
         weight = class_balanced_weights(self.class_counts, beta, empty=self.empty)
