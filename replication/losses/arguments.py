@@ -161,9 +161,18 @@ def extremes_on_cpu(x: Tensor) -> tuple[float, float] | None:
         return None
 
 
+def is_traced() -> bool:
+    """Whether a compiler, `torch.export` or `torch.jit.trace` records this call.
+
+    >>> is_traced()
+    False
+    """
+    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
+
+
 def _may_look(x: Tensor) -> bool:
-    """False on accelerators, in compilers and in tracers; vmap, fake tensors and make_fx raise RuntimeError instead."""
-    return x.is_cpu and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    """False on accelerators and in tracers. vmap, fake tensors and make_fx raise RuntimeError at the look instead."""
+    return x.is_cpu and not is_traced()
 
 
 def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArray[np.float64]) -> None:

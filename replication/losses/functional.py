@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from replication.losses.arguments import (
+    INDEX_TYPES,
     LossOptions,
     check_gamma_fits,
     check_indices,
@@ -17,6 +18,7 @@ from replication.losses.arguments import (
     check_weight_shape,
     extremes_on_cpu,
     has_one_logit,
+    is_traced,
     none_ignored,
 )
 from replication.losses.kernels import coefficients, focal_sum, focal_sum_by_autograd
@@ -140,7 +142,8 @@ def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
             f"class_counts must be one number for each of the {logits.shape[1]} classes of logits, got shape "
             f"{tuple(class_counts.shape)}"
         )
-    return (class_counts / class_counts.max()).log().to(logits)
+    counts: Tensor = class_counts
+    return (counts / counts.max()).log().to(logits)
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor, bool, LossOptions], Tensor]
@@ -232,7 +235,7 @@ def _focal_sum(
     logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
     """The fast kernel, or its formula for weights that are learned, compilers, tracers and torch.func."""
-    if not (torch.compiler.is_compiling() or torch.jit.is_tracing() or weight.requires_grad):
+    if not (is_traced() or weight.requires_grad):
         try:
             return focal_sum(logits, index, weight, excluded, gamma, total)
         except RuntimeError:
@@ -257,13 +260,18 @@ def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
 
 
 def _two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B,) or (B, 1, ...)."""
+    """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B, ...) or (B, 1, ...)."""
     z = logits if logits.ndim == 1 else logits.squeeze(1)
-    if isinstance(target, Tensor) and target.shape == logits.shape:
-        target = target.reshape(z.shape)
-    if isinstance(target, Tensor) and target.shape == z.shape and (target.is_floating_point() or target.dtype == torch.bool):
-        target = torch.where(target == ignore_index, ignore_index, torch.stack([1 - target.to(z.dtype), target.to(z.dtype)]))
-        target = target.movedim(0, 1)
+    if not isinstance(target, Tensor) or target.shape not in (z.shape, logits.shape):
+        raise ValueError(
+            f"target must be a tensor of shape {tuple(z.shape)} or {tuple(logits.shape)} for one logit of two classes, "
+            f"got {tuple(target.shape) if isinstance(target, Tensor) else type(target)}"
+        )
+    target = target.reshape(z.shape)
+    if target.dtype not in INDEX_TYPES:  # probabilities of class 1
+        target = target if target.is_floating_point() else target.to(z.dtype)
+        both = torch.stack([1 - target, target], 1)
+        target = torch.where((target == ignore_index).unsqueeze(1), ignore_index, both)
     return torch.stack([-z, z], 1), target
 
 
@@ -294,7 +302,7 @@ def _place(
 
 
 def _scalar(number: int, dtype: torch.dtype) -> Tensor:
-    """The number as a tensor () on the CPU, kept, because to divide by a Python number takes as long as the logarithm."""
+    """The number as a tensor () on the CPU. It is kept: dividing by a Python number costs a sixth of a small loss."""
     scalar = _SCALARS.get((number, dtype))
     if scalar is None:
         scalar = torch.tensor(number, dtype=dtype, device="cpu")

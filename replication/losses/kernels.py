@@ -40,8 +40,11 @@ def focal_sum(
         RuntimeError: under torch.func and forward-mode differentiation. A Function that they accept costs a fifth of
             this loss for a small batch, so the caller falls back on `focal_sum_by_autograd` there.
     """
+    value: Tensor
     value, slope = _FocalSlope.apply(logits, index, weight, excluded, gamma, total)
-    return value if slope is None else _FocalValue.apply(logits, (value, slope), total)
+    if slope is not None:
+        value = _FocalValue.apply(logits, (value, slope), total)
+    return value
 
 
 def focal_sum_by_autograd(

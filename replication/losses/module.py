@@ -12,7 +12,6 @@ from replication.losses.functional import evaluate, sigmoid_loss, softmax_loss
 from replication.theory.effective_number import check_counts, class_balanced_weights, class_counts
 
 
-
 def _option(name: str) -> property:
     """An option as an attribute of the module, which may be assigned to and is checked then."""
 
@@ -85,7 +84,7 @@ class ClassBalancedLoss(nn.Module):
         weight = class_balanced_weights(self.class_counts, beta, empty=empty)
         warn_of_counts(self.class_counts, beta, weight)
         self.register_buffer("weight", torch.as_tensor(weight, dtype=torch.float32), persistent=False)
-        self.register_load_state_dict_pre_hook(_drop_weight)
+        self.register_load_state_dict_pre_hook(_drop_weight)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_labels(
@@ -126,7 +125,7 @@ class ClassBalancedLoss(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ClassBalancedLoss":
         """Follow every move (`to`, `half`, `to_empty`, ...) to its device, and compute the weights there anew."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.weight = self._weights(self._beta)
         return self
 

@@ -68,14 +68,15 @@ def class_balanced_weights(
     counts = check_counts(class_counts, empty, class_names=class_names)
     if np.ndim(beta) != 0:
         raise ValueError(f"beta must be one number in [0, 1], got shape {np.shape(beta)}")
-    covered = np.asarray(effective_number(counts, beta))
+    covered = np.asarray(effective_number(counts, beta), dtype=np.float64)
     filled = counts > 0
     weights = np.zeros_like(covered)
     if not normalize:
         weights[filled] = 1.0 / covered[filled]
         return weights
     weights[filled] = covered[filled].min() / covered[filled]  # Relative to the rarest, so equal counts give 1 exactly.
-    return weights * (filled.sum() / weights.sum())
+    weights *= filled.sum() / weights.sum()
+    return weights
 
 
 def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:
@@ -190,13 +191,15 @@ def _may_be_labels(counts: NDArray[np.float64]) -> bool:
 
 def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
     """Any sequence, array, tensor or iterable of real numbers as a float64 array."""
+    wrong = f"{name} must be real numbers, got {_brief(value)}{'' if hasattr(value, 'detach') else cure}"
     try:
         array = np.asarray(_on_host(value))
-        if array.dtype.kind in "iufbO":  # O: Python integers beyond 64 bits.
-            return array.astype(np.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # NotImplementedError of a meta tensor is the second last.
-        pass
-    raise ValueError(f"{name} must be real numbers, got {_brief(value)}{cure}")
+        numbers = array.astype(np.float64) if array.dtype.kind in "iufbO" else None  # O: integers beyond 64 bits.
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a meta tensor has no values.
+        raise ValueError(wrong) from error
+    if numbers is None:
+        raise ValueError(wrong)
+    return numbers
 
 
 def _on_host(value: Any) -> Any:
@@ -215,7 +218,8 @@ def _on_host(value: Any) -> Any:
 
 def _brief(value: Any) -> str:
     """The value in one line of at most 80 characters."""
-    text = " ".join((repr(value[:20])[:-1] + ", ...]" if isinstance(value, list) and len(value) > 20 else repr(value)).split())
+    many = isinstance(value, (list, tuple)) and len(value) > 20
+    text = " ".join((f"{list(value[:20])!r}"[:-1] + ", ...]" if many else repr(value)).split())
     return text if len(text) <= 80 else text[:77] + "..."
 
 

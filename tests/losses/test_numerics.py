@@ -1,13 +1,11 @@
 """Extreme logits against mpmath, derivatives of both orders, and the faults measured in other implementations."""
 
 import itertools
-import math
 
 import mpmath
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
 
