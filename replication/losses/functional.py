@@ -1,5 +1,6 @@
 """The losses as functions. Arguments, defaults and errors are those of the contract in `replication.losses`."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -134,16 +135,19 @@ def balanced_softmax_loss(
 
 def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
     """log n, (C,), less the largest, which changes no softmax and keeps more digits."""
-    on_device = isinstance(class_counts, Tensor) and class_counts.device == logits.device
-    if not on_device or extremes_on_cpu(class_counts) is not None:
-        class_counts = torch.as_tensor(check_counts(class_counts), device="cpu")
+    if isinstance(class_counts, Tensor) and class_counts.device == logits.device:
+        extremes = extremes_on_cpu(class_counts)
+        if extremes is not None and not 0 < extremes[0] <= extremes[1] < math.inf:
+            check_counts(class_counts)  # raises an error that names what is wrong
+    else:
+        class_counts = torch.as_tensor(check_counts(class_counts))
     if class_counts.shape != (logits.shape[1],):
         raise ValueError(
             f"class_counts must be one number for each of the {logits.shape[1]} classes of logits, got shape "
             f"{tuple(class_counts.shape)}"
         )
-    counts: Tensor = class_counts
-    return (counts / counts.max()).log().to(logits)
+    counts: Tensor = class_counts.to(logits)
+    return (counts / counts.max()).log()
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor, bool, LossOptions], Tensor]
@@ -262,9 +266,10 @@ def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
 def _two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B, ...) or (B, 1, ...)."""
     z = logits if logits.ndim == 1 else logits.squeeze(1)
-    if not isinstance(target, Tensor) or target.shape not in (z.shape, logits.shape):
+    column = z.unsqueeze(1).shape
+    if not isinstance(target, Tensor) or target.shape not in (z.shape, column):
         raise ValueError(
-            f"target must be a tensor of shape {tuple(z.shape)} or {tuple(logits.shape)} for one logit of two classes, "
+            f"target must be a tensor of shape {tuple(z.shape)} or {tuple(column)} for one logit of two classes, "
             f"got {tuple(target.shape) if isinstance(target, Tensor) else type(target)}"
         )
     target = target.reshape(z.shape)

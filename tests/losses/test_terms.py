@@ -8,6 +8,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
+from replication.losses.terms import prior_bias
 
 EXTREMES = [0.0, 12.0, -12.0, 100.0, -100.0, 1e4, -1e4]
 GAMMAS = [0, 0.5, 1, 2, 5]
@@ -178,3 +179,25 @@ def test_pieces_of_a_large_batch_are_the_whole(gamma):
         assert sigmoid_focal_loss(logits, target, weight, gamma) == whole
         each = sigmoid_focal_loss(logits, target, weight, gamma, "none")
     torch.testing.assert_close(each.mean(), whole.detach())
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 1, 2, 5])
+def test_third_derivative_of_the_focal_loss(gamma):
+    """The second derivative is a formula; autograd differentiates it once more."""
+    logits = torch.tensor([[0.7, -1.3]], dtype=torch.float64, requires_grad=True)
+
+    def gradient_of_gradient(z):
+        first = torch.autograd.grad(sigmoid_focal_loss(z, torch.tensor([0]), gamma=gamma), z, create_graph=True)[0]
+        return torch.autograd.grad((first**2).sum(), z, create_graph=True)[0]
+
+    assert gradcheck(gradient_of_gradient, logits)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 8142])
+def test_prior_bias_gives_each_class_probability_one_in_c(classes):
+    """Section 5.2."""
+    assert 1 / (1 + mpmath.exp(-prior_bias(classes))) == pytest.approx(1 / classes)
+
+
+def test_prior_bias_of_a_single_class_is_0():
+    assert prior_bias(1) == 0
