@@ -7,6 +7,7 @@ and n >= 1, and E_n = n for beta = 1, the limit N -> infinity.
 Class counts enter the package through `check_counts` alone, whatever form they have.
 """
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EMPTY = ("error", "zero")
+MANY_A_CLASS = 50  # equal small numbers, from which on counts with empty classes are taken for labels
 PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so does ClassBalancedLoss.from_labels"
 
 
@@ -95,14 +97,13 @@ def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int6
     array = _numbers("labels", getattr(labels, "targets", labels), "; number classes by names with numpy.unique")
     if array.ndim != 1:
         raise ValueError(f"labels must be one class index per sample, shape (n,), got shape {array.shape}")
-    if num_classes is not None and (np.ndim(num_classes) != 0 or num_classes < 1 or num_classes != int(num_classes)):
-        raise ValueError(f"num_classes must be a whole number >= 1, got {_brief(num_classes)}")
+    classes = 0 if num_classes is None else _whole(num_classes)
     if array.size == 0 and num_classes is None:
         raise ValueError("labels must hold at least one label where num_classes is not given, got none")
     _require("labels", array, (array >= 0) & (array < 2**31) & (array == np.floor(array)), "class indices >= 0")
     if num_classes is not None:
-        _require("labels", array, array < num_classes, f"class indices below num_classes = {num_classes}")
-    return np.bincount(array.astype(np.int64), minlength=int(num_classes or 0))
+        _require("labels", array, array < classes, f"class indices below num_classes = {classes}")
+    return np.bincount(array.astype(np.int64), minlength=classes)
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
@@ -164,7 +165,7 @@ def check_counts(
             f"class_counts must be > 0, got 0 for classes {_brief(vacant)}: without samples a class has no effective "
             f'number to divide by; empty="zero" gives it weight 0{hint}'
         )
-    if hint and counts.size >= 2 * len(np.unique(counts)) == 2 * (counts.max() + 1):
+    if hint and counts.size >= MANY_A_CLASS * len(np.unique(counts)) == MANY_A_CLASS * (counts.max() + 1):
         raise ValueError(f"class_counts must be samples per class, got {counts.size} class indices{hint}")
     return counts
 
@@ -187,6 +188,17 @@ def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> lis
 def _may_be_labels(counts: NDArray[np.float64]) -> bool:
     """Whether these are whole numbers from 0 to less than how many there are, as class indices are."""
     return bool(counts.min() == 0 and 0 < counts.max() < counts.size and (counts == np.floor(counts)).all())
+
+
+def _whole(num_classes: Any) -> int:
+    """The number of classes as an int >= 1."""
+    try:
+        number = operator.index(num_classes)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"num_classes must be a whole number >= 1, got {_brief(num_classes)}")
+    return number
 
 
 def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
