@@ -22,10 +22,15 @@ PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so
 def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
     """E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
 
-    Right to a few units in the last place wherever float64 can say so: beta^n is never formed, only
-    expm1(n log beta), and log beta is log1p(beta - 1) where beta is near 1.
+    The result is accurate to a few units in the last place: beta^n is never formed, only expm1(n log beta), and near
+    beta = 1 log beta is computed as log1p(beta - 1).
 
-    Raises ValueError where an n is negative or NaN, or a beta lies outside [0, 1].
+    Args:
+        n: number of samples, >= 0.
+        beta: in [0, 1].
+
+    Raises:
+        ValueError: an n is negative or NaN, or a beta lies outside [0, 1].
 
     >>> float(effective_number(3, 0.5))  # 1 + 1/2 + 1/4
     1.75
@@ -94,7 +99,7 @@ def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int6
     >>> class_counts([0, 2, 2, 0, 0], num_classes=4).tolist()
     [3, 0, 2, 0]
     """
-    array = _numbers("labels", getattr(labels, "targets", labels), "; number classes by names with numpy.unique")
+    array = _numbers("labels", getattr(labels, "targets", labels), "; give the class index of each sample")
     if array.ndim != 1:
         raise ValueError(f"labels must be one class index per sample, shape (n,), got shape {array.shape}")
     classes = 0 if num_classes is None else _whole(num_classes)
@@ -107,7 +112,10 @@ def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int6
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
-    """beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1. ValueError for N < 1 or NaN.
+    """beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1.
+
+    Raises:
+        ValueError: a volume is below 1 or NaN.
 
     >>> float(beta_from_volume(1000))
     0.999
@@ -118,7 +126,10 @@ def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
 
 
 def volume_from_beta(beta: ArrayLike) -> np.ndarray | np.float64:
-    """N = 1 / (1 - beta), the volume a beta stands for; beta = 1 gives infinity. ValueError outside [0, 1].
+    """N = 1 / (1 - beta), the volume that a beta stands for; beta = 1 gives infinity.
+
+    Raises:
+        ValueError: a beta lies outside [0, 1].
 
     >>> float(volume_from_beta(0.75))
     4.0
@@ -203,15 +214,16 @@ def _whole(num_classes: Any) -> int:
 
 def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
     """Any sequence, array, tensor or iterable of real numbers as a float64 array."""
-    wrong = f"{name} must be real numbers, got {_brief(value)}{'' if hasattr(value, 'detach') else cure}"
+    cause: Exception | None = None
     try:
         array = np.asarray(_on_host(value))
-        numbers = array.astype(np.float64) if array.dtype.kind in "iufbO" else None  # O: integers beyond 64 bits.
+        texts = array.dtype == object and any(isinstance(item, (str, bytes)) for item in array.flat)
+        if array.dtype.kind in "iufbO" and not texts:  # O: Python integers beyond 64 bits.
+            return array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a meta tensor has no values.
-        raise ValueError(wrong) from error
-    if numbers is None:
-        raise ValueError(wrong)
-    return numbers
+        cause = error
+    cure = "" if hasattr(value, "detach") else cure
+    raise ValueError(f"{name} must be real numbers, got {_brief(value)}{cure}") from cause
 
 
 def _on_host(value: Any) -> Any:
@@ -219,13 +231,11 @@ def _on_host(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return value.float() if value.is_floating_point() and value.itemsize < 4 else value  # NumPy has no bfloat16.
-    if hasattr(value, "__array__") or isinstance(value, (str, bytes)):
+    if hasattr(value, "__array__") or isinstance(value, (str, bytes, float, int)):
         return value
-    if isinstance(value, (set, frozenset)):
-        raise TypeError("a set has no order")
-    if isinstance(value, Iterable):
-        return [_on_host(item) if hasattr(item, "detach") else item for item in value]
-    return value
+    if isinstance(value, (set, frozenset)) or not isinstance(value, Iterable):
+        raise TypeError("no numbers in an order")  # NumPy would read every sample of a data set.
+    return [_on_host(item) if hasattr(item, "detach") else item for item in value]
 
 
 def _brief(value: Any) -> str:

@@ -171,6 +171,16 @@ def test_counts_by_name_come_in_the_order_of_the_names():
         )
 
 
+class DataLoadedOnlyIfRead:
+    """A data set, as torch has them: a length and samples by index."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise AssertionError("a sample was read")
+
+
 WRONG = {
     "missing class": {0: 5, 2: 3},
     "keys from 1": {1: 5, 2: 3},
@@ -194,6 +204,8 @@ WRONG = {
     "missing value": pd.Series([5, None], dtype="Int64"),
     "labels": [0, 2, 1, 1, 0, 2, 2, 1] * 9999,
     "labels as a tensor": torch.arange(50_000) % 10,
+    "text in a Series": pd.Series(["500", "50"], dtype=object),
+    "a data set": DataLoadedOnlyIfRead(),
     "labels as text": ["cat", "dog"] * 9999,
     "one empty class in many": [0] + [7] * 9999,
     "many empty classes": [0, 99_999] * 9999,
