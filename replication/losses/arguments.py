@@ -89,7 +89,10 @@ def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
     if weight is None:
         return logits.new_ones(logits.shape[1]), True
     if not isinstance(weight, Tensor):
-        weight = torch.as_tensor(weight, device=logits.device)
+        try:
+            weight = torch.as_tensor(weight, device=logits.device if isinstance(logits, Tensor) else None)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"weight must be one number for each class, got {_kind(weight)}") from error
     if weight.is_complex():
         raise ValueError(f"weight must be real, finite and >= 0, got {_kind(weight)}")
     extremes = extremes_on_cpu(weight)

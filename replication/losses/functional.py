@@ -308,12 +308,21 @@ def _place(
 
 def _scalar(number: int, dtype: torch.dtype) -> Tensor:
     """The number as a tensor () on the CPU. It is kept: dividing by a Python number costs a sixth of a small loss."""
-    scalar = _SCALARS.get((number, dtype))
-    if scalar is None:
-        scalar = torch.tensor(number, dtype=dtype, device="cpu")
-        if len(_SCALARS) < MOST_SCALARS and type(scalar) is Tensor:  # A fake tensor must not be kept.
-            _SCALARS[number, dtype] = scalar
+    kept = _SCALARS.get((number, dtype))
+    if kept is not None:
+        return kept
+    scalar = torch.tensor(number, dtype=dtype, device="cpu")
+    if len(_SCALARS) < MOST_SCALARS and _outlives_this_call(scalar):
+        _SCALARS[number, dtype] = scalar
     return scalar
+
+
+def _outlives_this_call(x: Tensor) -> bool:
+    """False for fake and inference tensors, and for those of torch.func, which have no memory of their own."""
+    try:
+        return type(x) is Tensor and not x.is_inference() and x.data_ptr() != 0
+    except RuntimeError:
+        return False
 
 
 def _divisor(reduction: str, own: Tensor, kept: Tensor) -> Tensor | int:

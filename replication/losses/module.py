@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from replication.losses.arguments import LossOptions, warn_of_counts
@@ -79,10 +81,10 @@ class ClassBalancedLoss(nn.Module):
             raise ValueError(f"gamma must be given for the focal losses and no other, got {gamma!r} for {loss!r}")
         self.loss, self.empty = loss, empty
         self.options = LossOptions(0.0 if gamma is None else gamma, reduction, ignore_index, label_smoothing)
-        self.class_counts = check_counts(class_counts, empty, class_names=class_names)
+        self._class_counts = check_counts(class_counts, empty, class_names=class_names)
         self._beta = beta
-        weight = class_balanced_weights(self.class_counts, beta, empty=empty)
-        warn_of_counts(self.class_counts, beta, weight)
+        weight = class_balanced_weights(self._class_counts, beta, empty=empty)
+        warn_of_counts(self._class_counts, beta, weight)
         self.register_buffer("weight", torch.as_tensor(weight, dtype=torch.float32), persistent=False)
         self.register_load_state_dict_pre_hook(_drop_weight)  # type: ignore[no-untyped-call]
 
@@ -103,6 +105,11 @@ class ClassBalancedLoss(nn.Module):
         return cls(class_counts(labels, num_classes), beta, *arguments, **options)
 
     @property
+    def class_counts(self) -> NDArray[np.float64]:
+        """The class counts, (C,); make another loss for others."""
+        return self._class_counts.copy()
+
+    @property
     def beta(self) -> float:
         """The beta of the weights; assigning another one computes them anew."""
         return float(self._beta)
@@ -120,8 +127,8 @@ class ClassBalancedLoss(nn.Module):
         return f"{len(self.weight)} classes, beta={self.beta}, loss={self.loss!r}{focal}, reduction={self.reduction!r}"
 
     def _weights(self, beta: float) -> Tensor:
-        weight = class_balanced_weights(self.class_counts, beta, empty=self.empty)
-        return torch.as_tensor(weight, dtype=torch.float32).to(self.weight.device)
+        weight = class_balanced_weights(self._class_counts, beta, empty=self.empty)
+        return torch.as_tensor(weight, dtype=torch.float32, device=self.weight.device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ClassBalancedLoss":
         """Follow every move (`to`, `half`, `to_empty`, ...) to its device, and compute the weights there anew."""

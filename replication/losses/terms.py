@@ -21,8 +21,8 @@ def softmax_factors(logits: Tensor, gamma: float) -> list[Tensor]:
         One or two tensors (B, C, ...): -log p and, unless gamma is 0, (1 - p)^gamma. They are separate because -log p
         is infinite for a masked class, and autograd must not multiply that infinity by a zero gradient.
 
-    >>> [factor.tolist() for factor in softmax_factors(torch.zeros(1, 2), gamma=0)]  # log 2
-    [[[0.6931471824645996, 0.6931471824645996]]]
+    >>> softmax_factors(torch.zeros(1, 2), gamma=0)  # log 2
+    [tensor([[0.6931, 0.6931]])]
     """
     minus_log_p = -F.log_softmax(logits, 1)
     if gamma == 0:
@@ -57,7 +57,11 @@ def binary_term(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
 
 
 def finite_where_unused(factor: Tensor, x: Tensor) -> Tensor:
-    """Replace an infinite x by 0 where it will be multiplied by a factor of 0, so that the product is 0 and not NaN."""
+    """Replace an infinite x by 0 where it will be multiplied by a factor of 0, so that the product is 0 and not NaN.
+
+    >>> finite_where_unused(torch.tensor([0.0, 1.0]), torch.tensor([torch.inf, 2.0]))
+    tensor([0., 2.])
+    """
     return torch.where((factor == 0) & torch.isinf(x), 0, x)
 
 

@@ -90,6 +90,13 @@ def test_elements_of_dense_targets_lie_between_0_and_1(loss, wrong):
         call(loss, Z, target)
 
 
+@pytest.mark.parametrize("weight", ["abc", [[1.0], [2.0, 3.0]], [None, 1.0, 1.0]])
+def test_weights_that_are_no_numbers(weight):
+    for logits in (Z, Z.tolist()):
+        with pytest.raises(ValueError, match="weight must be one number for each class, got"):
+            softmax_cross_entropy(logits, Y, weight)
+
+
 def test_rounding_above_1_and_ignored_elements_pass():
     target = torch.tensor([[1 + 1e-6, 0.0, 0.0], [-100.0, 0.0, 1.0]])
     assert all(call(loss, Z[:2], target).isfinite() for loss in LOSSES)

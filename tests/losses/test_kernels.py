@@ -1,5 +1,6 @@
 """The losses under autocast, compilers, export and torch.func: the same values and gradients as without."""
 
+import contextlib
 import warnings
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from replication import ClassBalancedLoss
 from replication.losses import (
     balanced_softmax_loss,
+    functional,
     sigmoid_cross_entropy,
     sigmoid_focal_loss,
     softmax_cross_entropy,
@@ -291,3 +293,29 @@ def test_softmax_is_torchs_at_every_size(size):
     torch.testing.assert_close(
         ours, gradient(lambda z, y: torch.nn.functional.cross_entropy(z, y, weight), logits, target)
     )
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, FakeTensorMode, lambda: torch.device("meta")])
+def test_nothing_is_kept_from_special_modes(around, monkeypatch):
+    """The number of targets is kept as a tensor between calls; those made here would spoil later ones."""
+    monkeypatch.setattr(functional, "_SCALARS", {})
+    logits, target = problem((6, 4), ignored=False)
+    expected = torch.nn.functional.cross_entropy(logits, target)
+    with around():
+        softmax_cross_entropy(torch.zeros(6, 4), torch.zeros(6, dtype=torch.long))
+        with contextlib.suppress(AssertionError, RuntimeError):  # Real and fake tensors do not mix.
+            softmax_cross_entropy(logits, target)
+    weight = torch.ones(4, requires_grad=True)
+    torch.testing.assert_close(softmax_cross_entropy(logits, target, weight), expected)
+    torch.autograd.grad(softmax_cross_entropy(logits, target, weight), weight)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_nothing_is_kept_from_transforms(loss, monkeypatch):
+    monkeypatch.setattr(functional, "_SCALARS", {})
+    logits, target = problem((6, 4), ignored=False)
+    inner = torch.func.grad(lambda z: torch.func.grad(lambda y: loss(y, target))(z).square().sum())
+    along = torch.func.jvp(inner, (logits,), (logits,))
+    torch.testing.assert_close(torch.func.jvp(inner, (logits,), (logits,)), along)
+    assert all(scalar.numpy() == 6 for scalar in functional._SCALARS.values())
+    use_double_backward(loss, logits, target)
