@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from replication.losses.arguments import (
-    INDEX_TYPES,
     LossOptions,
     check_gamma_fits,
     check_indices,
@@ -20,15 +19,13 @@ from replication.losses.arguments import (
     extremes_on_cpu,
     has_one_logit,
     is_traced,
-    none_ignored,
 )
-from replication.losses.kernels import coefficients, focal_sum, focal_sum_by_autograd
+from replication.losses.kernels import focal_sum, focal_sum_by_autograd
+from replication.losses.targets import coefficients, divisor, per_class, place, two_classes
 from replication.losses.terms import binary_term, finite_where_unused, softmax_factors
 from replication.theory.effective_number import check_counts
 
 HALF_PRECISION = (torch.float16, torch.bfloat16)
-MOST_SCALARS = 1000
-_SCALARS: dict[tuple[int, torch.dtype], Tensor] = {}
 
 
 def softmax_cross_entropy(
@@ -129,7 +126,7 @@ def balanced_softmax_loss(
     check_tensors(logits, target, options)
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
-    log_prior = _log_counts(class_counts, logits).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
+    log_prior = per_class(_log_counts(class_counts, logits), logits)
     return _evaluate(softmax_loss, logits + log_prior, target, None, options)
 
 
@@ -166,7 +163,7 @@ def evaluate(
 ) -> Tensor:
     """Check logits, target and the shape of the weights, and compute `loss`: `softmax_loss` or `sigmoid_loss`."""
     if loss is sigmoid_loss and weight.numel() == 2 and has_one_logit(logits):
-        logits, target = _two_classes(logits, target, options.ignore_index)
+        logits, target = two_classes(logits, target, options.ignore_index)
         return evaluate(loss, logits, target, weight, positive, options) / 2  # Both classes have the same term.
     check_tensors(logits, target, options)
     check_weight_shape(weight, logits)
@@ -193,7 +190,7 @@ def softmax_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool,
     e, reduction = options.label_smoothing, options.reduction
     if target.ndim == logits.ndim:
         return _dense_softmax_loss(logits, target, weight, options)
-    index, weight, excluded = _place(logits, target, weight, positive, options)
+    index, weight, excluded = place(logits, target, weight, positive, options)
     logits = logits if excluded is None else torch.where(excluded, 0, logits)
     if options.gamma == 0 and e == 0 and reduction in ("mean", "sum") and not weight.requires_grad:
         return F.cross_entropy(logits, target, weight, None, options.ignore_index, reduction="sum")
@@ -211,13 +208,13 @@ def _dense_softmax_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
     kept = (target != options.ignore_index).all(1, keepdim=True)  # (B, 1, ...)
     target = torch.where(kept, target, 0).to(logits.dtype)
     check_probabilities(target)
-    share = target * _per_class(weight, logits)  # (B, C, ...)
+    share = target * per_class(weight, logits)  # (B, C, ...)
     own = share.sum(1, keepdim=True)
     if e != 0:
         share = (1 - e) * share + e * own / logits.shape[1]
     minus_log_p, *power = softmax_factors(torch.where(kept, logits, 0), options.gamma)
     loss = share * _product([finite_where_unused(share, minus_log_p), *power])
-    return _total(loss.sum(1) / _divisor(options.reduction, own, kept), options.reduction)
+    return _total(loss.sum(1) / divisor(options.reduction, own, kept), options.reduction)
 
 
 def sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions) -> Tensor:
@@ -225,7 +222,7 @@ def sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool,
     e, gamma, reduction = options.label_smoothing, options.gamma, options.reduction
     if target.ndim == logits.ndim:
         return _dense_sigmoid_loss(logits, target, weight, options)
-    index, weight, excluded = _place(logits, target, weight, positive, options)
+    index, weight, excluded = place(logits, target, weight, positive, options)
     loss = _focal_sum(logits, index, weight, excluded, gamma, reduction != "none")
     if e == 0:
         return loss
@@ -252,7 +249,7 @@ def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
     kept = target != options.ignore_index  # (B, C, ...)
     target = torch.where(kept, target, 0).to(logits.dtype)
     check_probabilities(target)
-    own, positives = target * _per_class(weight, logits), target.sum(1, keepdim=True)
+    own, positives = target * per_class(weight, logits), target.sum(1, keepdim=True)
     average = torch.where(positives > 0, own.sum(1, keepdim=True) / torch.where(positives > 0, positives, 1), 1)
     element = kept * (own + (1 - target) * average)
     if e != 0:
@@ -260,84 +257,7 @@ def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
     logits = finite_where_unused(element, torch.where(kept, logits, 0))
     loss = (element * binary_term(logits, target, options.gamma)).sum(1)
     some = kept.any(1, keepdim=True)
-    return _total(loss / _divisor(options.reduction, average * some, some), options.reduction)
-
-
-def _two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B, ...) or (B, 1, ...)."""
-    z = logits if logits.ndim == 1 else logits.squeeze(1)
-    column = z.unsqueeze(1).shape
-    if not isinstance(target, Tensor) or target.shape not in (z.shape, column):
-        raise ValueError(
-            f"target must be a tensor of shape {tuple(z.shape)} or {tuple(column)} for one logit of two classes, "
-            f"got {tuple(target.shape) if isinstance(target, Tensor) else type(target)}"
-        )
-    target = target.reshape(z.shape)
-    if target.dtype not in INDEX_TYPES:  # probabilities of class 1
-        target = target if target.is_floating_point() else target.to(z.dtype)
-        both = torch.stack([1 - target, target], 1)
-        target = torch.where((target == ignore_index).unsqueeze(1), ignore_index, both)
-    return torch.stack([-z, z], 1), target
-
-
-def _place(
-    logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Where the loss is read and how it counts.
-
-    Returns:
-        index: (B, ...), the true class of each target, 0 for those that are excluded.
-        weight: (C,), the class weights over the divisor of the reduction.
-        excluded: bool (B, 1, ...), true for targets that are ignored, and for those of weight 0 whose loss may be
-            infinite because their class is masked. None if it is known that there are none.
-    """
-    index, excluded, number = target, None, None
-    if positive and none_ignored(target, options.ignore_index):
-        number = _scalar(target.numel(), logits.dtype)
-    else:
-        kept = target != options.ignore_index
-        index, number = torch.where(kept, target, 0), torch.count_nonzero(kept).clamp(min=1)
-        masked = torch.isinf(logits.gather(1, index.unsqueeze(1)))
-        excluded = ~kept.unsqueeze(1) | (masked & (coefficients(weight, index.unsqueeze(1), None) == 0))
-    if options.reduction == "mean":
-        weight = torch.div(weight, number)
-    elif options.reduction == "weighted_mean":
-        weight = weight / _one_if_zero(coefficients(weight, index.unsqueeze(1), excluded).sum())
-    return index, weight, excluded
-
-
-def _scalar(number: int, dtype: torch.dtype) -> Tensor:
-    """The number as a tensor () on the CPU. It is kept: dividing by a Python number costs a sixth of a small loss."""
-    kept = _SCALARS.get((number, dtype))
-    if kept is not None:
-        return kept
-    scalar = torch.tensor(number, dtype=dtype, device="cpu")
-    if len(_SCALARS) < MOST_SCALARS and _outlives_this_call(scalar):
-        _SCALARS[number, dtype] = scalar
-    return scalar
-
-
-def _outlives_this_call(x: Tensor) -> bool:
-    """False for fake and inference tensors, and for those of torch.func, which have no memory of their own."""
-    try:
-        return type(x) is Tensor and not x.is_inference() and x.data_ptr() != 0
-    except RuntimeError:
-        return False
-
-
-def _divisor(reduction: str, own: Tensor, kept: Tensor) -> Tensor | int:
-    """The divisor of the reduction for dense targets, from the weight of each and whether it is kept."""
-    if reduction == "mean":
-        return torch.count_nonzero(kept).clamp(min=1)
-    return _one_if_zero(own.sum()) if reduction == "weighted_mean" else 1
-
-
-def _one_if_zero(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1)
-
-
-def _per_class(weight: Tensor, logits: Tensor) -> Tensor:
-    return weight.view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
+    return _total(loss / divisor(options.reduction, average * some, some), options.reduction)
 
 
 def _product(factors: list[Tensor]) -> Tensor:

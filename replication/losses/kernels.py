@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from replication.losses.targets import coefficients
 from replication.losses.terms import focal_term
 
 EXACT = 40.0  # From here on softplus(u) and u are the same number in float64.
@@ -59,13 +60,6 @@ def focal_sum_by_autograd(
     terms = focal_term(_signed_logits(logits, index, excluded), gamma)
     loss = (coefficients(weight, index, excluded) * terms).sum(1)
     return loss.sum() if total else loss
-
-
-def coefficients(weight: Tensor, index: Tensor, excluded: Tensor | None) -> Tensor:
-    """weight[index], or 0 where the target is excluded; `index` and the result have shape (B, 1, ...)."""
-    flat = weight.index_select(0, index.flatten())  # faster than weight[index]
-    chosen = flat.view(index.shape)
-    return chosen if excluded is None else torch.where(excluded, 0, chosen)
 
 
 class _FocalSlope(torch.autograd.Function):

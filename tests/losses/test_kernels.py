@@ -13,11 +13,11 @@ from torch.utils.checkpoint import checkpoint
 from replication import ClassBalancedLoss
 from replication.losses import (
     balanced_softmax_loss,
-    functional,
     sigmoid_cross_entropy,
     sigmoid_focal_loss,
     softmax_cross_entropy,
     softmax_focal_loss,
+    targets,
 )
 
 LOSSES = [softmax_cross_entropy, sigmoid_cross_entropy, sigmoid_focal_loss, softmax_focal_loss]
@@ -298,7 +298,7 @@ def test_softmax_is_torchs_at_every_size(size):
 @pytest.mark.parametrize("around", [torch.inference_mode, FakeTensorMode, lambda: torch.device("meta")])
 def test_nothing_is_kept_from_special_modes(around, monkeypatch):
     """The number of targets is kept as a tensor between calls; those made here would spoil later ones."""
-    monkeypatch.setattr(functional, "_SCALARS", {})
+    monkeypatch.setattr(targets, "_SCALARS", {})
     logits, target = problem((6, 4), ignored=False)
     expected = torch.nn.functional.cross_entropy(logits, target)
     with around():
@@ -312,10 +312,10 @@ def test_nothing_is_kept_from_special_modes(around, monkeypatch):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_nothing_is_kept_from_transforms(loss, monkeypatch):
-    monkeypatch.setattr(functional, "_SCALARS", {})
+    monkeypatch.setattr(targets, "_SCALARS", {})
     logits, target = problem((6, 4), ignored=False)
     inner = torch.func.grad(lambda z: torch.func.grad(lambda y: loss(y, target))(z).square().sum())
     along = torch.func.jvp(inner, (logits,), (logits,))
     torch.testing.assert_close(torch.func.jvp(inner, (logits,), (logits,)), along)
-    assert all(scalar.numpy() == 6 for scalar in functional._SCALARS.values())
+    assert all(scalar.numpy() == 6 for scalar in targets._SCALARS.values())
     use_double_backward(loss, logits, target)
