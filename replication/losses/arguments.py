@@ -185,14 +185,14 @@ def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArr
         warnings.warn(
             f"beta = {beta} re-balances nothing here: at counts from {class_counts.min():g} to "
             f"{class_counts.max():g} all weights are equal within 1 %; the nearer to 1, the more it re-balances",
-            stacklevel=4,
+            stacklevel=3,
         )
     classes, total = len(class_counts), class_counts.sum()
     if total < FEW_SAMPLES * classes:
         warnings.warn(
             f"class_counts of {total:g} samples for {classes} classes look like those of a batch: give those of the "
             "whole training set",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
