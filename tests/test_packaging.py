@@ -65,8 +65,9 @@ def test_readme_s_table_says_which_of_the_paper_s_figures_a_notebook_has(path):
 def test_public_names_and_nothing_else():
     import replication
 
-    theory = {"effective_number", "class_balanced_weights", "beta_from_volume", "volume_from_beta"}
-    losses = {"softmax_cross_entropy", "sigmoid_cross_entropy", "sigmoid_focal_loss", "ClassBalancedLoss"}
+    theory = {"effective_number", "class_balanced_weights", "class_counts", "beta_from_volume", "volume_from_beta"}
+    losses = {"softmax_cross_entropy", "sigmoid_cross_entropy", "ClassBalancedLoss"}
+    losses |= {"sigmoid_focal_loss", "softmax_focal_loss", "balanced_softmax_loss"}
     assert set(replication.__all__) == theory | losses | {"long_tailed_counts"}
     for name in replication.__all__:
         assert callable(getattr(replication, name))

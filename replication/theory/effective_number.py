@@ -3,21 +3,34 @@
 A class whose data space has volume N, and whose samples each cover a volume of 1, has after n samples the expected
 covered volume E_n = (1 - beta^n) / (1 - beta), with beta = (N - 1) / N. Both ends are exact: E_n = 1 for beta = 0
 and n >= 1, and E_n = n for beta = 1, the limit N -> infinity.
+
+Class counts enter the package through `check_counts` alone, whatever form they have.
 """
 
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 EMPTY = ("error", "zero")
+MANY_A_CLASS = 50  # equal small numbers, from which on counts with empty classes are taken for labels
+PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so does ClassBalancedLoss.from_labels"
 
 
 def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
     """E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
 
-    The result is right to a few units in the last place: beta^n is never formed, only expm1(n log beta), and
-    log beta is computed as log1p(beta - 1) if beta is near 1.
+    The result is accurate to a few units in the last place: beta^n is never formed, only expm1(n log beta), and near
+    beta = 1 log beta is computed as log1p(beta - 1).
 
-    Raises ValueError if an n is negative or NaN, or a beta lies outside [0, 1].
+    Args:
+        n: number of samples, >= 0.
+        beta: in [0, 1].
+
+    Raises:
+        ValueError: an n is negative or NaN, or a beta lies outside [0, 1].
 
     >>> float(effective_number(3, 0.5))  # 1 + 1/2 + 1/4
     1.75
@@ -34,38 +47,75 @@ def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
 
 
 def class_balanced_weights(
-    class_counts: ArrayLike, beta: float, *, normalize: bool = True, empty: str = "error"
-) -> np.ndarray:
+    class_counts: Any,
+    beta: float,
+    *,
+    normalize: bool = True,
+    empty: str = "error",
+    class_names: Sequence[Any] | None = None,
+) -> NDArray[np.float64]:
     """The weight of each class, proportional to 1 / E_n = (1 - beta) / (1 - beta^n): float64, shape (C,).
 
-    class_counts: (C,) training samples of each class.
-    beta: 0 leaves all classes equal; 1 is inverse class frequency, the limit.
-    normalize: scale the weights so that they sum to C, as the paper does; False gives 1 / E_n itself.
-    empty: "error" refuses a class without samples, whose weight would be infinite; "zero" gives it weight 0 and
-        leaves it out of the normalisation, so that the other weights sum to their own number.
+    Args:
+        class_counts: (C,) training samples of each class, in any form that `check_counts` accepts: a sequence or array,
+            a tensor, an iterable, or a mapping or pandas Series with the keys 0 ... C-1 or `class_names`.
+        beta: 0 leaves all classes equal; 1 is inverse class frequency, the limit.
+        normalize: scale the weights so that they sum to C, as the paper does; False gives 1 / E_n itself.
+        empty: "error" refuses a class without samples, whose weight would be infinite; "zero" gives it weight 0 and
+            leaves it out of the normalisation, so that the other weights sum to their own number.
+        class_names: (C,) the keys of a mapping or Series, in the order of the classes.
 
-    Raises ValueError for counts that are negative, NaN, infinite, not one-dimensional, or zero under "error"; for
-    a beta that is not one number in [0, 1]; for an unknown `empty`.
+    Raises:
+        ValueError: counts that are negative, NaN, infinite, not one-dimensional, not in the order of the classes, or
+            zero under "error"; a beta that is not one number in [0, 1]; an unknown `empty`.
 
     >>> class_balanced_weights([5000, 50], beta=0.999).round(3).tolist()
     [0.094, 1.906]
     """
-    counts = _check_counts(class_counts, empty)
+    counts = check_counts(class_counts, empty, class_names=class_names)
     if np.ndim(beta) != 0:
         raise ValueError(f"beta must be one number in [0, 1], got shape {np.shape(beta)}")
-    covered = np.asarray(effective_number(counts, beta))
+    covered = np.asarray(effective_number(counts, beta), dtype=np.float64)
     filled = counts > 0
     weights = np.zeros_like(covered)
     if not normalize:
         weights[filled] = 1.0 / covered[filled]
         return weights
-    weights[filled] = covered[filled].min() / covered[filled]  # relative to the rarest: equal counts give 1 exactly
-    normalised: np.ndarray = weights * (filled.sum() / weights.sum())
-    return normalised
+    weights[filled] = covered[filled].min() / covered[filled]  # Relative to the rarest, so equal counts give 1 exactly.
+    weights *= filled.sum() / weights.sum()
+    return weights
+
+
+def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:
+    """Count the labels of each class: int64, shape (C,).
+
+    Args:
+        labels: (n,) class indices >= 0, as an array, tensor, Series or iterable, or a data set that has `targets`.
+        num_classes: C; one more than the largest label by default, which misses classes at the end without samples.
+
+    Raises:
+        ValueError: labels that are not whole numbers in [0, num_classes), or not one-dimensional.
+
+    >>> class_counts([0, 2, 2, 0, 0], num_classes=4).tolist()
+    [3, 0, 2, 0]
+    """
+    array = _numbers("labels", getattr(labels, "targets", labels), "; give the class index of each sample")
+    if array.ndim != 1:
+        raise ValueError(f"labels must be one class index per sample, shape (n,), got shape {array.shape}")
+    classes = 0 if num_classes is None else _whole(num_classes)
+    if array.size == 0 and num_classes is None:
+        raise ValueError("labels must hold at least one label where num_classes is not given, got none")
+    _require("labels", array, (array >= 0) & (array < 2**31) & (array == np.floor(array)), "class indices >= 0")
+    if num_classes is not None:
+        _require("labels", array, array < classes, f"class indices below num_classes = {classes}")
+    return np.bincount(array.astype(np.int64), minlength=classes)
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
-    """beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1. ValueError for N < 1 or NaN.
+    """beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1.
+
+    Raises:
+        ValueError: a volume is below 1 or NaN.
 
     >>> float(beta_from_volume(1000))
     0.999
@@ -76,7 +126,10 @@ def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
 
 
 def volume_from_beta(beta: ArrayLike) -> np.ndarray | np.float64:
-    """N = 1 / (1 - beta), the volume a beta stands for; beta = 1 gives infinity. ValueError outside [0, 1].
+    """N = 1 / (1 - beta), the volume that a beta stands for; beta = 1 gives infinity.
+
+    Raises:
+        ValueError: a beta lies outside [0, 1].
 
     >>> float(volume_from_beta(0.75))
     4.0
@@ -87,34 +140,120 @@ def volume_from_beta(beta: ArrayLike) -> np.ndarray | np.float64:
         return np.divide(1.0, 1.0 - beta)[()]
 
 
-def _check_counts(class_counts: ArrayLike, empty: str) -> np.ndarray:
-    """The counts as float64 (C,), or an error that says which are wrong."""
+def check_counts(
+    class_counts: Any, empty: str = "error", *, class_names: Sequence[Any] | None = None
+) -> NDArray[np.float64]:
+    """The class counts as float64 (C,), in the order of the classes.
+
+    Args:
+        class_counts: numbers as a sequence, array, tensor on any device, or iterable; or a mapping or pandas Series,
+            whose keys must be 0 ... C-1 in any order, or `class_names`.
+        empty: "error" refuses counts of 0; "zero" accepts them.
+        class_names: (C,) the keys in the order of the classes.
+
+    Raises:
+        ValueError: anything else. Labels given as counts are recognised.
+
+    >>> check_counts({1: 50, 0: 5000}).tolist()
+    [5000.0, 50.0]
+    """
     if empty not in EMPTY:
         raise ValueError(f"empty must be one of {EMPTY}, got {empty!r}")
-    counts = _real("class_counts", class_counts)
+    if hasattr(class_counts, "keys") and hasattr(class_counts, "items"):
+        class_counts = _in_class_order(class_counts, class_names)
+    counts = _numbers("class_counts", class_counts, PASSED_LABELS)
     if counts.ndim != 1 or counts.size == 0:
         raise ValueError(f"class_counts must be one number per class, shape (C,) with C >= 1, got shape {counts.shape}")
+    if class_names is not None and len(class_names) != counts.size:
+        raise ValueError(f"class_counts must be one number per class name, {len(class_names)}, got {counts.size}")
     _require("class_counts", counts, (counts >= 0) & np.isfinite(counts), "finite and >= 0")
     vacant = np.flatnonzero(counts == 0).tolist()
     if len(vacant) == counts.size:
         raise ValueError(f"class_counts must hold at least one class with samples, got {counts.size} empty classes")
+    hint = PASSED_LABELS if _may_be_labels(counts) else ""
     if vacant and empty == "error":
         raise ValueError(
-            f"class_counts must be > 0, got 0 for classes {vacant}: without samples a class has no effective number "
-            'to divide by; empty="zero" gives it weight 0'
+            f"class_counts must be > 0, got 0 for classes {_brief(vacant)}: without samples a class has no effective "
+            f'number to divide by; empty="zero" gives it weight 0{hint}'
         )
+    if hint and counts.size >= MANY_A_CLASS * len(np.unique(counts)) == MANY_A_CLASS * (counts.max() + 1):
+        raise ValueError(f"class_counts must be samples per class, got {counts.size} class indices{hint}")
     return counts
 
 
-def _real(name: str, value: ArrayLike) -> np.ndarray:
+def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> list[Any]:
+    """The values of a mapping or Series, in the order of the classes that its keys name."""
+    keys, values = zip(*class_counts.items(), strict=True) if len(class_counts) else ((), ())
+    wanted = list(range(len(keys))) if class_names is None else list(class_names)
+    try:
+        by_key = dict(zip(keys, values, strict=True))
+        if len(by_key) == len(keys) == len(wanted):
+            return [by_key[name] for name in wanted]
+    except (KeyError, TypeError):
+        pass
+    allowed = "0 ... C-1" if class_names is None else f"the class_names {_brief(wanted)}"
+    cure = "; give class_names, or a count of 0 for a class without samples" if class_names is None else ""
+    raise ValueError(f"class_counts must have the keys {allowed}, got {_brief(list(keys))}{cure}")
+
+
+def _may_be_labels(counts: NDArray[np.float64]) -> bool:
+    """Whether these are whole numbers from 0 to less than how many there are, as class indices are."""
+    return bool(counts.min() == 0 and 0 < counts.max() < counts.size and (counts == np.floor(counts)).all())
+
+
+def _whole(num_classes: Any) -> int:
+    """The number of classes as an int >= 1."""
+    try:
+        number = operator.index(num_classes)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"num_classes must be a whole number >= 1, got {_brief(num_classes)}")
+    return number
+
+
+def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
+    """Any sequence, array, tensor or iterable of real numbers as a float64 array."""
+    cause: Exception | None = None
+    try:
+        array = np.asarray(_on_host(value))
+        texts = array.dtype == object and any(isinstance(item, (str, bytes)) for item in array.flat)
+        if array.dtype.kind in "iufbO" and not texts:  # O: Python integers beyond 64 bits.
+            return array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a meta tensor has no values.
+        cause = error
+    cure = "" if hasattr(value, "detach") else cure
+    raise ValueError(f"{name} must be real numbers, got {_brief(value)}{cure}") from cause
+
+
+def _on_host(value: Any) -> Any:
+    """A form that NumPy takes: tensors detached and copied from their device, iterables as lists."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        return value.float() if value.is_floating_point() and value.itemsize < 4 else value  # NumPy has no bfloat16.
+    if hasattr(value, "__array__") or isinstance(value, (str, bytes, float, int)):
+        return value
+    if isinstance(value, (set, frozenset)) or not isinstance(value, Iterable):
+        raise TypeError("no numbers in an order")  # NumPy would read every sample of a data set.
+    return [_on_host(item) if hasattr(item, "detach") else item for item in value]
+
+
+def _brief(value: Any) -> str:
+    """The value in one line of at most 80 characters."""
+    many = isinstance(value, (list, tuple)) and len(value) > 20
+    text = " ".join((f"{list(value[:20])!r}"[:-1] + ", ...]" if many else repr(value)).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _real(name: str, value: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(value)
-    if array.dtype.kind not in "iufbO":  # O: Python integers beyond 64 bits
-        raise TypeError(f"{name} must be real numbers, got {value!r}")
+    if array.dtype.kind not in "iufbO":
+        raise TypeError(f"{name} must be real numbers, got {_brief(value)}")
     return array.astype(np.float64)
 
 
-def _require(name: str, value: np.ndarray, holds: np.ndarray, allowed: str) -> None:
-    """ValueError that names the first offending value; a NaN holds nowhere."""
+def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str) -> None:
+    """Raise a ValueError that names the first offending value; a NaN is always one."""
     if not np.all(holds):
         wrong = np.broadcast_to(value, np.shape(holds))[~holds].flat[0] if np.ndim(holds) else value
         raise ValueError(f"{name} must be {allowed}, got {wrong}")

@@ -1,12 +1,18 @@
 """Section 3 and 4: E_n, its limits, beta <-> N, class-balanced weights. References: mpmath, exact fractions, limits."""
 
+import subprocess
+import sys
+from collections import Counter
 from fractions import Fraction
 
 import mpmath
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from replication import beta_from_volume, class_balanced_weights, effective_number, volume_from_beta
+from replication import beta_from_volume, class_balanced_weights, class_counts, effective_number, volume_from_beta
+from replication.theory.effective_number import check_counts
 
 BETAS = [1e-300, 1e-9, 0.1, 0.49, 0.5, 0.51, 0.9, 0.9999, 1 - 1e-9, 1 - 1e-12, float(np.nextafter(1, 0))]
 
@@ -113,3 +119,194 @@ def test_counts_beyond_64_bits():
 def test_guards_name_argument_value_and_range(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+# --- class counts come in through one door ----------------------------------------------------------------------
+
+COUNTS = [500, 50, 5]
+FORMS = {
+    "list": COUNTS,
+    "tuple": tuple(COUNTS),
+    "float array": np.array(COUNTS, dtype=float),
+    "uint8 array": np.array([250, 50, 5], dtype=np.uint8),
+    "list of NumPy numbers": list(np.array(COUNTS)),
+    "fractions": [Fraction(n) for n in COUNTS],
+    "generator": (n for n in COUNTS),
+    "dict": {2: 5, 0: 500, 1: 50},
+    "dict with NumPy keys": {np.int64(2): 5, np.int64(0): 500, np.int64(1): 50},
+    "Counter": Counter([1] * 50 + [0] * 500 + [2] * 5),
+    "dict.values()": {"a": 500, "b": 50, "c": 5}.values(),
+    "value_counts": pd.Series([1] * 50 + [0] * 500 + [2] * 5).value_counts(),
+    "Series in another order": pd.Series([5, 500, 50], index=[2, 0, 1]),
+    "Series of nullable integers": pd.Series(COUNTS, dtype="Int64"),
+    "Index": pd.Index(COUNTS),
+    "tensor": torch.tensor(COUNTS),
+    "bfloat16 tensor": torch.tensor([500, 50, 5], dtype=torch.bfloat16),
+    "float16 tensor": torch.tensor([500, 50, 5], dtype=torch.float16),
+    "tensor with a gradient": torch.tensor([500.0, 50, 5], requires_grad=True),
+    "parameter": torch.nn.Parameter(torch.tensor([500.0, 50, 5])),
+    "list of tensors": [
+        torch.tensor(500),
+        torch.tensor(50, dtype=torch.bfloat16),
+        torch.tensor(5.0, requires_grad=True),
+    ],
+    "bincount": torch.bincount(torch.tensor([1] * 50 + [0] * 500 + [2] * 5)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_counts_in_any_form(form):
+    counts = check_counts(form)
+    assert counts.dtype == np.float64 and counts[1:].tolist() == [50, 5] and counts[0] in (500, 250)
+
+
+def test_counts_by_name_come_in_the_order_of_the_names():
+    names = ["dog", "cat", "emu"]
+    counts = {"cat": 50, "emu": 5, "dog": 500}
+    for form in (counts, pd.Series(counts), pd.Series(counts).sort_values()):
+        assert check_counts(form, class_names=names).tolist() == COUNTS
+        assert (
+            class_balanced_weights(form, 0.9, class_names=names).tolist()
+            == class_balanced_weights(COUNTS, 0.9).tolist()
+        )
+
+
+class DataLoadedOnlyIfRead:
+    """A data set, as torch has them: a length and samples by index."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise AssertionError("a sample was read")
+
+
+WRONG = {
+    "missing class": {0: 5, 2: 3},
+    "keys from 1": {1: 5, 2: 3},
+    "names without class_names": {"cat": 5, "dog": 3},
+    "keys as text": {"0": 5, "1": 3},
+    "a class twice": pd.Series([5, 3, 2], index=[0, 1, 1]),
+    "many keys": {f"class {i}": i for i in range(10_000)},
+    "empty": {},
+    "empty list": [],
+    "None": None,
+    "a number": 5,
+    "text": "500",
+    "bytes": b"500",
+    "set": {500, 50},
+    "complex": [1j, 2],
+    "text inside": ["500", "50"],
+    "None inside": [500, None],
+    "ragged": [[1], [2, 3]],
+    "table": pd.DataFrame({0: [5, 3], 1: [3, 2]}),
+    "meta tensor": torch.zeros(3, device="meta"),
+    "missing value": pd.Series([5, None], dtype="Int64"),
+    "labels": [0, 2, 1, 1, 0, 2, 2, 1] * 9999,
+    "labels as a tensor": torch.arange(50_000) % 10,
+    "text in a Series": pd.Series(["500", "50"], dtype=object),
+    "a data set": DataLoadedOnlyIfRead(),
+    "labels as text": ["cat", "dog"] * 9999,
+    "one empty class in many": [0] + [7] * 9999,
+    "many empty classes": [0, 99_999] * 9999,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_anything_else_is_one_short_error_that_names_class_counts(wrong):
+    for call in (check_counts, lambda counts: class_balanced_weights(counts, 0.9)):
+        with pytest.raises(ValueError, match="^class_counts must ") as caught:
+            call(wrong)
+        assert len(str(caught.value)) < 400 and str(caught.value).count("\n") < 3
+
+
+def test_wrong_keys_are_listed():
+    with pytest.raises(ValueError, match=r"keys 0 \.\.\. C-1, got \[0, 2\]"):
+        check_counts({0: 5, 2: 3})
+    with pytest.raises(ValueError, match=r"keys the class_names \['a', 'b'\], got \['a', 'c'\]"):
+        check_counts({"a": 5, "c": 3}, class_names=["a", "b"])
+    with pytest.raises(ValueError, match="one number per class name"):
+        check_counts([5, 3], class_names=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2] * 300, np.arange(1000) % 7, ["cat", "dog"], torch.tensor([0, 1] * 60)])
+@pytest.mark.parametrize("empty", ["error", "zero"])
+def test_labels_passed_as_counts_are_recognised(labels, empty):
+    with pytest.raises(ValueError, match="did you pass labels"):
+        class_balanced_weights(labels, 0.9, empty=empty)
+
+
+@pytest.mark.parametrize("counts", [[9, 0, 5, 0], [0, 3, 100], [0, 0, 1, 0, 0, 2]])
+def test_empty_classes_are_not_taken_for_labels(counts):
+    assert check_counts(counts, "zero").tolist() == counts
+
+
+class Dataset:
+    """As torchvision's data sets: the labels are `targets`."""
+
+    def __init__(self, targets):
+        self.targets = targets
+
+
+LABELS = [0, 3, 3, 1, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS,
+        tuple(LABELS),
+        iter(LABELS),
+        np.array(LABELS),
+        np.array(LABELS, dtype=np.uint8),
+        np.array(LABELS, dtype=float),
+        torch.tensor(LABELS),
+        [torch.tensor(y) for y in LABELS],
+        pd.Series(LABELS, index=list("fedcba")),
+        Dataset(LABELS),
+        Dataset(torch.tensor(LABELS)),
+    ],
+)
+def test_class_counts_of_labels_in_any_form(labels):
+    counts = class_counts(labels)
+    assert counts.dtype == np.int64 and counts.tolist() == [2, 1, 0, 3]
+
+
+def test_class_counts_fill_up_to_num_classes():
+    assert class_counts(LABELS, num_classes=6).tolist() == [2, 1, 0, 3, 0, 0]
+    assert class_counts([], num_classes=2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "num_classes"),
+    [
+        (["a", "b"], None),
+        ([-1, 0], None),
+        ([0.5], None),
+        ([np.nan], None),
+        ([1e12], None),
+        ([], None),
+        ([[0, 1]], None),
+        (5, None),
+    ],
+)
+def test_labels_that_are_not_class_indices(labels, num_classes):
+    with pytest.raises(ValueError, match="^labels must "):
+        class_counts(labels, num_classes)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 1.5, "3", [3]])
+def test_num_classes_is_a_whole_number(num_classes):
+    with pytest.raises(ValueError, match="^num_classes must "):
+        class_counts(LABELS, num_classes)
+
+
+def test_labels_beyond_num_classes():
+    with pytest.raises(ValueError, match="labels must be class indices below num_classes = 3, got 3"):
+        class_counts(LABELS, 3)
+
+
+def test_counts_need_neither_pandas_nor_torch():
+    code = "import sys; from replication import class_counts, class_balanced_weights as w; w({1: 2, 0: 3}, 0.9)"
+    code += "; class_counts([0, 1]); assert not {'pandas', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

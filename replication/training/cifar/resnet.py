@@ -1,10 +1,10 @@
 """The paper's CIFAR network: ResNet version 1 for small images (Section 5.2 and the authors' code)."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from replication.losses.terms import prior_bias  # noqa: F401
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -88,11 +88,6 @@ def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
             weight = torch.empty(module.weight.shape)
             module.weight.copy_(nn.init.xavier_uniform_(weight, generator=generator))
     model.classifier.bias.fill_(last_bias)
-
-
-def prior_bias(num_classes: int) -> float:
-    """-log(C - 1): with it each class's sigmoid starts at probability 1 / C (Section 5.2)."""
-    return -math.log(max(num_classes - 1, 1))
 
 
 def decay_groups(model: ResNet, weight_decay: float, decay_last_bias: bool) -> list[dict]:

@@ -1,16 +1,14 @@
 """Extreme logits against mpmath, derivatives of both orders, and the faults measured in other implementations."""
 
 import itertools
-import math
 
 import mpmath
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from replication import loss_terms
 from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softmax_cross_entropy, softmax_focal_loss
+from replication.losses.terms import prior_bias
 
 EXTREMES = [0.0, 12.0, -12.0, 100.0, -100.0, 1e4, -1e4]
 GAMMAS = [0, 0.5, 1, 2, 5]
@@ -166,65 +164,6 @@ def test_first_and_second_derivatives(loss, options, reduction, kind):
     assert gradgradcheck(lambda z: loss(z, target, weight, **options), logits)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_softmax_of_many_logits(reduction, monkeypatch):
-    """They go another way: the same at every extreme, twice differentiable, twice over."""
-    monkeypatch.setattr(loss_terms, "MANY", 10**9)
-    logits = torch.tensor(list(itertools.product(EXTREMES, repeat=3)), requires_grad=True)
-    target, weight = torch.arange(len(logits)) % 3, torch.tensor([0.1, 1.0, 7.0])
-    target[5] = -100
-    usual = softmax_cross_entropy(logits, target, weight, reduction)
-    (usual_slope,) = torch.autograd.grad(usual, logits)
-    monkeypatch.setattr(loss_terms, "MANY", 1)
-    value = softmax_cross_entropy(logits, target, weight, reduction)
-    assert "SoftmaxSum" in value.grad_fn.name() and "SoftmaxSum" not in usual.grad_fn.name()
-    torch.testing.assert_close(value, usual, rtol=1e-6, atol=0)
-    for _ in range(2):
-        (slope,) = torch.autograd.grad(3 * value, logits, retain_graph=True)
-        torch.testing.assert_close(slope, 3 * usual_slope, rtol=1e-6, atol=1e-6)
-
-    small = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
-    target, weight = torch.randint(0, 4, (3, 2)), torch.rand(4, dtype=torch.float64)
-    target[0, :] = -100
-
-    def loss(z):
-        return softmax_cross_entropy(z, target, weight, reduction)
-
-    assert gradcheck(loss, small, check_batched_grad=True) and gradgradcheck(loss, small, check_batched_grad=True)
-    once = torch.autograd.grad(loss(small), small)[0]
-    twice = torch.autograd.grad(loss(small), small, create_graph=True)[0]
-    torch.testing.assert_close(once, twice.detach(), rtol=1e-14, atol=1e-16)  # all of float64, ignored targets or not
-    weight[0] = math.inf  # of a class that only ignored targets would have, were they looked up
-    target[target == 0] = 1
-    assert torch.autograd.grad(loss(small), small)[0].isfinite().all()
-
-
-def test_softmax_of_many_logits_leaves_to_torch_what_is_not_its_own(monkeypatch):
-    """A gradient in the weights, tensors without numbers, and those who follow each step."""
-    logits, target = torch.randn(5, 4, requires_grad=True), torch.arange(5) % 4
-    weight = torch.rand(4, requires_grad=True)
-    with pytest.raises(RuntimeError, match="weight"):  # torch's kernel refuses what SoftmaxSum would leave out unsaid
-        monkeypatch.setattr(loss_terms, "MANY", 1)
-        torch.autograd.grad(softmax_cross_entropy(logits, target, weight), weight)
-    meta = torch.randn(5, 4, device="meta", requires_grad=True)
-    softmax_cross_entropy(meta, target.to("meta")).backward()
-    with torch._subclasses.FakeTensorMode():
-        fake = torch.randn(3, 4, requires_grad=True)
-        softmax_cross_entropy(fake, torch.zeros(3, dtype=torch.long)).backward()
-    traced = make_fx(lambda z: softmax_cross_entropy(z, target))(logits.detach())
-    torch.testing.assert_close(traced(logits.detach()), softmax_cross_entropy(logits.detach(), target))
-
-
-def test_softmax_on_both_sides_of_many():
-    for rows in (loss_terms.MANY // 64 - 1, loss_terms.MANY // 64):
-        logits, target = torch.randn(rows, 64, requires_grad=True), torch.arange(rows) % 64
-        value = softmax_cross_entropy(logits, target)
-        assert ("SoftmaxSum" in value.grad_fn.name()) == (logits.numel() >= loss_terms.MANY)
-        expected = torch.nn.functional.cross_entropy(logits, target)
-        torch.testing.assert_close(value, expected)
-        torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (value, expected)))
-
-
 @pytest.mark.parametrize("gamma", [0, 0.5, 1, 3])
 def test_pieces_of_a_large_batch_are_the_whole(gamma):
     """Above 2^16 elements the batch is worked in pieces, down to a sample each; the result must not show it."""
@@ -240,3 +179,25 @@ def test_pieces_of_a_large_batch_are_the_whole(gamma):
         assert sigmoid_focal_loss(logits, target, weight, gamma) == whole
         each = sigmoid_focal_loss(logits, target, weight, gamma, "none")
     torch.testing.assert_close(each.mean(), whole.detach())
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 1, 2, 5])
+def test_third_derivative_of_the_focal_loss(gamma):
+    """The second derivative is a formula; autograd differentiates it once more."""
+    logits = torch.tensor([[0.7, -1.3]], dtype=torch.float64, requires_grad=True)
+
+    def gradient_of_gradient(z):
+        first = torch.autograd.grad(sigmoid_focal_loss(z, torch.tensor([0]), gamma=gamma), z, create_graph=True)[0]
+        return torch.autograd.grad((first**2).sum(), z, create_graph=True)[0]
+
+    assert gradcheck(gradient_of_gradient, logits)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 8142])
+def test_prior_bias_gives_each_class_probability_one_in_c(classes):
+    """Section 5.2."""
+    assert 1 / (1 + mpmath.exp(-prior_bias(classes))) == pytest.approx(1 / classes)
+
+
+def test_prior_bias_of_a_single_class_is_0():
+    assert prior_bias(1) == 0
