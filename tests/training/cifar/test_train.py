@@ -17,6 +17,7 @@ from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.theory.effective_number import class_balanced_weights
 from replication.training import loop
+from replication.training.cifar import program
 from replication.training.cifar import train as module
 from replication.training.cifar.train import train
 from replication.training.device import cuda_switches, pick_device, pick_precision
@@ -194,9 +195,9 @@ def test_compiled_and_eager_agree_but_for_rounding():
 
 def test_a_missing_compiler_means_eager_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no g++ here")))
-    module._compile.cache_clear()
+    program._compile.cache_clear()
     record = train(replace(SHORT, epochs=1), DIGITS, device="cpu", compiled=True)
-    module._compile.cache_clear()
+    program._compile.cache_clear()
     assert record.status == "finished" and record.compiled is False
     assert "no g++ here" in capsys.readouterr().out
 
