@@ -1,6 +1,7 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from replication.cli import large_scale as large_scale_command
 from replication.cli import pack as pack_command
 from replication.cli import training as sweep_command
 from replication.cli.covering import _covering
-from replication.cli.options import _add_places, _Parser
+from replication.cli.options import _add_places, _Parser, one_line
 from replication.experiments.experiment import PROFILES
 from replication.files import check_writable
 
@@ -87,6 +88,8 @@ def _reproduce(args) -> int:
 def _report(args) -> int:
     from replication.report.site import rebuild
 
+    if not args.results.is_dir():
+        raise ValueError(f"results must be a folder that holds records, got {str(args.results)!r}")
     check_writable(args.results)
     paths = rebuild(args.results)
     print(f"{len(paths)} files rebuilt from the records: start with {args.results / 'README.md'}")
@@ -94,6 +97,8 @@ def _report(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; its exit code: 2 for bad input, always with one line on standard error, 130 for Ctrl-C."""
+    _open_missing_streams()
     args = _parser().parse_args(arguments)
     if args.verb in ("train", "sweep"):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -101,11 +106,35 @@ def main(arguments: list[str] | None = None) -> int:
         return args.run(args)
     except KeyboardInterrupt:
         resumable = "; no finished run is lost, and the same command goes on from here"
-        print(f"interrupted{resumable if args.verb in TRAINS else ''}", file=sys.stderr)
+        _tell(f"interrupted{resumable if args.verb in TRAINS else ''}")
         return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OSError, OverflowError) as error:
+        _tell(f"error: {one_line(error)}")
         return 2
+    except MemoryError as error:
+        _tell(f"error: out of memory; a smaller problem or more memory is needed ({one_line(error)})")
+        return 2
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError):  # a reader that has gone, as after `2>&1 | head`
+        print(message, file=sys.stderr, flush=True)
+
+
+def _open_missing_streams() -> None:
+    """Give standard output and error that are closed (2>&-) a place, so that no later file takes their number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(_null(number), "w", encoding="utf-8"))
+
+
+def _null(number: int) -> int:
+    null = os.open(os.devnull, os.O_WRONLY)
+    if null == number:
+        return null
+    os.dup2(null, number)
+    os.close(null)
+    return number
 
 
 def keep_memory() -> None:
@@ -121,6 +150,6 @@ def keep_memory() -> None:
 
 
 if __name__ == "__main__":
-    if set(sys.argv[1:2]) & set(TRAINS):
+    if sys.argv[1:2] and sys.argv[1] in TRAINS and not {"-h", "--help"} & set(sys.argv):
         keep_memory()
     sys.exit(main())

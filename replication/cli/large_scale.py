@@ -8,10 +8,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from joblib import cpu_count
-from tqdm import tqdm
-
-from replication.cli.options import add_experiment, chosen
+from replication.cli.options import add_experiment, chosen, folder
 from replication.experiments.experiment import LOSSES
 from replication.experiments.large_scale import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.experiments.records import record_path
@@ -37,10 +34,10 @@ def add_arguments(parser) -> None:
     """The options of the verb, on an argparse parser."""
     add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
     parser.add_argument(
-        "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
+        "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
     )
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )
     parser.add_argument(
         "--device",
@@ -93,6 +90,8 @@ def _experiment(args) -> LargeScaleExperiment:
 
 def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
+    from tqdm import tqdm
+
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
     from replication.training.one_run import RunOptions, check_same_images, run_one
@@ -145,6 +144,7 @@ def _follow(experiment, args, device) -> int:
 def _work(experiment, args, device, bar) -> LargeScaleRecord:
     """What all processes do together."""
     import torch
+    from joblib import cpu_count
 
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes

@@ -8,6 +8,33 @@ from pathlib import Path
 from replication.data.image_set import NATURAL
 
 OPTION = {"imbalance_factor": "--imbalance"}
+LONGEST_ERROR = 400  # characters: a value of thousands of digits is not repeated in full
+
+
+def folder(text: str) -> Path:
+    """A path from the command line; ~ is the home folder even where the shell leaves it, as in --results=~/x.
+
+    Raises:
+        argparse.ArgumentTypeError: the home folder of a user that is not known.
+
+    >>> folder("results").as_posix()
+    'results'
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a path: {error}") from error
+
+
+def one_line(message: object) -> str:
+    """An error as one line of at most LONGEST_ERROR characters.
+
+    >>> one_line("a\\n b")
+    'a b'
+    """
+    text = " ".join(str(message).split())
+    half = LONGEST_ERROR // 2
+    return text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
@@ -50,14 +77,16 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors on one line, of one process where torchrun started many."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None)
+        self.exit(
+            2, f"error: {one_line(message)} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None
+        )
 
 
 def _add_places(parser, data: bool = True, device: bool = True) -> None:
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )
     if data:
-        parser.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds the data set")
+        parser.add_argument("--data-root", type=folder, metavar="DIR", help="the folder that holds the data set")
     if device:
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
