@@ -11,7 +11,7 @@ from filelock import Timeout
 
 import replication
 from replication.experiments.experiment import Experiment
-from replication.training.loop import HISTORY_SEPARATOR, git_state
+from replication.training.loop import HISTORY_SEPARATOR, OutOfTime, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
@@ -60,7 +60,7 @@ def run_on_ray(
                 f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
         ray_options = dict(num_cpus=options.threads, num_gpus=gpus_per_run, max_retries=0)
-        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report)
+        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report, options.over)
     finally:
         ray.shutdown()
 
@@ -148,10 +148,10 @@ class _Tasks:
         experiment, held = self.flying.pop(task)
         kinds = self.ray.exceptions
         try:
-            record, error = self.ray.get(task)
-            if record is None:
-                return "outcome", experiment, ("failed", None, error)
-            return "outcome", experiment, write_record(_with_commit(record), self.options)
+            result = self.ray.get(task)
+            if isinstance(result, tuple):
+                return "outcome", experiment, result
+            return "outcome", experiment, write_record(_with_commit(result), self.options)
         except (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError) as death:
             return "died", experiment, f"its worker died ({type(death).__name__})"
         finally:
@@ -173,14 +173,16 @@ def _with_commit(record):
 
 
 def _run(experiment: Experiment, options: RunOptions, data, queue):
-    """The task: (record, None), or (None, what went wrong with this run)."""
+    """The task: a record, or (outcome, None, why) where there is none."""
     tell = functools.partial(_tell, queue, experiment)
     try:
-        return train_one(experiment, options, totals(tell, every=POLL), data), None
+        return train_one(experiment, options, totals(tell, every=POLL), data)
+    except OutOfTime as end:
+        return "stopped", None, str(end)
     except RUN_ERRORS as error:
         if device_is_lost(error):
             os._exit(1)  # the driver tries the run again, in another process
-        return None, f"{type(error).__name__}: {error}"
+        return "failed", None, f"{type(error).__name__}: {error}"
 
 
 def _tell(queue, experiment: Experiment, images: int) -> None:

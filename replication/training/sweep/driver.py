@@ -35,8 +35,9 @@ def run_all(
     workers: int,
     progress: Callable[[Experiment, int], object],
     report: Callable[..., object],
+    over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run every experiment, in this order and at most `workers` at once.
+    """Run every experiment, in this order and at most `workers` at once; begin none once `over()` is true.
 
     A run whose worker dies is started again and goes on from its checkpoint; it is "failed" after ATTEMPTS deaths.
     However this ends, the crew is stopped.
@@ -49,8 +50,8 @@ def run_all(
     """
     left, deaths = deque(todo), Counter()
     try:
-        while left or crew.busy():
-            while left and crew.busy() < workers:
+        while crew.busy() or (left and not over()):
+            while left and crew.busy() < workers and not over():
                 experiment = left.popleft()
                 if outcome := crew.start(experiment):
                     report(experiment, *outcome)

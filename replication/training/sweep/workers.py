@@ -38,7 +38,7 @@ def run_in_workers(
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
     options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
-    run_all(todo, _Crew(options), workers, progress, report)
+    run_all(todo, _Crew(options), workers, progress, report, options.over)
 
 
 class _Crew:
