@@ -149,6 +149,7 @@ def train(args) -> int:
 
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
     options = _options(args, [experiment.dataset])
+    _check_batches([experiment], options)
     outcomes = run_all([experiment], options)
     path = record_path(experiment, options.runs(experiment))
     print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
@@ -165,6 +166,7 @@ def sweep(args) -> int:
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
     options = _options(args, dict.fromkeys(e.dataset for e in experiments))
+    _check_batches(experiments, options)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
     outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
@@ -237,6 +239,17 @@ def _options(args, datasets: Iterable[str]):
         deadline=deadline,
         journal=args.journal,
     )
+
+
+def _check_batches(experiments: list[Experiment], options) -> None:
+    """Raise ValueError for a run whose whole training would not fill one batch, before any run has begun."""
+    from replication.training.sweep.task import load_once
+
+    for e in experiments:
+        train, _ = load_once(e.dataset, options.data_root)
+        images = e.epochs * sum(train.long_tailed_counts(e.imbalance_factor))
+        if e.batch_size > images:
+            raise ValueError(f"batch-size must be at most epochs x training images = {images}, got {e.batch_size}")
 
 
 def _check_threads(args) -> None:

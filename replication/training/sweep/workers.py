@@ -8,6 +8,7 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from joblib import cpu_count
@@ -83,6 +84,23 @@ class _Crew:
             worker.stop()
 
 
+@contextlib.contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the end; a process that is started meanwhile never sees it, not even during its imports.
+
+    Ctrl-C reaches the whole terminal, and the sweep ends its workers itself.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process and the end of a pipe to it; it runs `experiment`, and is number `slot` of those at work."""
 
@@ -90,7 +108,8 @@ class _Worker:
         self.slot = slot
         self.connection, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_work, args=(theirs, options, slot), daemon=True)
-        self.process.start()
+        with _ctrl_c_held():
+            self.process.start()
         theirs.close()  # else a worker's death would not close the pipe
 
     def take(self, experiment: Experiment) -> None:
