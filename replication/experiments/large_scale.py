@@ -6,7 +6,7 @@ No torch here, so the report reads the records on any laptop.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from replication.experiments.experiment import LOSSES, digest, require
+from replication.experiments.experiment import LONGEST, LOSSES, digest, normalise, require, require_whole, shown
 from replication.experiments.records import RunRecord
 
 DATASETS = ("inat2017", "inat2018", "ilsvrc2012", "folder")
@@ -44,30 +44,30 @@ class LargeScaleExperiment:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        normalise(self)
         for name, allowed in dict(dataset=DATASETS, depth=DEPTHS, loss=LOSSES).items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(getattr(self, name))}"
+                )
         require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
         require(
             self, "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
         )
-        require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
-        for name in ("epochs", "batch_size"):
-            require(self, name, lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require_whole(self, "seed", 0)
+        require_whole(self, "epochs", 1, LONGEST)
+        require_whole(self, "batch_size", 1)
         if (self.loss == "focal") != (self.gamma is not None):
             raise ValueError(
                 f"gamma must be given for loss focal (the paper: 0.5) and no other, got {self.gamma!r} for {self.loss}"
             )
         if self.gamma is not None:
             require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
-            object.__setattr__(self, "gamma", float(self.gamma))
         if self.base_learning_rate is None:
             rate = 0.1 if self.loss == "softmax" else BASE_LEARNING_RATES[self.dataset]
             object.__setattr__(self, "base_learning_rate", rate)
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
         require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
-        for name in ("beta", "base_learning_rate", "weight_decay"):
-            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def peak_learning_rate(self) -> float:
