@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import get_args
 
 from replication.data.image_set import NATURAL
 
@@ -174,24 +175,23 @@ def normalise(experiment) -> None:
     >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
     3
     """
-    for field_ in fields(experiment):
-        value = getattr(experiment, field_.name)
-        kind = {float | None: float, int | None: int}.get(field_.type, field_.type)
-        if value is not None:
-            object.__setattr__(experiment, field_.name, _plain(value, kind))
+    for one in fields(experiment):
+        value = getattr(experiment, one.name)
+        object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
 
 
-def _plain(value, kind: type):
+def _plain(value, kinds: tuple[type, ...]):
     try:
         value = value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch, on any device
-        if isinstance(value, bool) or isinstance(value, str) != (kind is str):
+        if isinstance(value, str):
+            return str(value) if str in kinds else value
+        if value is None or isinstance(value, bool):
             return value
-        plain = kind(value)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # text, an array, an integer beyond floats
+        if float in kinds:
+            return float(value) + 0.0  # -0.0 becomes 0.0
+        return int(value) if int in kinds and int(value) == value else value
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # an array, an integer beyond floats
         return value
-    if kind is float:
-        return plain + 0.0  # -0.0 becomes 0.0
-    return plain if plain == value else value
 
 
 def shown(value) -> str:
