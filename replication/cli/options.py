@@ -4,6 +4,7 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, NoReturn
 
 from replication.data.image_set import NATURAL
 
@@ -43,7 +44,7 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
     choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
     """
     for field in (f for f in fields(cls) if f.name in words):
-        kind = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
+        kind: Any = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
         metavar = "FACTOR" if kind is number_or_natural else kind.__name__.upper()
         shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=metavar)
         default = "the profile's" if field.name in profile else field.default
@@ -76,7 +77,7 @@ def chosen(args, cls) -> dict:
 class _Parser(argparse.ArgumentParser):
     """argparse, with errors on one line, of one process where torchrun started many."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(
             2, f"error: {one_line(message)} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None
         )

@@ -12,7 +12,7 @@ from replication.data.image_set import NATURAL
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
     """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
-    if loss != "focal":
+    if loss != "focal" or gamma is None:
         return loss
     gamma = float(gamma)
     return f"focal {gamma:.1f}" if gamma == round(gamma, 1) else f"focal {gamma!r}"

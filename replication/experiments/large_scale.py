@@ -4,7 +4,7 @@ No torch here, so the report reads the records on any laptop.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from replication.experiments.experiment import LONGEST, LOSSES, digest, normalise, require, require_whole, shown
 from replication.experiments.records import RunRecord
@@ -72,6 +72,7 @@ class LargeScaleExperiment:
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate after the warm-up: base x batch / 256."""
+        assert self.base_learning_rate is not None  # set at the start
         return self.base_learning_rate * self.batch_size / 256
 
     @property
@@ -103,7 +104,7 @@ class LargeScaleExperiment:
 class LargeScaleRecord(RunRecord):
     """A RunRecord with what is particular to large runs; `curve` has top5_error beside error (top-1), both percent."""
 
-    error_per_class: list[float | None] | None  # None for a class without validation images
+    error_per_class: list[float | None] | None  # type: ignore[assignment]  # None: a class without validation images
     top5_error: float | None = None  # of the last epoch; 0 where there are 5 classes or fewer
     processes: int = 1
     global_batch: int = 0  # images a step, all processes together
@@ -115,10 +116,11 @@ class LargeScaleRecord(RunRecord):
 
 def table3_rows() -> list[LargeScaleExperiment]:
     """The paper's 27 runs: three networks, softmax at 224 and CB focal (0.999, 0.5) at 224 and 320, three data sets."""
-    balanced = dict(loss="focal", gamma=0.5, beta=0.999)
+    plain: dict[str, Any] = {}
+    balanced: dict[str, Any] = dict(loss="focal", gamma=0.5, beta=0.999)
     return [
         LargeScaleExperiment(dataset, depth, size=size, **loss)
         for dataset in ("inat2017", "inat2018", "ilsvrc2012")
-        for size, loss in ((224, {}), (224, balanced), (320, balanced))
+        for size, loss in ((224, plain), (224, balanced), (320, balanced))
         for depth in (50, 101, 152)
     ]

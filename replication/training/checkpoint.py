@@ -139,7 +139,8 @@ def pack_checkpoints(
         (the archives, the checkpoints that did not fit).
     """
     newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
-    loads, left_out = [(tarfile.RECORDSIZE, []) for _ in range(most)], []
+    loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
+    left_out: list[Path] = []
     for path in newest:
         size = path.stat().st_size + PACKED_HEADER
         place = next((k for k, (full, _) in enumerate(loads) if full + size <= max_bytes), None)
@@ -192,7 +193,8 @@ def _packed(archive: Path) -> Iterator[tuple[str | None, float, bytes]]:
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             good = member.isreg() and PACKED_NAME.fullmatch(member.name) and member.size <= LARGEST_PACKED
-            content = tar.extractfile(member).read() if good else b""
+            file = tar.extractfile(member) if good else None
+            content = file.read() if file else b""
             if not content or hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
                 warnings.warn(f"{archive}: {member.name!r} is not a whole checkpoint of this package", stacklevel=3)
                 yield None, 0.0, b""

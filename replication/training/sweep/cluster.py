@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import Timeout
@@ -47,11 +48,12 @@ def run_on_ray(
     ray = _ray()
     if not gpus_per_run >= 0:
         raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
-    options = replace(options, threads=options.threads or 1, results=options.results.absolute())
+    threads = options.threads or 1
+    options = replace(options, threads=threads, results=options.results.absolute())
     if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
         options = replace(options, device="cpu")
     try:
-        _connect(ray, address, workers * options.threads)
+        _connect(ray, address, workers * threads)
         needed = dict(CPU=options.threads, GPU=gpus_per_run)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
@@ -110,7 +112,8 @@ class _Tasks:
         self.ray, self.options = ray, options
         self.task = ray.remote(**ray_options)(_run)
         self.queue = ray.util.queue.Queue(actor_options=dict(num_cpus=0))
-        self.images, self.flying = {}, {}
+        self.images: dict[str, Any] = {}  # in Ray's object store, by data set
+        self.flying: dict[Any, tuple[Experiment, Any]] = {}
 
     def busy(self) -> int:
         return len(self.flying)

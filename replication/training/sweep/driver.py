@@ -2,14 +2,14 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from replication.experiments.experiment import Experiment
 from replication.training.sweep.task import ATTEMPTS
 
-Event = tuple[str, Experiment, object]
+Event = tuple[str, Experiment, Any]
 """("progress", run, images so far), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
 
 
@@ -48,7 +48,8 @@ def run_all(
     Raises:
         Exception: what the crew raises, where it is no fault of one run (a full disk, for example).
     """
-    left, deaths = deque(todo), Counter()
+    left = deque(todo)
+    deaths: Counter[Experiment] = Counter()
     try:
         while crew.busy() or (left and not over()):
             while left and crew.busy() < workers and not over():

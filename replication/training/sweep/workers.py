@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from joblib import cpu_count
 from tqdm import tqdm
@@ -46,7 +47,9 @@ class _Crew:
     """The worker processes, by the connection to each; a worker runs one experiment after another."""
 
     def __init__(self, options: RunOptions):
-        self.options, self.working, self.idle = options, {}, []
+        self.options = options
+        self.working: dict[Any, _Worker] = {}
+        self.idle: list[_Worker] = []
 
     def busy(self) -> int:
         return len(self.working)
@@ -60,7 +63,8 @@ class _Crew:
 
     def events(self) -> Iterator[Event]:
         self._stop_idle()  # nothing is left for them; they would hold on to memory
-        for connection in wait(list(self.working)):
+        ready: list[Any] = wait(list(self.working))
+        for connection in ready:
             worker = self.working[connection]
             try:
                 kind, content = connection.recv()
