@@ -52,7 +52,7 @@ def load(
     Args:
         path, experiment, subset_fingerprint, precision: as `save` had them.
         like: a state with the layout that the run can take up (that of its beginning will do): the same keys, lengths
-            of lists, shapes and types.  A checkpoint may hold more keys than it does.
+            of lists, shapes and types.  A checkpoint may hold more keys than it does, but no more tensors of a network.
 
     Raises:
         ValueError: a checkpoint of this run in another precision; hours of work, which a forgotten option must not end.
@@ -88,7 +88,8 @@ def _check_layout(state, like, place: str = "state") -> None:
     if isinstance(like, torch.Tensor):
         same = isinstance(state, torch.Tensor) and (state.shape, state.dtype) == (like.shape, like.dtype)
     elif isinstance(like, dict):
-        same = isinstance(state, dict) and set(like) <= set(state)
+        tensors = bool(like) and all(isinstance(value, torch.Tensor) for value in like.values())  # no key more, then
+        same = isinstance(state, dict) and (set(like) == set(state) if tensors else set(like) <= set(state))
         for key in like if same else ():
             _check_layout(state[key], like[key], f"{place}.{key}")
     elif isinstance(like, list):
