@@ -1,10 +1,23 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
+# ruff: noqa: E402  (Ctrl-C is handled before the package is imported)
+
 import argparse
 import contextlib
+import importlib
 import os
 import signal
 import sys
+
+
+def _leave(*_) -> None:
+    """End at once on Ctrl-C, with nothing begun yet: libraries turn one that strikes their import into other errors."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _leave)  # before the imports below
 
 from replication import __version__
 from replication.cli import adopt as adopt_command
@@ -17,6 +30,14 @@ from replication.cli.options import _add_places, _Parser, one_line
 from replication.experiments.experiment import PROFILES
 from replication.files import check_writable
 
+SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
+    "train": "replication.training.cifar.train",
+    "sweep": "replication.training.cifar.train",
+    "large-scale": "replication.training.large_scale.train",
+    "reproduce": "replication.cli.notebooks",
+    "report": "replication.report.site",
+    "covering": "replication.theory.covering",
+}
 TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
 
@@ -103,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.verb in ("train", "sweep"):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _listen(args.verb)
         return args.run(args)
     except KeyboardInterrupt:
         resumable = "; no finished run is lost, and the same command goes on from here"
@@ -114,6 +136,14 @@ def main(arguments: list[str] | None = None) -> int:
     except MemoryError as error:
         _tell(f"error: out of memory; a smaller problem or more memory is needed ({one_line(error)})")
         return 2
+
+
+def _listen(verb: str) -> None:
+    """Import what takes long, then let Ctrl-C end the verb in order."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        if verb in SLOW_IMPORTS:
+            importlib.import_module(SLOW_IMPORTS[verb])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _tell(message: str) -> None:

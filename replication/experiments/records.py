@@ -99,6 +99,10 @@ def parse_record(text: str, record_class: type[RunRecord] = RunRecord) -> RunRec
 
     Raises:
         ValueError: not JSON, a field that is missing or of another type or range, or an unknown schema.
+
+    >>> parse_record('{"experiment": {"seed": -1}}')
+    Traceback (most recent call last):
+    ValueError: seed must be a whole number >= 0 and at most 9223372036854775807, got -1
     """
     try:
         data = json.loads(text)

@@ -138,6 +138,9 @@ def pack_checkpoints(
 
     Returns:
         (the archives, the checkpoints that did not fit).
+
+    >>> pack_checkpoints("no/results/yet", "out")
+    ([], [])
     """
     newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
     loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
@@ -166,6 +169,9 @@ def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[l
 
     One of a run whose record is there, or that is not newer than the one there, is left.  Nothing but checkpoints is
     taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
+
+    >>> unpack_checkpoints([], "results")
+    ([], 0)
     """
     taken, refused = [], 0
     for archive in archives:

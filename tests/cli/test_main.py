@@ -256,3 +256,23 @@ def test_help_reads_well(verb):
     for option, more in options:
         line = next(x for x in answer.stdout.splitlines() if x.startswith(f"  {option}"))
         assert more.strip() or "  " in line.strip(), f"{verb} {option} says nothing"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("moment", ["package", "torch"])
+def test_ctrl_c_during_imports_is_one_word(moment, tmp_path):
+    """A library that is imported when Ctrl-C comes raises what it likes; nothing has begun, and the process ends."""
+    started = "replication.cli.options" if moment == "package" else "torch.nn"
+    program = f"""
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {started!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = {[*SMALL, "--results", str(tmp_path)]!r}
+runpy.run_module("replication", run_name="__main__")
+"""
+    environment = os.environ | dict(GLIBC_TUNABLES="glibc.malloc.check=0")  # no restart
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
