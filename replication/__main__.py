@@ -1,9 +1,23 @@
 """The command line: python -m replication VERB; see `python -m replication --help`."""
 
+# ruff: noqa: E402  (Ctrl-C is handled before the package is imported)
+
 import argparse
+import contextlib
+import importlib
 import os
 import signal
 import sys
+
+
+def _leave(*_) -> None:
+    """End at once on Ctrl-C, with nothing begun yet: libraries turn one that strikes their import into other errors."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _leave)  # before the imports below
 
 from replication import __version__
 from replication.cli import adopt as adopt_command
@@ -12,10 +26,18 @@ from replication.cli import large_scale as large_scale_command
 from replication.cli import pack as pack_command
 from replication.cli import training as sweep_command
 from replication.cli.covering import _covering
-from replication.cli.options import _add_places, _Parser
+from replication.cli.options import _add_places, _Parser, one_line
 from replication.experiments.experiment import PROFILES
 from replication.files import check_writable
 
+SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
+    "train": "replication.training.cifar.train",
+    "sweep": "replication.training.cifar.train",
+    "large-scale": "replication.training.large_scale.train",
+    "reproduce": "replication.cli.notebooks",
+    "report": "replication.report.site",
+    "covering": "replication.theory.covering",
+}
 TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
 
@@ -87,6 +109,8 @@ def _reproduce(args) -> int:
 def _report(args) -> int:
     from replication.report.site import rebuild
 
+    if not args.results.is_dir():
+        raise ValueError(f"results must be a folder that holds records, got {str(args.results)!r}")
     check_writable(args.results)
     paths = rebuild(args.results)
     print(f"{len(paths)} files rebuilt from the records: start with {args.results / 'README.md'}")
@@ -94,18 +118,53 @@ def _report(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; its exit code: 2 for bad input, always with one line on standard error, 130 for Ctrl-C."""
+    _open_missing_streams()
     args = _parser().parse_args(arguments)
     if args.verb in ("train", "sweep"):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _listen(args.verb)
         return args.run(args)
     except KeyboardInterrupt:
         resumable = "; no finished run is lost, and the same command goes on from here"
-        print(f"interrupted{resumable if args.verb in TRAINS else ''}", file=sys.stderr)
+        _tell(f"interrupted{resumable if args.verb in TRAINS else ''}")
         return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OSError, OverflowError) as error:
+        _tell(f"error: {one_line(error)}")
         return 2
+    except MemoryError as error:
+        _tell(f"error: out of memory; a smaller problem or more memory is needed ({one_line(error)})")
+        return 2
+
+
+def _listen(verb: str) -> None:
+    """Import what takes long, then let Ctrl-C end the verb in order."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        if verb in SLOW_IMPORTS:
+            importlib.import_module(SLOW_IMPORTS[verb])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError):  # a reader that has gone, as after `2>&1 | head`
+        print(message, file=sys.stderr, flush=True)
+
+
+def _open_missing_streams() -> None:
+    """Give standard output and error that are closed (2>&-) a place, so that no later file takes their number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(_null(number), "w", encoding="utf-8"))
+
+
+def _null(number: int) -> int:
+    null = os.open(os.devnull, os.O_WRONLY)
+    if null == number:
+        return null
+    os.dup2(null, number)
+    os.close(null)
+    return number
 
 
 def keep_memory() -> None:
@@ -121,6 +180,6 @@ def keep_memory() -> None:
 
 
 if __name__ == "__main__":
-    if set(sys.argv[1:2]) & set(TRAINS):
+    if sys.argv[1:2] and sys.argv[1] in TRAINS and not {"-h", "--help"} & set(sys.argv):
         keep_memory()
     sys.exit(main())

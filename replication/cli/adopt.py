@@ -1,8 +1,8 @@
 """The verb `adopt`: what a borrowed machine brought home, into the folder of results."""
 
 import re
-from pathlib import Path
 
+from replication.cli.options import folder
 from replication.experiments.journal import Adopted, adopt_records
 from replication.files import check_writable
 
@@ -10,7 +10,7 @@ from replication.files import check_writable
 def add_arguments(parser) -> None:
     """The options of the verb beside --results, on an argparse parser."""
     parser.add_argument(
-        "journal", type=Path, metavar="FILE", help="the journal; checkpoints-<k>.tar beside it are taken too"
+        "journal", type=folder, metavar="FILE", help="the journal; checkpoints-<k>.tar beside it are taken too"
     )
     parser.add_argument("--commit", metavar="SHA", help="commit of the code that ran, for records that name none")
 

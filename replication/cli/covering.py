@@ -1,12 +1,11 @@
 """The verb `covering`: simulate the random covering and compare it with E_n."""
 
-import pandas as pd
-
 from replication.files import check_writable
-from replication.theory.covering import QUICK, battery, check, verify
 
 
 def _covering(args) -> int:
+    if args.seed < 0:
+        raise ValueError(f"seed must be a whole number >= 0, got {args.seed}")
     chosen = (args.volume, args.draws, args.replicates, args.dim)
     one = any(value is not None for value in chosen) or args.geometry != "prototypes"
     if args.full and one:
@@ -34,6 +33,10 @@ def main(options) -> int:
     options: volume and draws (lists or None), replicates (int or None), geometry, dim, seed.  None of the first three
     and prototypes: the quick battery.
     """
+    import pandas as pd
+
+    from replication.theory.covering import QUICK, battery, check, verify
+
     if options.geometry == "prototypes" and options.volume is options.draws is options.replicates is None:
         frame = battery(QUICK, options.seed)
     else:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from pathlib import Path
+
+from replication.cli.options import folder
 
 
 def add_check_arguments(parser) -> None:
@@ -12,7 +13,7 @@ def add_check_arguments(parser) -> None:
         "--seconds", type=float, default=75.0, help="begin no measurement after this time (default: 75)"
     )
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write what was found to this JSON file")
+    parser.add_argument("--out", type=folder, metavar="FILE", help="write what was found to this JSON file")
 
 
 def check(args) -> int:

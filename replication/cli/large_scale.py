@@ -8,10 +8,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from joblib import cpu_count
-from tqdm import tqdm
-
-from replication.cli.options import add_experiment, chosen
+from replication.cli.options import add_experiment, chosen, folder
 from replication.experiments.experiment import LOSSES
 from replication.experiments.large_scale import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.experiments.records import record_path
@@ -37,10 +34,10 @@ def add_arguments(parser) -> None:
     """The options of the verb, on an argparse parser."""
     add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
     parser.add_argument(
-        "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
+        "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
     )
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )
     parser.add_argument(
         "--device",
@@ -65,7 +62,7 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> int:
-    """Run what the options say unless its record is there; 0, or 1 where the loss diverged.
+    """Run what the options say unless its record is there; 0, 1 where the loss diverged, 3 where another is at it.
 
     Raises:
         ValueError, OSError: in the leading process; the others return 2 without a word.
@@ -93,12 +90,15 @@ def _experiment(args) -> LargeScaleExperiment:
 
 def _lead(experiment, args, device) -> int:
     """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
+    from tqdm import tqdm
+
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
     from replication.training.one_run import RunOptions, check_same_images, run_one
     from replication.training.sweep.progress import report_run
 
-    options, outcomes, begun = RunOptions(args.results, args.data_root, args.device), Counter(), []
+    options, begun = RunOptions(args.results, args.data_root, args.device), []
+    outcomes: Counter[str] = Counter()
 
     def begin(experiment, options, progress):  # holds the lock, has found no record
         begun.append(processes.broadcast("train"))
@@ -108,7 +108,7 @@ def _lead(experiment, args, device) -> int:
         try:
             check_writable(args.results)
             result, record = run_one(experiment, options, train=begin, record_class=LargeScaleRecord)
-            if result == "kept" and experiment.dataset == "folder":
+            if record and result == "kept" and experiment.dataset == "folder":
                 check_same_images(record, list_images("folder", args.data_root)[0].fingerprint)
         except (ValueError, OSError) as error:
             if not begun:
@@ -117,12 +117,13 @@ def _lead(experiment, args, device) -> int:
         if not begun:
             processes.broadcast("done")
         report_run(bar, outcomes, 1, experiment, result, record)
-    if record:
-        _say(record, record_path(experiment, options.runs(experiment)))
-    return 1 if record and record.status == "diverged" else 0
+    if record is None:
+        return 3  # another process is at it
+    _say(record, record_path(experiment, options.runs(experiment)))
+    return 1 if record.status == "diverged" else 0
 
 
-def _say(record: LargeScaleRecord, path: Path) -> None:
+def _say(record, path: Path) -> None:
     words = f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %, " if record.error is not None else ""
     print(
         f"{record.status}: {words}{record.test_images} validation images, {record.processes} processes, "
@@ -145,6 +146,7 @@ def _follow(experiment, args, device) -> int:
 def _work(experiment, args, device, bar) -> LargeScaleRecord:
     """What all processes do together."""
     import torch
+    from joblib import cpu_count
 
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes

@@ -1,16 +1,21 @@
 """Run the notebooks in order; keep the executed copies, as .ipynb and HTML, with an index page of what came out."""
 
+import contextlib
 import html
 import os
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 
+from replication.cli.options import one_line
 from replication.experiments.experiment import PROFILES
 from replication.files import write_text
 from replication.report.figures.style import figure_caption
 
+LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -49,10 +54,13 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
     folder.mkdir(parents=True, exist_ok=True)
     for number, notebook in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {notebook.stem} ({profile} profile)", flush=True)
-        failure = execute(notebook, folder / notebook.name, profile, results, data_root, device)
-        write_html(folder / notebook.name)
+        copy = folder / notebook.name
+        copy.unlink(missing_ok=True)  # else a failure could show what an earlier run left
+        failure = execute(notebook, copy, profile, results, data_root, device)
+        if copy.exists():
+            write_html(copy)
         if failure:
-            print(f"{notebook.name} failed: {failure}; the executed part is in {folder / notebook.name}")
+            print(f"{notebook.name} failed: {failure}; what was executed is in {copy}")
             return 1
     index = write_index(results / profile, profile)
     minutes = (time.monotonic() - started) / 60
@@ -65,7 +73,6 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     """Run one notebook in the folder of the notebooks, keep it as `copy`; what went wrong, or None."""
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from traitlets.config import Config
 
     relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
     parameters = dict(
@@ -74,16 +81,51 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
         data_root=None if data_root is None else relative(data_root.expanduser()),
         device=device,
     )
-    quiet = Config(KernelManager=dict(transport="ipc"))  # a local socket: the kernel warns of open TCP ports
     try:
-        papermill.execute_notebook(notebook, copy, parameters, cwd=notebook.parent, kernel_name="python3", config=quiet)
+        with _kernel() as kernel:
+            papermill.execute_notebook(
+                _without_fields(notebook),
+                _without_fields(copy),
+                parameters,
+                cwd=notebook.parent,
+                kernel_name="python3",
+                **kernel,
+            )
     except papermill.PapermillExecutionError as error:
-        return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-    except DeadKernelError as error:  # killed for memory, say
-        return str(error)
+        return one_line(f"cell {error.exec_count}: {error.ename}: {error.evalue}")
+    except (DeadKernelError, RuntimeError) as error:  # the kernel did not start, or was killed for memory, say
+        return one_line(error)
     finally:
-        _forget_paths(copy)
+        if copy.exists():
+            _forget_paths(copy)
     return None
+
+
+def _without_fields(path: Path) -> str:
+    """A path for papermill, which would replace {names} in it by parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+@contextlib.contextmanager
+def _kernel() -> Iterator[dict]:
+    """Keywords with which nbclient's kernel is the running interpreter, its sockets in a private, temporary folder.
+
+    Sockets are on TCP where there are no others, or where the temporary folder's path is too long for one.
+    """
+    import zmq
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets.config import Config
+
+    class OwnInterpreter(AsyncKernelManager):
+        def __init__(self, **keywords):  # no folders: another kernel that is called python3 is not found
+            super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **keywords)
+
+    with tempfile.TemporaryDirectory(prefix="kernel") as private:
+        places = dict(connection_file=os.path.join(private, "c.json"))
+        if zmq.has("ipc") and len(private) < LONGEST_SOCKET_FOLDER:
+            places |= dict(transport="ipc", ip=os.path.join(private, "s"))  # the kernel warns of open TCP ports
+        yield dict(kernel_manager_class=OwnInterpreter, config=Config(KernelManager=places))
 
 
 def _forget_paths(copy: Path) -> None:

@@ -4,10 +4,38 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, NoReturn
 
 from replication.data.image_set import NATURAL
 
 OPTION = {"imbalance_factor": "--imbalance"}
+LONGEST_ERROR = 400  # characters: a value of thousands of digits is not repeated in full
+
+
+def folder(text: str) -> Path:
+    """A path from the command line; ~ is the home folder even where the shell leaves it, as in --results=~/x.
+
+    Raises:
+        argparse.ArgumentTypeError: the home folder of a user that is not known.
+
+    >>> folder("results").as_posix()
+    'results'
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a path: {error}") from error
+
+
+def one_line(message: object) -> str:
+    """An error as one line of at most LONGEST_ERROR characters.
+
+    >>> one_line("a\\n b")
+    'a b'
+    """
+    text = " ".join(str(message).split())
+    half = LONGEST_ERROR // 2
+    return text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
@@ -16,7 +44,7 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
     choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
     """
     for field in (f for f in fields(cls) if f.name in words):
-        kind = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
+        kind: Any = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
         metavar = "FACTOR" if kind is number_or_natural else kind.__name__.upper()
         shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=metavar)
         default = "the profile's" if field.name in profile else field.default
@@ -49,15 +77,17 @@ def chosen(args, cls) -> dict:
 class _Parser(argparse.ArgumentParser):
     """argparse, with errors on one line, of one process where torchrun started many."""
 
-    def error(self, message: str) -> None:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None)
+    def error(self, message: str) -> NoReturn:
+        self.exit(
+            2, f"error: {one_line(message)} (see {self.prog} --help)\n" if os.environ.get("RANK", "0") == "0" else None
+        )
 
 
 def _add_places(parser, data: bool = True, device: bool = True) -> None:
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )
     if data:
-        parser.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds the data set")
+        parser.add_argument("--data-root", type=folder, metavar="DIR", help="the folder that holds the data set")
     if device:
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")

@@ -1,7 +1,6 @@
 """The verb `pack`: write the images that given runs need to one file, small enough to be sent to another machine."""
 
-from pathlib import Path
-
+from replication.cli.options import folder
 from replication.files import check_writable
 
 DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
@@ -10,10 +9,10 @@ DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
 def add_arguments(parser) -> None:
     """Add the arguments of `pack` to an argparse parser."""
     parser.add_argument(
-        "dest", type=Path, metavar="DEST", help="the folder for the pack; later runs name it --data-root"
+        "dest", type=folder, metavar="DEST", help="the folder for the pack; later runs name it --data-root"
     )
     parser.add_argument(
-        "--data-root", type=Path, required=True, metavar="DIR", help="the folder that holds the data set"
+        "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
     )
     parser.add_argument(
         "--dataset",

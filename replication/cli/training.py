@@ -4,11 +4,11 @@ No torch until they run, so that --help is quick.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
-from replication.cli.options import add_experiment, chosen
+from replication.cli.options import add_experiment, chosen, folder
 from replication.experiments.experiment import CHOICES, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
 from replication.experiments.plan import ORDER, plan
@@ -102,7 +102,7 @@ def add_running_arguments(parser) -> None:
         help="end with checkpoints after this time, exit 3; the same command goes on (default: none)",
     )
     parser.add_argument(
-        "--journal", type=Path, metavar="FILE", help="add each finished record to this file too, a line each"
+        "--journal", type=folder, metavar="FILE", help="add each finished record to this file too, a line each"
     )
     parser.add_argument(
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
@@ -144,11 +144,12 @@ def add_running_arguments(parser) -> None:
 
 
 def train(args) -> int:
-    """Run one experiment unless its record is there; 0, or 1 where it diverged or failed."""
+    """Run one experiment unless its record is there; the exit code as `_exit_code` has it."""
     from replication.training.sweep.sweep import sweep as run_all
 
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
     options = _options(args, [experiment.dataset])
+    _check_batches([experiment], options)
     outcomes = run_all([experiment], options)
     path = record_path(experiment, options.runs(experiment))
     print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
@@ -156,7 +157,7 @@ def train(args) -> int:
 
 
 def sweep(args) -> int:
-    """Run what is left of a grid; 0, or 1 where a run diverged or failed."""
+    """Run what is left of a grid; the exit code as `_exit_code` has it."""
     from replication.training.sweep.sweep import sweep as run_all
 
     experiments = _experiments(args)
@@ -165,6 +166,7 @@ def sweep(args) -> int:
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
     options = _options(args, dict.fromkeys(e.dataset for e in experiments))
+    _check_batches(experiments, options)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
     outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
@@ -217,8 +219,7 @@ def _options(args, datasets: Iterable[str]):
         raise ValueError(f"evaluate-every must be a whole number of epochs >= 2, got {args.evaluate_every}")
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"threads must be a whole number >= 1, got {args.threads}")
+    _check_threads(args)
     check_writable(args.results)
     for dataset in datasets:
         if args.download:
@@ -240,13 +241,32 @@ def _options(args, datasets: Iterable[str]):
     )
 
 
+def _check_batches(experiments: list[Experiment], options) -> None:
+    """Raise ValueError for a run whose whole training would not fill one batch, before any run has begun."""
+    from replication.training.sweep.task import load_once
+
+    for e in experiments:
+        train, _ = load_once(e.dataset, options.data_root)
+        images = e.epochs * sum(train.long_tailed_counts(e.imbalance_factor))
+        if e.batch_size > images:
+            raise ValueError(f"batch-size must be at most epochs x training images = {images}, got {e.batch_size}")
+
+
+def _check_threads(args) -> None:
+    """On this machine no more threads than it has CPUs; a Ray cluster may have larger nodes and says so itself."""
+    most = os.cpu_count() or 1
+    here = getattr(args, "engine", "local") != "ray"
+    if args.threads is not None and (args.threads < 1 or (here and args.threads > most)):
+        raise ValueError(f"threads must be a whole number >= 1 and at most the {most} CPUs here, got {args.threads}")
+
+
 def _summary(outcomes) -> str:
     words = dict(kept="there already", elsewhere="at work in another process")
     return ", ".join(f"{n} {words.get(k, k)}" for k, n in outcomes.items() if n)
 
 
 def _exit_code(outcomes) -> int:
-    """1 if a run diverged or failed, 3 if the time was up before all were done, else 0."""
+    """1 if a run diverged or failed, 3 if one is not done yet (time was up, or another process is at it), else 0."""
     if outcomes["diverged"] or outcomes["failed"]:
         return 1
-    return 3 if outcomes["stopped"] or outcomes["not begun"] else 0
+    return 3 if outcomes["stopped"] or outcomes["not begun"] or outcomes["elsewhere"] else 0

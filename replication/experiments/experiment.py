@@ -5,13 +5,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import get_args
 
 from replication.data.image_set import NATURAL
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
     """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
-    if loss != "focal":
+    if loss != "focal" or gamma is None:
         return loss
     gamma = float(gamma)
     return f"focal {gamma:.1f}" if gamma == round(gamma, 1) else f"focal {gamma!r}"
@@ -38,6 +39,8 @@ SWITCHES = (  # what other code and later methods change
     "last_bias",
     "reweight_from",
 )
+DEEPEST = 1202  # layers: the deepest ResNet tried on CIFAR (He et al., 2016, Section 4.2)
+LONGEST = 100_000  # epochs
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
@@ -83,9 +86,10 @@ class Experiment:
     reweight_from: float = field(default=0.0, metadata=LATER)  # fraction of the epochs after which the weights hold
 
     def __post_init__(self) -> None:
+        normalise(self)
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(getattr(self, name))}")
         if self.imbalance_factor is None:
             object.__setattr__(self, "imbalance_factor", NATURAL if self.dataset == "folder" else 100.0)
         if self.imbalance_factor != NATURAL:
@@ -95,10 +99,10 @@ class Experiment:
         elif self.dataset != "folder":
             raise ValueError(f"imbalance_factor must be a finite number >= 1 for {self.dataset}, got {NATURAL!r}")
         require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        require(self, "seed", lambda v: v >= 0 and v == int(v), "a whole number >= 0")
-        require(self, "depth", lambda v: v >= 8 and v % 6 == 2, "6 k + 2: 8, 14, 20, 26, 32, ...")
-        require(self, "epochs", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
-        require(self, "batch_size", lambda v: v >= 1 and v == int(v), "a whole number >= 1")
+        require_whole(self, "seed", 0)
+        require(self, "depth", lambda v: v in range(8, DEEPEST + 1, 6), f"6 k + 2: 8, 14, 20, 26, 32, ..., {DEEPEST}")
+        require_whole(self, "epochs", 1, LONGEST)
+        require_whole(self, "batch_size", 1)
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
         require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
         if self.drop_factor is None:
@@ -123,12 +127,6 @@ class Experiment:
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
             require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
-        if self.imbalance_factor != NATURAL:
-            object.__setattr__(self, "imbalance_factor", float(self.imbalance_factor))
-        for name in ("beta", "base_learning_rate", "weight_decay", "drop_factor", "reweight_from"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        if self.gamma is not None:
-            object.__setattr__(self, "gamma", float(self.gamma))
 
     @property
     def name(self) -> str:
@@ -169,15 +167,61 @@ def digest(experiment) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def normalise(experiment) -> None:
+    """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
+
+    Scalars of NumPy and torch, whole floats for integers and -0.0 are taken; what is no number is left for `require`.
+
+    >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
+    3
+    """
+    for one in fields(experiment):
+        value = getattr(experiment, one.name)
+        object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
+
+
+def _plain(value, kinds: tuple[type, ...]):
+    try:
+        value = value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch, on any device
+        if isinstance(value, str):
+            return str(value) if str in kinds else value
+        if value is None or isinstance(value, bool):
+            return value
+        if float in kinds:
+            return float(value) + 0.0  # -0.0 becomes 0.0
+        return int(value) if int in kinds and int(value) == value else value
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # an array, an integer beyond floats
+        return value
+
+
+def shown(value) -> str:
+    """A value as an error message repeats it: at most 80 characters, whatever it is.
+
+    >>> shown("svhn"), shown(10**5000)
+    ("'svhn'", 'a value of type int')
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def require(experiment, name: str, allowed: Callable[[float], bool], words: str) -> None:
     """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
     value = getattr(experiment, name)
     try:
         good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):  # text, an array, an integer beyond floats
         good = False
     if not good:
-        raise ValueError(f"{name} must be {words}, got {value!r}")
+        raise ValueError(f"{name} must be {words}, got {shown(value)}")
+
+
+def require_whole(experiment, name: str, least: int, most: int = 2**63 - 1) -> None:
+    """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
+    words = f"a whole number >= {least} and at most {most}"
+    require(experiment, name, lambda v: isinstance(v, int) and least <= v <= most, words)
 
 
 LENGTHS = (100, 200)  # epochs of the profile "length"; its 30 epochs are the profile "cpu"

@@ -42,6 +42,9 @@ def read_journal(path: Path | str) -> list[RunRecord]:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
+
+    >>> read_journal(os.devnull)
+    []
     """
     return [record for _, record in _checked_lines(Path(path)) if isinstance(record, RunRecord)]
 
@@ -84,6 +87,9 @@ def adopt_records(path: Path | str, results: Path | str, commit: str | None = No
 
     Raises:
         OSError: the journal cannot be read, or the results cannot be written.
+
+    >>> adopt_records(os.devnull, "results").added
+    []
     """
     done = Adopted()
     for _, record in _checked_lines(Path(path)):

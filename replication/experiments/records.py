@@ -9,7 +9,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, ClassVar, get_args, get_origin
 
 from replication.data.image_set import NATURAL
-from replication.experiments.experiment import Experiment
+from replication.experiments.experiment import Experiment, shown
 from replication.files import write_text
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ def parse_record(text: str, record_class: type[RunRecord] = RunRecord) -> RunRec
 
     Raises:
         ValueError: not JSON, a field that is missing or of another type or range, or an unknown schema.
+
+    >>> parse_record('{"experiment": {"seed": -1}}')
+    Traceback (most recent call last):
+    ValueError: seed must be a whole number >= 0 and at most 9223372036854775807, got -1
     """
     try:
         data = json.loads(text)
@@ -120,30 +124,30 @@ def check_record(record: RunRecord) -> None:
         ValueError: the first field that is wrong, with what is allowed.
     """
     if record.schema != SCHEMA:
-        raise ValueError(f"schema must be {SCHEMA}, got {_short(record.schema)} (of a newer version of the package?)")
+        raise ValueError(f"schema must be {SCHEMA}, got {shown(record.schema)} (of a newer version of the package?)")
     for field in fields(record):
         value = getattr(record, field.name)
         if field.name != "experiment" and not _fits(value, field.type):
-            raise ValueError(f"{field.name} must be {_type_name(field.type)}, got {_short(value)}")
+            raise ValueError(f"{field.name} must be {_type_name(field.type)}, got {shown(value)}")
         numbers = value if isinstance(value, list) else [value]
         if "error" in field.name and not all(number is None or _is_percent(number) for number in numbers):
-            raise ValueError(f"{field.name} must be in percent, 0 to 100, got {_short(value)}")
+            raise ValueError(f"{field.name} must be in percent, 0 to 100, got {shown(value)}")
     if record.status not in STATUSES:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {_short(record.status)}")
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {shown(record.status)}")
     if (record.status == "finished") != (record.error is not None):
         raise ValueError(f"error must be given for a finished run and no other, got {record.error} ({record.status})")
     for point in record.curve:
         kinds = dict.fromkeys(point, float) | CURVE_FIELDS
         if not all(_fits(point.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError(f"curve must hold an epoch, an error and further numbers, got {_short(point)}")
+            raise ValueError(f"curve must hold an epoch, an error and further numbers, got {shown(point)}")
         if not _is_percent(point["error"]):
-            raise ValueError(f"curve must hold errors in percent, 0 to 100, got {_short(point)}")
+            raise ValueError(f"curve must hold errors in percent, 0 to 100, got {shown(point)}")
     for name in ("class_names", "error_per_class"):
         held = getattr(record, name)
         if held and len(held) != len(record.class_counts):
             raise ValueError(f"{name} must have one entry per class ({len(record.class_counts)}), got {len(held)}")
     if any(count < 0 for count in record.class_counts):
-        raise ValueError(f"class_counts must be >= 0, got {_short(record.class_counts)}")
+        raise ValueError(f"class_counts must be >= 0, got {shown(record.class_counts)}")
 
 
 def _fits(value, kind) -> bool:
@@ -166,14 +170,6 @@ def _is_percent(value: float) -> bool:
 
 def _type_name(kind) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-
-
-def _short(value) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> RunRecord:

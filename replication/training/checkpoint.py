@@ -52,7 +52,7 @@ def load(
     Args:
         path, experiment, subset_fingerprint, precision: as `save` had them.
         like: a state with the layout that the run can take up (that of its beginning will do): the same keys, lengths
-            of lists, shapes and types.  A checkpoint may hold more keys than it does.
+            of lists, shapes and types.  A checkpoint may hold more keys than it does, but no more tensors of a network.
 
     Raises:
         ValueError: a checkpoint of this run in another precision; hours of work, which a forgotten option must not end.
@@ -88,7 +88,8 @@ def _check_layout(state, like, place: str = "state") -> None:
     if isinstance(like, torch.Tensor):
         same = isinstance(state, torch.Tensor) and (state.shape, state.dtype) == (like.shape, like.dtype)
     elif isinstance(like, dict):
-        same = isinstance(state, dict) and set(like) <= set(state)
+        tensors = bool(like) and all(isinstance(value, torch.Tensor) for value in like.values())  # no key more, then
+        same = isinstance(state, dict) and (set(like) == set(state) if tensors else set(like) <= set(state))
         for key in like if same else ():
             _check_layout(state[key], like[key], f"{place}.{key}")
     elif isinstance(like, list):
@@ -137,9 +138,13 @@ def pack_checkpoints(
 
     Returns:
         (the archives, the checkpoints that did not fit).
+
+    >>> pack_checkpoints("no/results/yet", "out")
+    ([], [])
     """
     newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
-    loads, left_out = [(tarfile.RECORDSIZE, []) for _ in range(most)], []
+    loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
+    left_out: list[Path] = []
     for path in newest:
         size = path.stat().st_size + PACKED_HEADER
         place = next((k for k, (full, _) in enumerate(loads) if full + size <= max_bytes), None)
@@ -164,6 +169,9 @@ def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[l
 
     One of a run whose record is there, or that is not newer than the one there, is left.  Nothing but checkpoints is
     taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
+
+    >>> unpack_checkpoints([], "results")
+    ([], 0)
     """
     taken, refused = [], 0
     for archive in archives:
@@ -192,7 +200,8 @@ def _packed(archive: Path) -> Iterator[tuple[str | None, float, bytes]]:
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             good = member.isreg() and PACKED_NAME.fullmatch(member.name) and member.size <= LARGEST_PACKED
-            content = tar.extractfile(member).read() if good else b""
+            file = tar.extractfile(member) if good else None
+            content = file.read() if file else b""
             if not content or hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
                 warnings.warn(f"{archive}: {member.name!r} is not a whole checkpoint of this package", stacklevel=3)
                 yield None, 0.0, b""

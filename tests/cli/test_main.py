@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from replication.__main__ import KEEP_MEMORY, main
+from replication.experiments.experiment import PROFILES, Experiment
 from replication.experiments.records import read_records
+from replication.training.one_run import RunOptions, lock
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "--device", "cpu", "--threads", "1"]
@@ -59,7 +61,23 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["covering", "--seed", "-1"], "seed", ">= 0"),
         (["covering", "--volume", "10", "--seed", "-1"], "seed", ">= 0"),
         (["reproduce", "--profile", "gpu"], "profile", "smoke"),
-        (["report", "--results", "/proc/nothing"], "results", "can be written"),
+        (["report", "--results", "/proc/nothing"], "results", "holds records"),
+        (["reproduce", "--results", "/proc/nothing"], "results", "can be written"),
+        (["train", "--profile", "smoke", "--seed", "-1"], "seed", ">= 0"),
+        (["train", "--profile", "smoke", "--seed", "9" * 4000], "seed", "at most"),
+        (["train", "--profile", "smoke", "--seed", "9" * 5000], "seed", "int"),
+        (["train", "--profile", "smoke", "--epochs", str(10**18)], "epochs", "at most"),
+        (["train", "--profile", "smoke", "--depth", str(6 * 10**9 + 2)], "depth", "1202"),
+        (["train", "--profile", "smoke", "--batch-size", "10000", "--epochs", "1"], "batch-size", "at most"),
+        (["train", "--profile", "smoke", "--weight-decay", "1e400"], "weight_decay", ">= 0"),
+        (["train", "--profile", "smoke", "--device", "meta"], "device", "cpu"),
+        (["train", "--profile", "smoke", "--device", "hpu"], "device", "cpu"),
+        (["train", "--profile", "smoke", "--device", "cpu:x"], "device", "cpu"),
+        (["train", "--profile", "smoke", "--threads", "100000"], "threads", "at most"),
+        (["train", "--results", "~no-such-user/x"], "results", "home"),
+        (["train", "--profile", "smoke", "--results", "a\0b"], "results", "can be written"),
+        (["sweep", "smoke", "--profile", "smoke", "--seeds", "-1"], "seed", ">= 0"),
+        (["sweep", "smoke", "--profile", "smoke", "--imbalance", "nan"], "imbalance", "among"),
         ([], "VERB", "required"),
     ],
 )
@@ -74,24 +92,85 @@ def test_bad_input_is_one_line(arguments, name, allowed, capsys, tmp_path):
     assert code == 2
     assert len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert re.search(name, printed.err) and re.search(allowed, printed.err)
+    assert len(printed.err) < 700  # no value of thousands of digits is repeated
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
-@pytest.mark.parametrize(("verb", "set_before"), [("train", None), ("train", "glibc.malloc.check=0"), ("report", None)])
-def test_training_keeps_the_memory_that_it_frees(verb, set_before, tmp_path):
-    """The process that trains has the settings, unless the user made some; one that does not train is left alone."""
+@pytest.mark.parametrize(
+    ("arguments", "set_before", "restarts"),
+    [
+        ("train", None, True),
+        ("large-scale", None, True),
+        ("train", "glibc.malloc.check=0", False),
+        ("train --help", None, False),
+        ("sweep smoke -h", None, False),
+        ("report --help", None, False),
+        ("--version", None, False),
+    ],
+)
+def test_training_keeps_the_memory_that_it_frees(arguments, set_before, restarts):
+    """The process that trains starts anew with the settings, unless the user made some; no other one does."""
     program = (
-        "import os, runpy, sys, replication.__main__ as main; "
-        "replaced = os.execve; os.execve = lambda *a: (print(a[2]['GLIBC_TUNABLES']), replaced(*a)); "
-        "sys.argv[0] = 'replication'; runpy.run_module('replication', run_name='__main__')"
+        "import os, runpy, sys; import replication.__main__; "
+        "os.execve = lambda *a: (print(a[2]['GLIBC_TUNABLES']), os._exit(0)); "
+        "os.dup2(1, 2); runpy.run_module('replication', run_name='__main__')"
     )
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     if set_before:
         environment["GLIBC_TUNABLES"] = set_before
-    command = [sys.executable, "-c", program, verb, "--help"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.count(f"usage: python -m replication {verb}") == 1
-    assert (KEEP_MEMORY in done.stdout) == (verb == "train" and not set_before)
+    command = [sys.executable, "-u", "-c", program, *arguments.split(), "--beta", "2"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
+    assert (KEEP_MEMORY in printed) == restarts
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["report", "--help"]])
+def test_help_is_quick(arguments):
+    """Under 0.3 seconds of CPU: none of the libraries that take longer than that to import is asked for."""
+    slow = {"torch", "pandas", "scipy", "matplotlib", "sklearn", "joblib", "nbformat", "papermill", "ray"}
+    program = (
+        "import runpy, sys, atexit; atexit.register(lambda: print(*sys.modules)); "
+        "runpy.run_module('replication', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert not slow & set(printed.splitlines()[-1].split())
+
+
+def test_home_is_expanded_where_the_shell_leaves_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main([*SMALL, "--results=~/there"]) == 0
+    assert len(list((tmp_path / "there").glob("custom/runs/*.json"))) == 1 and not Path("~").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell's closed streams")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    """And no file of the run takes their number: what a library prints to it would land there."""
+    command = f"exec {sys.executable} -m replication {' '.join(SMALL)} --results {tmp_path} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    (path,) = tmp_path.glob("custom/runs/*.json")
+    assert json.loads(path.read_text())["status"] == "finished"
+
+
+def test_a_run_that_another_process_has_is_not_a_success(tmp_path, capsys):
+    """It ends with 3: no record is there yet, and the same command goes on."""
+    experiment = Experiment(**PROFILES["smoke"] | dict(epochs=1, imbalance_factor=10.0))
+    with lock(experiment, RunOptions(tmp_path)):
+        assert main([*SMALL, "--results", str(tmp_path)]) == 3
+    assert "1 at work in another process" in capsys.readouterr().out
+    assert main([*SMALL, "--results", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 7.11 PiB"), OverflowError("too large")])
+def test_ends_of_memory_and_of_integers_are_one_line(error, monkeypatch, capsys):
+    def raises(*_):
+        raise error
+
+    monkeypatch.setattr("replication.theory.covering.battery", raises)
+    assert main(["covering"]) == 2
+    printed = capsys.readouterr().err
+    assert str(error) in printed and len(printed.splitlines()) == 1
 
 
 def test_results_that_cannot_be_written(tmp_path, capsys):
@@ -177,3 +256,23 @@ def test_help_reads_well(verb):
     for option, more in options:
         line = next(x for x in answer.stdout.splitlines() if x.startswith(f"  {option}"))
         assert more.strip() or "  " in line.strip(), f"{verb} {option} says nothing"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("moment", ["package", "torch"])
+def test_ctrl_c_during_imports_is_one_word(moment, tmp_path):
+    """A library that is imported when Ctrl-C comes raises what it likes; nothing has begun, and the process ends."""
+    started = "replication.cli.options" if moment == "package" else "torch.nn"
+    program = f"""
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {started!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = {[*SMALL, "--results", str(tmp_path)]!r}
+runpy.run_module("replication", run_name="__main__")
+"""
+    environment = os.environ | dict(GLIBC_TUNABLES="glibc.malloc.check=0")  # no restart
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

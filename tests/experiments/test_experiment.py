@@ -1,12 +1,18 @@
 """Experiments: the paper's defaults, guards, names, profiles and grids."""
 
+import json
 import math
 from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
+import torch
 
 from replication.experiments.experiment import LATER, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
+from replication.experiments.large_scale import LargeScaleExperiment
 from replication.report.analysis import published as paper
 
 
@@ -117,3 +123,50 @@ def test_a_folder_is_taken_as_it_is_unless_told_otherwise():
     assert Experiment(dataset="folder").name.startswith("folder_imbalancenatural_softmax_beta0_seed0_")
     assert Experiment(dataset="folder", imbalance_factor=10).imbalance_factor == 10.0
     assert Experiment() == Experiment(imbalance_factor=100)
+
+
+SAME = {
+    "NumPy integers": dict(seed=np.int64(3), depth=np.int32(8), epochs=np.uint8(2), batch_size=np.int16(32)),
+    "whole floats": dict(seed=3.0, depth=8.0, epochs=2.0, batch_size=32.0),
+    "NumPy floats": dict(seed=np.float64(3), imbalance_factor=np.float32(10), beta=np.float64(0.9)),
+    "integers for floats": dict(imbalance_factor=10),
+    "arrays of no dimension": dict(seed=np.array(3), beta=np.array(0.9)),
+    "tensors": dict(seed=torch.tensor(3), beta=torch.tensor(0.9, dtype=torch.float64, requires_grad=True)),
+    "fractions": dict(seed=Fraction(3), beta=Decimal("0.9")),
+    "NumPy text": dict(loss=np.str_("softmax"), dataset=np.str_("digits")),
+}
+PLAIN = dict(dataset="digits", seed=3, depth=8, epochs=2, batch_size=32, imbalance_factor=10.0, beta=0.9)
+
+
+@pytest.mark.parametrize("fields", SAME.values(), ids=SAME)
+def test_equal_experiments_have_one_name_and_one_record(fields):
+    plain, other = Experiment(**PLAIN), Experiment(**PLAIN | fields)
+    assert other == plain and hash(other) == hash(plain) and other.name == plain.name
+    assert json.dumps(asdict(other)) == json.dumps(asdict(plain))
+    assert {type(value) for value in asdict(other).values()} <= {int, float, str, type(None)}
+
+
+def test_minus_zero_is_zero():
+    assert Experiment(beta=-0.0, weight_decay=-0.0).name == Experiment(beta=0.0, weight_decay=0.0).name
+    assert Experiment(loss="focal", gamma=-0.0).name == Experiment(loss="focal", gamma=0).name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 1.5), ("seed", True), ("seed", np.True_), ("seed", "3"), ("seed", 2**63), ("seed", None),
+        ("seed", np.array([1, 2])), ("seed", float("nan")), ("seed", 1j), ("epochs", 10**18), ("batch_size", 2.5),
+        ("epochs", np.float64("inf")), ("depth", 6_000_002), ("depth", "8"), ("beta", "0.9"), ("beta", [0.9]),
+        ("beta", torch.zeros(2)), ("weight_decay", torch.tensor(float("nan"))), ("loss", 7),
+        pytest.param("seed", 10**5000, id="seed-thousands of digits"),
+        pytest.param("imbalance_factor", 10**400, id="imbalance_factor-beyond floats"),
+        pytest.param("dataset", "x" * 1000, id="dataset-long"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [Experiment, LargeScaleExperiment])
+def test_what_no_record_could_hold_is_refused_by_name(kind, name, value):
+    if name == "imbalance_factor" and kind is LargeScaleExperiment:
+        pytest.skip("large-scale runs have no such field")
+    with pytest.raises(ValueError, match=f"{name} must be") as caught:
+        kind(**{name: value})
+    assert len(str(caught.value)) < 300

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, taken up only by the run they belong to, and loaded without running code."""
 
 import errno
+import io
 import os
 import pickle
 from dataclasses import replace
@@ -10,8 +11,11 @@ import pytest
 import torch
 
 from replication import files as whole_file
+from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.training import checkpoint
+from replication.training.cifar.train import train
+from replication.training.loop import OutOfTime
 
 RUN = Experiment()
 STATE = dict(model=dict(weight=torch.arange(4.0)), curve=[dict(epoch=2, error=50.0)], step=7, seconds=1.5)
@@ -84,6 +88,7 @@ def test_another_precision_is_refused_and_nothing_is_lost(path):
 OTHER_LAYOUTS = {
     "a key is missing": dict(STATE, order=torch.zeros(3)),
     "a weight is missing": dict(STATE, model=dict(weight=torch.zeros(4), bias=torch.zeros(1))),
+    "a weight more": dict(STATE, model=dict(bias=torch.zeros(1))),
     "another shape": dict(STATE, model=dict(weight=torch.zeros(4, 1))),
     "another type": dict(STATE, model=dict(weight=torch.zeros(4, dtype=torch.float64))),
     "another number of groups": dict(STATE, curve=[1, 2]),
@@ -103,6 +108,22 @@ def test_the_layout_of_the_beginning_will_do(path):
     """Lists and the optimiser's state grow during a run; whole numbers and floats are both numbers."""
     like = dict(model=dict(weight=torch.zeros(4)), curve=[], step=0, seconds=0)
     assert checkpoint.load(path, RUN, "images", "float32", like=like)["step"] == 7
+
+
+@pytest.mark.parametrize("spoil", ["model", "optimiser", "step", "curve"])
+def test_a_run_begins_anew_where_its_checkpoint_has_another_layout(tmp_path, spoil):
+    run = Experiment(dataset="digits", depth=8, epochs=4, batch_size=64, imbalance_factor=10.0)
+    images, path = load("digits"), tmp_path / "checkpoints" / "run.pt"
+    whole = train(run, images, device="cpu")
+    with pytest.raises(OutOfTime):
+        train(run, images, device="cpu", checkpoint_path=path, over=lambda: True)
+    held = torch.load(io.BytesIO(path.read_bytes()[checkpoint.DIGEST :]), weights_only=True)
+    held["state"][spoil] = dict(weight=torch.zeros(2)) if spoil in ("model", "optimiser") else "another"
+    images_held = held["subset_fingerprint"]
+    checkpoint.save(path, run, images_held, held["precision"], held["state"])
+    with pytest.warns(UserWarning, match="another layout at state"):
+        again = train(run, images, device="cpu", checkpoint_path=path)
+    assert again.curve == whole.curve and len(in_quarantine(path)) == 1
 
 
 def test_a_folder_in_its_place_is_set_aside(tmp_path):

@@ -35,7 +35,7 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
 @cache
 def published(name: str) -> pd.DataFrame:
     """A file of published/, as it is printed: not to be changed in place."""
-    with (files("replication.report") / "published" / f"{name}.csv").open() as file:
+    with (files("replication.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
 

@@ -1,6 +1,7 @@
 """A Table: what is shown (markdown, LaTeX) and what is computed with (CSV), one caption for all three."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ def across(data: pd.DataFrame) -> str:
     return f"Of {data['n'].sum():.0f} pairs {words}." if crossed else ""
 
 
+TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
+
+
 @dataclass(frozen=True)
 class Table:
     """`shown` holds text ready to read; `data` holds numbers, one row per fact.  `profile` ends each CSV row."""
@@ -64,7 +68,7 @@ class Table:
 
     def markdown(self) -> str:
         """Title, caption and the table, for GitHub and notebooks."""
-        return f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n"
+        return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
 
     def csv(self) -> str:
         """The numbers with four decimals at most; the profile in the last column, smoke named as what it is."""
@@ -88,10 +92,15 @@ class Table:
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
+def _no_tags(text: str) -> str:
+    """Text without HTML but for line breaks: a device's or a class's name may come from anyone's file."""
+    return TAG.sub("&lt;", text)
+
+
 def markdown_rows(frame: pd.DataFrame) -> str:
     """A frame of text as a markdown table."""
     rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
 
 
 _TEX = str.maketrans(

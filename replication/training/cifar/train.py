@@ -171,9 +171,10 @@ class CifarRun(Program, Run):
         shared = self.experiment.shared_start()
         candidates = [(path, self.experiment), (self.start_path, shared)]
         for file, experiment in candidates:
-            state = file and experiment and checkpoint.load(file, experiment, self.kept.fingerprint, self.precision)
-            if state:
-                break
+            if file and experiment:
+                state = checkpoint.load(file, experiment, self.kept.fingerprint, self.precision, self._layout())
+                if state:
+                    break
         else:
             return [], 0.0
         self.model.load_state_dict(state["model"])
@@ -186,6 +187,11 @@ class CifarRun(Program, Run):
         self.compiled |= state.get("compiled", False)  # the record tells whether any part was
         synchronize(self.device)
         return state["curve"], state["seconds"]
+
+    def _layout(self) -> dict:
+        """What `resume` reads of a checkpoint, as it is now."""
+        momentum = dict(state=self.optimiser.state_dict()["state"])
+        return dict(model=self.model.state_dict(), optimiser=momentum, step=0, curve=[], seconds=0.0)
 
     def save(self, path: Path, curve: list[dict], seconds: float) -> None:
         with EAGER:

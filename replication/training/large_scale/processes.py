@@ -100,7 +100,8 @@ def tell_torchrun(error: Exception) -> None:
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path:
         extra = dict(py_callstack=f"error: {error}", timestamp=str(int(time.time())))  # in the form of torch's own
-        Path(path).write_text(json.dumps(dict(message=dict(message=str(error), extraInfo=extra))))
+        text = json.dumps(dict(message=dict(message=str(error), extraInfo=extra)))
+        Path(path).write_text(text, encoding="utf-8")
 
 
 def all_of(value) -> list:

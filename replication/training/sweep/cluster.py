@@ -5,13 +5,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import Timeout
 
 import replication
 from replication.experiments.experiment import Experiment
-from replication.training.loop import HISTORY_SEPARATOR, git_state
+from replication.training.loop import HISTORY_SEPARATOR, OutOfTime, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
@@ -47,11 +48,12 @@ def run_on_ray(
     ray = _ray()
     if not gpus_per_run >= 0:
         raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
-    options = replace(options, threads=options.threads or 1, results=options.results.absolute())
+    threads = options.threads or 1
+    options = replace(options, threads=threads, results=options.results.absolute())
     if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
         options = replace(options, device="cpu")
     try:
-        _connect(ray, address, workers * options.threads)
+        _connect(ray, address, workers * threads)
         needed = dict(CPU=options.threads, GPU=gpus_per_run)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
@@ -60,7 +62,7 @@ def run_on_ray(
                 f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
         ray_options = dict(num_cpus=options.threads, num_gpus=gpus_per_run, max_retries=0)
-        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report)
+        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report, options.over)
     finally:
         ray.shutdown()
 
@@ -110,7 +112,8 @@ class _Tasks:
         self.ray, self.options = ray, options
         self.task = ray.remote(**ray_options)(_run)
         self.queue = ray.util.queue.Queue(actor_options=dict(num_cpus=0))
-        self.images, self.flying = {}, {}
+        self.images: dict[str, Any] = {}  # in Ray's object store, by data set
+        self.flying: dict[Any, tuple[Experiment, Any]] = {}
 
     def busy(self) -> int:
         return len(self.flying)
@@ -148,10 +151,10 @@ class _Tasks:
         experiment, held = self.flying.pop(task)
         kinds = self.ray.exceptions
         try:
-            record, error = self.ray.get(task)
-            if record is None:
-                return "outcome", experiment, ("failed", None, error)
-            return "outcome", experiment, write_record(_with_commit(record), self.options)
+            result = self.ray.get(task)
+            if isinstance(result, tuple):
+                return "outcome", experiment, result
+            return "outcome", experiment, write_record(_with_commit(result), self.options)
         except (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.OutOfMemoryError) as death:
             return "died", experiment, f"its worker died ({type(death).__name__})"
         finally:
@@ -173,14 +176,16 @@ def _with_commit(record):
 
 
 def _run(experiment: Experiment, options: RunOptions, data, queue):
-    """The task: (record, None), or (None, what went wrong with this run)."""
+    """The task: a record, or (outcome, None, why) where there is none."""
     tell = functools.partial(_tell, queue, experiment)
     try:
-        return train_one(experiment, options, totals(tell, every=POLL), data), None
+        return train_one(experiment, options, totals(tell, every=POLL), data)
+    except OutOfTime as end:
+        return "stopped", None, str(end)
     except RUN_ERRORS as error:
         if device_is_lost(error):
             os._exit(1)  # the driver tries the run again, in another process
-        return None, f"{type(error).__name__}: {error}"
+        return "failed", None, f"{type(error).__name__}: {error}"
 
 
 def _tell(queue, experiment: Experiment, images: int) -> None:

@@ -2,14 +2,14 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from replication.experiments.experiment import Experiment
 from replication.training.sweep.task import ATTEMPTS
 
-Event = tuple[str, Experiment, object]
+Event = tuple[str, Experiment, Any]
 """("progress", run, images so far), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
 
 
@@ -35,8 +35,9 @@ def run_all(
     workers: int,
     progress: Callable[[Experiment, int], object],
     report: Callable[..., object],
+    over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run every experiment, in this order and at most `workers` at once.
+    """Run every experiment, in this order and at most `workers` at once; begin none once `over()` is true.
 
     A run whose worker dies is started again and goes on from its checkpoint; it is "failed" after ATTEMPTS deaths.
     However this ends, the crew is stopped.
@@ -47,10 +48,11 @@ def run_all(
     Raises:
         Exception: what the crew raises, where it is no fault of one run (a full disk, for example).
     """
-    left, deaths = deque(todo), Counter()
+    left = deque(todo)
+    deaths: Counter[Experiment] = Counter()
     try:
-        while left or crew.busy():
-            while left and crew.busy() < workers:
+        while crew.busy() or (left and not over()):
+            while left and crew.busy() < workers and not over():
                 experiment = left.popleft()
                 if outcome := crew.start(experiment):
                     report(experiment, *outcome)

@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self, images: dict[Experiment, int], outcomes: Counter):
         self.images, self.outcomes, self.before = images, outcomes, outcomes.total()
-        self.furthest = Counter()
+        self.furthest: Counter[Experiment] = Counter()
 
     def __enter__(self) -> "Progress":
         self.bar = tqdm(total=sum(self.images.values()), unit="img", unit_scale=True, smoothing=0.1)

@@ -8,7 +8,9 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from joblib import cpu_count
 from tqdm import tqdm
@@ -38,14 +40,16 @@ def run_in_workers(
         Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
     """
     options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
-    run_all(todo, _Crew(options), workers, progress, report)
+    run_all(todo, _Crew(options), workers, progress, report, options.over)
 
 
 class _Crew:
     """The worker processes, by the connection to each; a worker runs one experiment after another."""
 
     def __init__(self, options: RunOptions):
-        self.options, self.working, self.idle = options, {}, []
+        self.options = options
+        self.working: dict[Any, _Worker] = {}
+        self.idle: list[_Worker] = []
 
     def busy(self) -> int:
         return len(self.working)
@@ -59,7 +63,8 @@ class _Crew:
 
     def events(self) -> Iterator[Event]:
         self._stop_idle()  # nothing is left for them; they would hold on to memory
-        for connection in wait(list(self.working)):
+        ready: list[Any] = wait(list(self.working))
+        for connection in ready:
             worker = self.working[connection]
             try:
                 kind, content = connection.recv()
@@ -83,6 +88,23 @@ class _Crew:
             worker.stop()
 
 
+@contextlib.contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the end; a process that is started meanwhile never sees it, not even during its imports.
+
+    Ctrl-C reaches the whole terminal, and the sweep ends its workers itself.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process and the end of a pipe to it; it runs `experiment`, and is number `slot` of those at work."""
 
@@ -90,7 +112,8 @@ class _Worker:
         self.slot = slot
         self.connection, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_work, args=(theirs, options, slot), daemon=True)
-        self.process.start()
+        with _ctrl_c_held():
+            self.process.start()
         theirs.close()  # else a worker's death would not close the pipe
 
     def take(self, experiment: Experiment) -> None:

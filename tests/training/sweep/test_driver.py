@@ -42,10 +42,14 @@ class ScriptedCrew:
         self.stopped += 1
 
 
-def ends(crew, workers, runs=RUNS):
-    """[(run, outcome, error)] in the order of the reports."""
+def ends(crew, workers, runs=RUNS, **keywords):
+    """[(run, outcome)] in the order of the reports."""
     told = []
-    run_all(runs, crew, workers, lambda *_: None, lambda e, outcome, record=None, error=None: told.append((e, outcome)))
+
+    def report(experiment, outcome, record=None, error=None):
+        told.append((experiment, outcome))
+
+    run_all(runs, crew, workers, lambda *_: None, report, **keywords)
     return told
 
 
@@ -75,3 +79,11 @@ def test_an_error_of_no_single_run_ends_all_and_stops_the_crew():
     with pytest.raises(OSError, match="No space"):
         ends(crew, 2)
     assert crew.stopped == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_when_time_is_up_those_at_work_end_and_no_other_begins(workers):
+    crew = ScriptedCrew()
+    told = ends(crew, workers, over=lambda: len(crew.started) >= 3)
+    assert [run for run, _ in told] == crew.started == RUNS[:3] and crew.stopped == 1
+    assert ends(ScriptedCrew(), workers, over=lambda: True) == []

@@ -1,0 +1,105 @@
+"""One notebook executed: in this interpreter, from any folder, beside others, with the first error reported."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from replication.cli.notebooks import LONGEST_SOCKET_FOLDER, execute, write_html
+from replication.report.tables.table import Table
+
+CODE = "import sys, time; time.sleep(0.5); print(sys.executable)"
+
+
+def write_notebook(folder: Path, code: str = CODE) -> Path:
+    """FOLDER/01_test.ipynb with a cell of parameters and this code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(notebook, folder / "01_test.ipynb")
+    return folder / "01_test.ipynb"
+
+
+def run(notebook: Path, folder: Path) -> str | None:
+    folder.mkdir(parents=True, exist_ok=True)
+    return execute(notebook, folder / "copy.ipynb", "smoke", folder, None, "cpu")
+
+
+def printed(folder: Path) -> str:
+    return nbformat.read(folder / "copy.ipynb", as_version=4).cells[-1].outputs[0]["text"].strip()
+
+
+def test_another_kernel_of_that_name_is_not_used(tmp_path, monkeypatch):
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    argv = ["/no/such/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps(dict(argv=argv, display_name="Python 3", language="python")))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    assert run(write_notebook(tmp_path), tmp_path) is None
+    assert printed(tmp_path) == sys.executable
+
+
+@pytest.mark.parametrize("name", ["run{1}", "{profile} {{a b'\"ü%s[1]"])
+def test_the_results_may_lie_anywhere(tmp_path, name):
+    assert run(write_notebook(tmp_path), tmp_path / name) is None
+    assert printed(tmp_path / name) == sys.executable
+
+
+def test_nothing_is_written_beside_the_notebook(tmp_path):
+    """Its folder may be one that cannot be written."""
+    notebook = write_notebook(tmp_path / "books", CODE + "; import os; print(os.listdir('.'))")
+    assert run(notebook, tmp_path / "results") is None
+    assert printed(tmp_path / "results").endswith("['01_test.ipynb']")
+
+
+def test_a_long_temporary_folder_has_no_room_for_sockets(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * LONGEST_SOCKET_FOLDER)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert run(write_notebook(tmp_path), tmp_path) is None
+    assert printed(tmp_path) == sys.executable and not os.listdir(long)
+
+
+def test_two_at_once_from_one_folder(tmp_path):
+    notebook = write_notebook(tmp_path / "books", CODE)
+    program = (
+        "import sys; from pathlib import Path; from test_notebooks import run; print(run(*map(Path, sys.argv[1:])))"
+    )
+    environment = os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, notebook, tmp_path / name],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )
+        for name in "ab"
+    ]  # fmt: skip
+    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["None", "None"]
+    assert [printed(tmp_path / name) for name in "ab"] == [sys.executable] * 2
+
+
+def test_the_first_error_is_reported_in_one_line(tmp_path):
+    failure = run(write_notebook(tmp_path, "raise ValueError('one\\ntwo')"), tmp_path)
+    assert failure == "cell 3: ValueError: one two"  # papermill adds one
+
+
+def test_what_comes_from_a_file_is_no_html_in_a_page(tmp_path):
+    """A device or a class name that looks like HTML is shown as text, on GitHub and in the notebooks' pages."""
+    device, name = "CPU <img src=x onerror=alert(1)>", "<script>alert(2)</script> a < b"
+    shown = pd.DataFrame({"class": [name, "first<br>second"]})
+    text = Table("per_class", "Error", f"hardware: {device}", shown, shown, "cpu").markdown()
+    output = nbformat.v4.new_output("display_data", data={"text/markdown": text})
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]), tmp_path / "n.ipynb"
+    )
+    page = write_html(tmp_path / "n.ipynb").read_text(encoding="utf-8")
+    page = page[page.index("<body") :]
+    assert "<img" not in page and "<script>alert" not in page
+    assert "&lt;script" in page and "&lt;img" in page
+    assert "first<br" in page and "a &lt; b" in page
