@@ -78,6 +78,7 @@ def fit(
     *,
     checkpoint_every: int | None = None,
     progress: Callable[[int], object] | None = None,
+    evaluated: Callable[[dict], object] | None = None,
     over: Callable[[], bool] = lambda: False,
     keep_at: Mapping[int, Path] | None = None,
 ) -> RunRecord:
@@ -90,6 +91,7 @@ def fit(
         checkpoint_path: the file of its checkpoints.
         checkpoint_every: epochs between checkpoints; None: one a minute.  They are written at evaluations only.
         progress: called with the number of images trained on since the last call.
+        evaluated: called with each new point of the curve.
         over: asked after each evaluation whether the time is up.
         keep_at: epoch -> file of a further checkpoint, for other runs that start there.
 
@@ -113,6 +115,8 @@ def fit(
             break
         rate = run.learning_rate(max(run.step - 1, 0))
         curve.append(dict(epoch=epoch, learning_rate=rate, training_loss=loss, **errors))
+        if evaluated:
+            evaluated(curve[-1])
         now, ends = time.monotonic(), over()
         if checkpoint_every is None:
             due = now - saved_at >= CHECKPOINT_SECONDS

@@ -38,6 +38,7 @@ def train(
     keep_at: Mapping[int, Path] | None = None,
     evaluate_every: int = EVALUATE_EVERY,
     progress: Callable[[int], object] | None = None,
+    evaluated: Callable[[dict], object] | None = None,
     over: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
     """Train one experiment and return its record.
@@ -57,6 +58,7 @@ def train(
         keep_at: epoch -> file of a further checkpoint, for other runs that start there.
         evaluate_every: epochs between evaluations before the rate drops first; after that every second, as the paper.
         progress: called with the number of images trained on since the last call.
+        evaluated: called with each new point of the curve.
         over: asked after each evaluation whether the time is up.
 
     Raises:
@@ -73,7 +75,13 @@ def train(
         if checkpoint_every is None and chosen.type == "cpu":
             checkpoint_every = EVALUATE_EVERY
         return fit(
-            run, checkpoint_path, checkpoint_every=checkpoint_every, progress=progress, over=over, keep_at=keep_at
+            run,
+            checkpoint_path,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+            evaluated=evaluated,
+            over=over,
+            keep_at=keep_at,
         )
 
 

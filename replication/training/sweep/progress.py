@@ -37,6 +37,11 @@ class Progress:
         self.bar.update(max(images - self.furthest[experiment], 0))
         self.furthest[experiment] = max(images, self.furthest[experiment])
 
+    def evaluated(self, experiment: Experiment, point: dict) -> None:
+        """Show the newest point of a run's curve beside the bar."""
+        epoch = f"epoch {point['epoch']}/{experiment.epochs}"
+        self.bar.set_postfix_str(f"{epoch}, loss {point['training_loss']:.3f}, error {point['error']:.2f} %")
+
     def report(
         self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None
     ) -> None:

@@ -69,9 +69,9 @@ def sweep(
             for experiment in todo:
                 if options.over():
                     break
-                progress.report(
-                    experiment, *attempt(experiment, options, totals(functools.partial(progress, experiment)))
-                )
+                tell = totals(functools.partial(progress, experiment))
+                evaluated = functools.partial(progress.evaluated, experiment)
+                progress.report(experiment, *attempt(experiment, options, tell, evaluated=evaluated))
         else:
             from replication.training.sweep.workers import run_in_workers
 

@@ -23,7 +23,9 @@ def device_is_lost(error: Exception) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
 
 
-def train_one(experiment: Experiment, options: RunOptions, progress=None, data=None, over=None) -> RunRecord:
+def train_one(
+    experiment: Experiment, options: RunOptions, progress=None, data=None, over=None, evaluated=None
+) -> RunRecord:
     """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
     import torch
 
@@ -46,6 +48,7 @@ def train_one(experiment: Experiment, options: RunOptions, progress=None, data=N
         precision=options.precision,
         graphs=options.graphs,
         progress=progress,
+        evaluated=evaluated,
         over=over or options.over,
     )
     return replace(record, concurrent_runs=options.concurrent_runs)
@@ -59,7 +62,7 @@ def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Pat
 
 
 def attempt(
-    experiment: Experiment, options: RunOptions, progress, over=None
+    experiment: Experiment, options: RunOptions, progress, over=None, evaluated=None
 ) -> tuple[str, RunRecord | None, str | None]:
     """run_one, with an error of this one run as an outcome; raised is what ends all.
 
@@ -68,7 +71,8 @@ def attempt(
     from replication.training.loop import OutOfTime
 
     try:
-        return *run_one(experiment, options, progress, train=functools.partial(train_one, over=over)), None
+        train = functools.partial(train_one, over=over, evaluated=evaluated)
+        return *run_one(experiment, options, progress, train=train), None
     except OutOfTime as end:
         return "stopped", None, str(end)
     except RUN_ERRORS as error:
