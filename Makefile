@@ -1,8 +1,8 @@
-# The targets a newcomer needs: reproduce and test.  Both make .venv first if it is not there.
+# The targets a newcomer needs: reproduce and test.  All make .venv first if it is not there.
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help reproduce test test-all report benchmark benchmark-training clean
+.PHONY: help reproduce test test-all lint site report benchmark benchmark-training clean
 help:  ## what can be made here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
 
@@ -12,17 +12,27 @@ help:  ## what can be made here
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-reproduce: .venv/installed  ## run notebooks 01 to 09 in the smoke profile, say where figures and tables are
+reproduce: .venv/installed  ## run all notebooks on a small data set (about 5 min)
 	@$(RUN) -m replication reproduce --profile smoke
 
 test: .venv/installed  ## the test suite, notebooks included, without the tests that take minutes
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest -m "not slow" $(PYTEST)
 
 test-all: .venv/installed  ## the same, with the tests that take minutes; installs Ray for its own
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test,cluster]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	@$(RUN) -m pytest
 
-report: .venv/installed  ## rebuild tables, figures and results/README.md from the records
+lint: .venv/installed  ## format, lint, types and spelling, as in CI
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@$(RUN) -m codespell_lib
+
+site: .venv/installed  ## build the documentation with executed notebooks, in site/
+	@rm -rf site
+	@$(RUN) docs/build.py
+
+report: .venv/installed  ## rebuild tables, figures and pages from the records
 	@$(RUN) -m replication report
 
 benchmark: .venv/installed  ## time the losses and the covering on this machine, write results/benchmarks.md
@@ -40,4 +50,4 @@ benchmark-training: .venv/installed  ## time training on this machine, write res
 	@$(RUN) tests/benchmarks/write_training_benchmarks.py .benchmarks/training.json results/benchmarks_training.md
 
 clean:  ## remove the virtual environment and the smoke profile's output
-	rm -rf .venv results/smoke
+	rm -rf .venv results/smoke site

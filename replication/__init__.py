@@ -1,25 +1,31 @@
 """Class-Balanced Loss Based on Effective Number of Samples (Cui et al., CVPR 2019), replicated.
 
-The names below are the public ones. Those that need torch are imported on first use, so that the
-theory and the report stay usable, and quick to start, on a machine without it.
+The names below are the public ones. Each is imported on first use, so that the theory and the report start quickly and
+work on a machine without torch.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
-    from replication.data.long_tail import long_tailed_counts as long_tailed_counts
-    from replication.losses import ClassBalancedLoss as ClassBalancedLoss
-    from replication.losses import balanced_softmax_loss as balanced_softmax_loss
-    from replication.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
-    from replication.losses import sigmoid_focal_loss as sigmoid_focal_loss
-    from replication.losses import softmax_cross_entropy as softmax_cross_entropy
-    from replication.losses import softmax_focal_loss as softmax_focal_loss
-    from replication.theory.effective_number import beta_from_volume as beta_from_volume
-    from replication.theory.effective_number import class_balanced_weights as class_balanced_weights
-    from replication.theory.effective_number import class_counts as class_counts
-    from replication.theory.effective_number import effective_number as effective_number
-    from replication.theory.effective_number import volume_from_beta as volume_from_beta
+if TYPE_CHECKING:  # what editors and type checkers see
+    from replication.data.long_tail import long_tailed_counts
+    from replication.losses import (
+        ClassBalancedLoss,
+        balanced_softmax_loss,
+        sigmoid_cross_entropy,
+        sigmoid_focal_loss,
+        softmax_cross_entropy,
+        softmax_focal_loss,
+    )
+    from replication.theory.effective_number import (
+        beta_from_volume,
+        class_balanced_weights,
+        class_counts,
+        describe_weights,
+        effective_number,
+        volume_from_beta,
+    )
 
 __version__ = "0.1.0"
 
@@ -27,6 +33,7 @@ _HOME = {
     "effective_number": "theory.effective_number",
     "class_balanced_weights": "theory.effective_number",
     "class_counts": "theory.effective_number",
+    "describe_weights": "theory.effective_number",
     "beta_from_volume": "theory.effective_number",
     "volume_from_beta": "theory.effective_number",
     "long_tailed_counts": "data.long_tail",
@@ -37,7 +44,21 @@ _HOME = {
     "balanced_softmax_loss": "losses",
     "ClassBalancedLoss": "losses",
 }
-__all__ = sorted(_HOME)
+__all__ = [  # noqa: RUF022 - in the order of a reader: the loss first
+    "ClassBalancedLoss",
+    "softmax_cross_entropy",
+    "sigmoid_cross_entropy",
+    "sigmoid_focal_loss",
+    "softmax_focal_loss",
+    "balanced_softmax_loss",
+    "class_counts",
+    "class_balanced_weights",
+    "describe_weights",
+    "effective_number",
+    "beta_from_volume",
+    "volume_from_beta",
+    "long_tailed_counts",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -47,4 +68,16 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})
+
+
+def _refuse_mixed_installation(folder: Path) -> None:
+    """Raise ImportError if PyPI's unrelated package `replication` was installed into the folder of this one."""
+    if other := next(folder.glob("replication-*.dist-info"), None):
+        raise ImportError(
+            f"{other.stem.replace('-', ' ')}, an unrelated package, is installed in {folder} and shares the import "
+            "name `replication` with class-balanced-replication: use one environment for each"
+        )
+
+
+_refuse_mixed_installation(Path(__file__).resolve().parents[1])

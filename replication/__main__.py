@@ -19,12 +19,13 @@ def _leave(*_) -> None:
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)  # before the imports below
 
-from replication import __version__
+import replication
 from replication.cli import adopt as adopt_command
 from replication.cli import gpu
 from replication.cli import large_scale as large_scale_command
 from replication.cli import pack as pack_command
 from replication.cli import training as sweep_command
+from replication.cli import weights as weights_command
 from replication.cli.covering import _covering
 from replication.cli.options import _add_places, _Parser, one_line
 from replication.experiments.experiment import PROFILES
@@ -39,22 +40,39 @@ SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
     "covering": "replication.theory.covering",
 }
 TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
+EXTRAS = {"reproduce": "notebooks", "covering": "report", "report": "report"}  # by verb; "train" for the others
+EXAMPLES = """examples:
+  python -m replication weights 5000 500 50                 which beta?
+  python -m replication reproduce                           all notebooks on a small data set, in minutes
+  python -m replication train --profile cpu --data-root DIR --imbalance 100 --beta 0.9999
+  python -m replication report                              tables and figures from the records
+"""
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m replication", description="Class-balanced loss (Cui et al., CVPR 2019), replicated."
+        prog="python -m replication",
+        description="Class-balanced loss (Cui et al., CVPR 2019), replicated.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,  # added below, after the verbs
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    options = parser.add_argument_group("options")
+    options.add_argument("-h", "--help", action="help", help="show this help message and exit")
+    options.add_argument(
+        "--version", action="version", version=replication.__version__, help="show the version and exit"
+    )
 
     def verb(name: str, run, text: str, **keywords):
         sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", **keywords)
         sub.set_defaults(run=run)
         return sub
 
-    p = verb("reproduce", _reproduce, "run notebooks 01 to 09 in order and keep the executed copies with an index page")
+    p = verb("weights", weights_command.main, "show what each beta does to the weights of given class counts")
+    weights_command.add_arguments(p)
+    p = verb("reproduce", _reproduce, "run all notebooks in order and write their pages")
     p.add_argument("--profile", choices=PROFILES, default="smoke", help="budget of the training runs (default: smoke)")
     _add_places(p)
     p = verb("covering", _covering, "simulate the random covering, compare it with E_n; exit 1 if the check fails")
@@ -107,12 +125,13 @@ def _reproduce(args) -> int:
 
 
 def _report(args) -> int:
+    from replication.report.readme import write_readme
     from replication.report.site import rebuild
 
     if not args.results.is_dir():
         raise ValueError(f"results must be a folder that holds records, got {str(args.results)!r}")
     check_writable(args.results)
-    paths = rebuild(args.results)
+    paths = [*rebuild(args.results), *write_readme(args.results)]
     print(f"{len(paths)} files rebuilt from the records: start with {args.results / 'README.md'}")
     return 0
 
@@ -120,6 +139,10 @@ def _report(args) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; its exit code: 2 for bad input, always with one line on standard error, 130 for Ctrl-C."""
     _open_missing_streams()
+    if "ClassBalancedLoss" not in getattr(replication, "__all__", ()):  # installed later, into the same folder
+        cure = "use one environment for that package and one for class-balanced-replication"
+        _tell(f"error: {replication.__file__} is an unrelated package called replication: {cure}")
+        return 2
     args = _parser().parse_args(arguments)
     if args.verb in ("train", "sweep"):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -130,12 +153,23 @@ def main(arguments: list[str] | None = None) -> int:
         resumable = "; no finished run is lost, and the same command goes on from here"
         _tell(f"interrupted{resumable if args.verb in TRAINS else ''}")
         return 130
+    except ModuleNotFoundError as error:
+        return _missing(args.verb, error)
     except (ValueError, OSError, OverflowError) as error:
         _tell(f"error: {one_line(error)}")
         return 2
     except MemoryError as error:
         _tell(f"error: out of memory; a smaller problem or more memory is needed ({one_line(error)})")
         return 2
+
+
+def _missing(verb: str, error: ModuleNotFoundError) -> int:
+    """Name the extra that brings a library which is not installed; a module of ours that is missing is a bug."""
+    if not error.name or error.name.split(".")[0] == "replication":
+        raise error
+    extra = f"class-balanced-replication[{EXTRAS.get(verb, 'train')}]"
+    _tell(f"error: {verb} needs {error.name}, which is not installed: pip install '{extra}'")
+    return 2
 
 
 def _listen(verb: str) -> None:

@@ -3,9 +3,12 @@
 import contextlib
 import html
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -34,7 +37,8 @@ figure {{ margin: 0 }} figure img {{ width: 100%; border: 1px solid #ddd }} figc
 def reproduce(profile: str, results: Path, data_root: Path | None = None, device: str = "auto") -> int:
     """Execute notebooks/NN_*.ipynb top to bottom with papermill under one profile.
 
-    Writes RESULTS/<profile>/notebooks/NN_*.ipynb and .html and RESULTS/<profile>/index.html.
+    Writes RESULTS/<profile>/notebooks/NN_*.ipynb and .html, RESULTS/<profile>/index.html and, if Sphinx is installed,
+    the site in RESULTS/<profile>/site.
 
     Returns:
         0, or 1 where a notebook failed (named, with its cell and error; what was executed is kept).
@@ -63,6 +67,8 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
             print(f"{notebook.name} failed: {failure}; what was executed is in {copy}")
             return 1
     index = write_index(results / profile, profile)
+    if find_spec("sphinx"):  # the extra docs
+        index = write_site(results, profile)
     minutes = (time.monotonic() - started) / 60
     print(f"figures: {results / profile / 'figures'}, tables: {results / profile / 'tables'}")
     print(f"reproduced in {minutes:.1f} minutes ({profile} profile, {len(names)} notebooks): open {index}")
@@ -142,6 +148,15 @@ def write_html(copy: Path) -> Path:
 
     body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(copy))
     return write_text(copy.with_suffix(".html"), body)
+
+
+def write_site(results: Path, profile: str) -> Path:
+    """The pages of `make site` with this profile's notebooks, in RESULTS/<profile>/site; their index."""
+    out = results / profile / "site"
+    build = f"{NOTEBOOKS.parent / 'docs' / 'build.py'}"
+    options = ["--out", str(out), "--profile", profile, "--results", str(results)]
+    subprocess.run([sys.executable, build, *options], check=True, stdout=subprocess.DEVNULL)
+    return out / "index.html"
 
 
 def write_index(folder: Path, profile: str) -> Path:

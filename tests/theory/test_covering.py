@@ -132,7 +132,7 @@ def test_command_line(capsys, monkeypatch):
     assert main(options) == 0
     text = capsys.readouterr().out
     assert "balls" in text and "exact_sd" in text and "passed: largest |z|" in text
-    monkeypatch.setattr("replication.cli.covering.verify", lambda *_: rescored(verify(volume=100), 1.1))
+    monkeypatch.setattr("replication.theory.covering.verify", lambda *_: rescored(verify(volume=100), 1.1))
     assert main(options) == 1
     assert "FAILED" in capsys.readouterr().out
 

@@ -49,7 +49,7 @@ def adjusted_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1
         class_counts: (C,) training images of each class.
         tau: 1 is the Bayes rule for the balanced error.
 
-    >>> adjusted_logits(np.zeros((1, 2)), np.array([75, 25])).argmax()
+    >>> int(adjusted_logits(np.zeros((1, 2)), np.array([75, 25])).argmax())
     1
     """
     counts = np.asarray(class_counts, dtype=float)

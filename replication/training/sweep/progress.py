@@ -15,7 +15,7 @@ TELL_EVERY = 0.2  # seconds
 class Progress:
     """A progress bar over `images`, the images of each run; counts in `outcomes` how the runs ended.
 
-    >>> with Progress({experiment: 1000}, Counter()) as progress:
+    >>> with Progress({experiment: 1000}, Counter()) as progress:  # doctest: +SKIP
     ...     progress(experiment, 500)
     ...     progress.report(experiment, "finished", record)
     """

@@ -1,0 +1,53 @@
+"""The generated parts of README.md, taken from results/README.md: first answers, first figure, table on beta."""
+
+import re
+from pathlib import Path
+
+from replication.files import write_text
+
+ANSWERS = 5  # rows on the first screen of README.md; results/README.md has them all
+TABLES = {"answers": "| question | answer |", "betas": "| data | largest class |"}  # marker: how the table begins
+
+
+def write_readme(results: Path) -> list[Path]:
+    """Fill the marked parts of the README.md beside the results; the path written, if there is one with such parts."""
+    path = results.parent / "README.md"
+    page = results / "README.md"
+    if not path.is_file() or not page.is_file() or "<!-- answers" not in (text := path.read_text()):
+        return []
+    return [write_text(path, filled(text, page.read_text(), f"{results.name}/"))]
+
+
+def filled(text: str, page: str, prefix: str) -> str:
+    """`text` with each marked part replaced by what `page` holds, its links made relative to the folder above.
+
+    Raises:
+        ValueError: the page has no such table.
+
+    >>> page = "| question | answer |\\n| --- | --- |\\n| [a](x.md) | yes |\\n\\n![c](d.png)\\n"
+    >>> print(filled("<!-- answers -->\\n<!-- /answers -->", page, "results/"))
+    <!-- answers -->
+    | question | answer |
+    | --- | --- |
+    | [a](results/x.md) | yes |
+    <BLANKLINE>
+    ![c](results/d.png)
+    <!-- /answers -->
+    """
+    for name in (name for name in TABLES if f"<!-- {name}" in text):
+        part = _table(page, TABLES[name], 2 + ANSWERS if name == "answers" else None)
+        if name == "answers" and (image := re.search(r"^!\[.*\]\(.*\)$", page, re.MULTILINE)):
+            part += f"\n\n{image[0]}"
+        part = re.sub(r"\]\((?!\w+:)", f"]({prefix}", part)
+        before, rest = text.split(f"<!-- {name} -->\n", 1)
+        text = f"{before}<!-- {name} -->\n{part}\n<!-- /{name} -->{rest.split(f'<!-- /{name} -->', 1)[1]}"
+    return text
+
+
+def _table(page: str, head: str, lines: int | None) -> str:
+    """The first `lines` lines of the Markdown table that begins so."""
+    start = page.find(head)
+    if start < 0:
+        raise ValueError(f"page must hold a table that begins with {head!r}")
+    table = page[start:].split("\n\n")[0].splitlines()
+    return "\n".join(line for line in table[:lines] if line.startswith("|"))
