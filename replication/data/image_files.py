@@ -135,10 +135,10 @@ def open_image(path: Path | str | BinaryIO) -> Image.Image:
     >>> [open_image(file).getpixel((x, 0))[0] for x in range(3)]
     [0, 1, 255]
     """
-    with Image.open(path) as image:
-        image.load()  # which turns a TIFF upright and drops its orientation
-        turn = UPRIGHT.get(_orientation(image))
-        image = _rgb(image)
+    with Image.open(path) as opened:
+        opened.load()  # which turns a TIFF upright and drops its orientation
+        turn = UPRIGHT.get(_orientation(opened))
+        image = _rgb(opened)
     return image.transpose(turn) if turn is not None else image
 
 

@@ -29,7 +29,7 @@ from replication.files import whole_file
 PACKS = {"cifar10": "cifar10", "cifar20": "cifar100", "cifar100": "cifar100", "fashion_mnist": "fashion_mnist"}
 PER_ROW = 50  # images in a row of a mosaic
 # Method 6 with quality 100 saves 2 % in five times the time.
-WEBP = dict(format="WEBP", lossless=True, method=4, quality=80)
+WEBP: dict[str, Any] = dict(format="WEBP", lossless=True, method=4, quality=80)
 BROKEN = (*UNREADABLE, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 

@@ -1,15 +1,27 @@
 """The grids of experiments as plain tuples: the paper's figures and tables, and ours."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from replication.experiments.experiment import PROFILES, Experiment
 
+Fields = dict[str, Any]  # of Experiment, by name
 BETAS = (0.0, 0.9, 0.99, 0.999, 0.9999)
 IMBALANCE_FACTORS = (200.0, 100.0, 50.0, 20.0, 10.0)
-LOSS_ROWS = (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0), ("focal", 2.0))
+LOSS_ROWS: tuple[tuple[str, float | None], ...] = (
+    ("softmax", None),
+    ("sigmoid", None),
+    ("focal", 0.5),
+    ("focal", 1.0),
+    ("focal", 2.0),
+)
 
 
-def _rows(imbalance_factors, loss_rows=LOSS_ROWS, betas=BETAS) -> tuple[dict, ...]:
+def _rows(
+    imbalance_factors: Iterable[float],
+    loss_rows: Iterable[tuple[str, float | None]] = LOSS_ROWS,
+    betas: Iterable[float] = BETAS,
+) -> tuple[Fields, ...]:
     return tuple(
         dict(imbalance_factor=factor, loss=loss, gamma=gamma, beta=beta)
         for factor in imbalance_factors
@@ -19,11 +31,11 @@ def _rows(imbalance_factors, loss_rows=LOSS_ROWS, betas=BETAS) -> tuple[dict, ..
 
 
 _THREE = (("softmax", None), ("sigmoid", None), ("focal", 1.0))
-_CONTROL = dict(imbalance_factor=100.0, loss="softmax", gamma=None, beta=0.9999)
+_CONTROL: Fields = dict(imbalance_factor=100.0, loss="softmax", gamma=None, beta=0.9999)
 _PLAIN = _CONTROL | dict(beta=0.0)
 _FOCAL, _SIGMOID = _CONTROL | dict(loss="focal", gamma=1.0), _CONTROL | dict(loss="sigmoid")
 # Each grid: a tuple of the fields that differ between its runs.  Data set, depth and epochs come from the profile.
-GRIDS: dict[str, tuple[dict, ...]] = {
+GRIDS: dict[str, tuple[Fields, ...]] = {
     "heat-map": _rows(IMBALANCE_FACTORS),  # Figures 8, 9, 10: 125 runs a data set
     "balanced": _rows((1.0,), betas=(0.0,)) + _rows((1.0,), (("softmax", None),), (0.9999,)),  # Table 2; claim L4
     "rerun": _rows((50.0,), (("softmax", None),), (0.0, 0.9999)),  # the pair that the authors re-ran themselves
@@ -45,7 +57,7 @@ GRIDS: dict[str, tuple[dict, ...]] = {
 }
 
 
-def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overrides) -> list[Experiment]:
+def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overrides: Any) -> list[Experiment]:
     """The experiments of a grid under a profile's budget, seed by seed; `overrides` set further fields.
 
     Raises:

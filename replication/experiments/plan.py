@@ -5,9 +5,10 @@ small network of which shows how a gain depends on the length of training.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from replication.experiments.experiment import LENGTHS, PROFILES, Experiment
-from replication.experiments.grids import BETAS, GRIDS
+from replication.experiments.grids import BETAS, GRIDS, Fields
 
 ORDER = "ABDECGFHI"  # the most wanted answers first
 DEFERRED_FROM = 0.8  # of the epochs: deferred re-weighting as Cao et al. 2019
@@ -17,27 +18,26 @@ _DEFERRED = dict(beta=0.9999, reweight_from=DEFERRED_FROM)
 _BALANCED_SOFTMAX = dict(loss="balanced_softmax")
 
 
-def _runs(seeds: Iterable[int], *rows: dict, profile: str = "paper") -> list[Experiment]:
+def _runs(seeds: Iterable[int], *rows: Fields, profile: str = "paper") -> list[Experiment]:
     """Every row at every seed; the first seed of all rows comes before the second of any."""
     return [Experiment(**PROFILES[profile] | row | dict(seed=seed)) for seed in seeds for row in rows]
 
 
-def _betas(betas: Iterable[float], **fields) -> list[dict]:
+def _betas(betas: Iterable[float], **fields: Any) -> list[Fields]:
     return [fields | dict(beta=beta) for beta in betas]
 
 
 def _which_method() -> list[Experiment]:
-    at_100 = dict(imbalance_factor=100.0)
-    cifar10 = [dict(dataset="cifar10", **at_100) | row for row in ({}, dict(beta=0.9999), _DEFERRED, _BALANCED_SOFTMAX)]
-    cifar100 = [
-        dict(dataset="cifar100", **at_100) | row
-        for row in ({}, dict(beta=0.99), dict(beta=0.9999), _DEFERRED, _BALANCED_SOFTMAX)
-    ]
+    at_100: Fields = dict(imbalance_factor=100.0)
+    methods: list[Fields] = [{}, dict(beta=0.9999), _DEFERRED, _BALANCED_SOFTMAX]
+    cifar10 = [dict(dataset="cifar10", **at_100) | row for row in methods]
+    methods.insert(1, dict(beta=0.99))
+    cifar100 = [dict(dataset="cifar100", **at_100) | row for row in methods]
     return _runs(range(3), *cifar10, *cifar100)
 
 
 def _own_picks() -> list[Experiment]:
-    picks = {
+    picks: dict[float, list[Fields]] = {
         200.0: [_SOFTMAX | dict(beta=0.9999), _SOFTMAX],
         100.0: [_ONE | dict(beta=0.9999), _ONE, _SIGMOID],
         50.0: [_TWO | dict(beta=0.9999), _TWO, _HALF],

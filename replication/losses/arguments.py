@@ -170,7 +170,7 @@ def is_traced() -> bool:
     >>> is_traced()
     False
     """
-    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
+    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[no-untyped-call]
 
 
 def _may_look(x: Tensor) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from replication.experiments.experiment import Experiment
 from replication.training.cifar.train import CifarRun
 from replication.training.device import cuda_switches, pick_device, synchronize
 
-LOSSES = (
+LOSSES: tuple[dict[str, Any], ...] = (
     dict(loss="softmax", beta=0.9999),
     dict(loss="sigmoid", beta=0.999),
     dict(loss="focal", gamma=0.5, beta=0.99),

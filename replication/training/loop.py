@@ -131,8 +131,8 @@ def fit(
             raise OutOfTime(f"{experiment.name} stopped at epoch {epoch} of {experiment.epochs}")
     here = time.monotonic() - started
     images = (run.step - done) * experiment.batch_size
-    rate = round(images / here, 1) if images else None
-    shared = dict(experiment=experiment, images_per_second=rate, wall_seconds=round(seconds + here, 2))
+    speed = round(images / here, 1) if images else None
+    shared = dict(experiment=experiment, images_per_second=speed, wall_seconds=round(seconds + here, 2))
     return run.record(last, shared | _outcome(status, curve) | _environment(run))
 
 

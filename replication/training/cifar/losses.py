@@ -49,5 +49,5 @@ def plain_loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _function(experiment: Experiment) -> Callable[..., Tensor]:
     if experiment.loss == "focal":
-        return functools.partial(sigmoid_focal_loss, gamma=experiment.gamma)
+        return functools.partial(sigmoid_focal_loss, gamma=experiment.gamma or 0.0)
     return sigmoid_cross_entropy if experiment.loss == "sigmoid" else softmax_cross_entropy

@@ -78,7 +78,7 @@ def train(
     """
     with cuda_switches(device):
         run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
-        return fit(run, checkpoint_path, checkpoint_every=checkpoint_every, progress=progress)
+        return fit(run, checkpoint_path, checkpoint_every=checkpoint_every, progress=progress)  # type: ignore[return-value]
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
@@ -99,6 +99,8 @@ def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tup
 
 class _LargeRun(Run):
     """The state of one run in one process: network, optimiser, the images' loader, and the step that comes next."""
+
+    experiment: LargeScaleExperiment
 
     def __init__(self, experiment, files, device, micro_batch, workers, skip_unreadable):
         super().__init__(experiment, device, pick_precision(None, device))
@@ -220,11 +222,12 @@ class _LargeRun(Run):
         self._agree_on_unreadable(self.test, seen)
         if processes.any_of(not finite):
             return dict(error=math.nan, top5_error=math.nan), None
-        wrong1, wrong5, images = counts = processes.all_reduce_sum(counts).cpu().numpy()
+        totals = processes.all_reduce_sum(counts).cpu().numpy()
+        wrong1, wrong5, images = totals
         if not images.sum():
             raise ValueError("data_root must hold validation images that can be read")
         top1, top5 = (100 * int(wrong.sum()) / int(images.sum()) for wrong in (wrong1, wrong5))
-        return dict(error=top1, top5_error=top5), counts
+        return dict(error=top1, top5_error=top5), totals
 
     def _count(self, logits: Tensor, targets: Tensor) -> Tensor:
         readable = targets != IGNORED

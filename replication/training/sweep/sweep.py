@@ -47,7 +47,7 @@ def sweep(
         if record and experiment.dataset == "folder":
             check_same_images(record, load_once("folder", options.data_root)[0].fingerprint)
     outcomes = Counter("diverged" if r.status == "diverged" else "kept" for r in records.values() if r)
-    wanted = PRECISIONS.get(options.precision)
+    wanted = PRECISIONS.get(options.precision or "")
     others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
     if others:
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
@@ -83,5 +83,6 @@ def sweep(
 def _images(experiment: Experiment, options: RunOptions) -> int:
     """Images that a run trains on, over all epochs."""
     train, _ = load_once(experiment.dataset, options.data_root)
+    assert experiment.imbalance_factor is not None  # __post_init__ has set it
     counts = train.long_tailed_counts(experiment.imbalance_factor)
     return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size
