@@ -247,6 +247,7 @@ def _check_batches(experiments: list[Experiment], options) -> None:
 
     for e in experiments:
         train, _ = load_once(e.dataset, options.data_root)
+        assert e.imbalance_factor is not None  # __post_init__ has set it
         images = e.epochs * sum(train.long_tailed_counts(e.imbalance_factor))
         if e.batch_size > images:
             raise ValueError(f"batch-size must be at most epochs x training images = {images}, got {e.batch_size}")

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import get_args
+from typing import Any, get_args
 
 from replication.data.image_set import NATURAL
 
@@ -44,7 +44,7 @@ LONGEST = 100_000  # epochs
 LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
-def paper_setting(name: str, imbalance_factor: float | str):
+def paper_setting(name: str, imbalance_factor: float | str | None) -> Any:
     """What the paper's protocol has for a field of Experiment that ports change: its default, but for drop_factor.
 
     That is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
@@ -160,14 +160,14 @@ class Experiment:
         return replace(self, beta=0.0, reweight_from=0.0, weights="class_balanced") if self.reweight_from else None
 
 
-def digest(experiment) -> str:
+def digest(experiment: Any) -> str:
     """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
     unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
     values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def normalise(experiment) -> None:
+def normalise(experiment: Any) -> None:
     """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
 
     Scalars of NumPy and torch, whole floats for integers and -0.0 are taken; what is no number is left for `require`.
@@ -180,7 +180,7 @@ def normalise(experiment) -> None:
         object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
 
 
-def _plain(value, kinds: tuple[type, ...]):
+def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
     try:
         value = value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch, on any device
         if isinstance(value, str):
@@ -194,7 +194,7 @@ def _plain(value, kinds: tuple[type, ...]):
         return value
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """A value as an error message repeats it: at most 80 characters, whatever it is.
 
     >>> shown("svhn"), shown(10**5000)
@@ -207,7 +207,7 @@ def shown(value) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def require(experiment, name: str, allowed: Callable[[float], bool], words: str) -> None:
+def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
     """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
     value = getattr(experiment, name)
     try:
@@ -218,7 +218,7 @@ def require(experiment, name: str, allowed: Callable[[float], bool], words: str)
         raise ValueError(f"{name} must be {words}, got {shown(value)}")
 
 
-def require_whole(experiment, name: str, least: int, most: int = 2**63 - 1) -> None:
+def require_whole(experiment: Any, name: str, least: int, most: int = 2**63 - 1) -> None:
     """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
     words = f"a whole number >= {least} and at most {most}"
     require(experiment, name, lambda v: isinstance(v, int) and least <= v <= most, words)
@@ -226,7 +226,7 @@ def require_whole(experiment, name: str, least: int, most: int = 2**63 - 1) -> N
 
 LENGTHS = (100, 200)  # epochs of the profile "length"; its 30 epochs are the profile "cpu"
 # A profile is a budget.  Results of different profiles never share a table.
-PROFILES: dict[str, dict] = {
+PROFILES: dict[str, dict[str, Any]] = {
     "smoke": dict(dataset="digits", depth=8, epochs=15, batch_size=32),  # proves the pipeline and nothing else
     "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),  # short training
     "length": dict(dataset="cifar10", depth=8, epochs=200, batch_size=128),  # how gains depend on the epochs: LENGTHS

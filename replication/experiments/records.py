@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, ClassVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
 
 from replication.data.image_set import NATURAL
 from replication.experiments.experiment import Experiment, shown
@@ -37,7 +37,7 @@ class RunRecord:
     error_per_class: list[float] | None  # class 0 is the largest
     class_names: list[str]
     class_counts: list[int]
-    curve: list[dict]
+    curve: list[dict[str, Any]]
     images_per_second: float | None
     wall_seconds: float
     dataset_fingerprint: str
@@ -70,10 +70,10 @@ class RunRecord:
         return write_text(record_path(self.experiment, folder), _json(asdict(self)))
 
 
-def _json(record: dict) -> str:
+def _json(record: dict[str, Any]) -> str:
     """JSON with a line for each field, each entry of a dict and each evaluated epoch: reads well, differs little."""
 
-    def value(v):
+    def value(v: Any) -> str:
         if isinstance(v, list) and v and isinstance(v[0], dict):
             return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in v) + "\n ]"
         if isinstance(v, dict):
@@ -150,7 +150,7 @@ def check_record(record: RunRecord) -> None:
         raise ValueError(f"class_counts must be >= 0, got {shown(record.class_counts)}")
 
 
-def _fits(value, kind) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type; numbers must be finite and integers fit 64 bits, text must be UTF-8."""
     if isinstance(kind, UnionType):
         return any(_fits(value, one) for one in get_args(kind))
@@ -168,7 +168,7 @@ def _is_percent(value: float) -> bool:
     return -1e-9 <= value <= 100 + 1e-9  # a mean of hundreds may be off by rounding
 
 
-def _type_name(kind) -> str:
+def _type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 

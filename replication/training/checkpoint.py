@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ PACKED_HEADER = 4 * tarfile.BLOCKSIZE  # at most, of a member: a header, that of
 LARGEST_PACKED = 2**31  # bytes: a size that a broken header gives is not asked of memory
 
 
-def save(path: Path, experiment: Experiment, subset_fingerprint: str, precision: str, state: dict) -> None:
+def save(path: Path, experiment: Any, subset_fingerprint: str, precision: str, state: dict) -> None:
     """Write a checkpoint; the last good one stays until the new one is whole on disk.
 
     Args:
@@ -44,9 +45,7 @@ def save(path: Path, experiment: Experiment, subset_fingerprint: str, precision:
         raise OSError(error.errno, f"{error.strerror}: the checkpoint cannot be written", str(path)) from error
 
 
-def load(
-    path: Path, experiment: Experiment, subset_fingerprint: str, precision: str, like: dict | None = None
-) -> dict | None:
+def load(path: Path, experiment: Any, subset_fingerprint: str, precision: str, like: dict | None = None) -> dict | None:
     """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside).
 
     Args:

@@ -45,6 +45,7 @@ class Program:
     def __init__(self, data: tuple[ImageSet, ImageSet], compiled: bool | None, graphs: bool):
         experiment, device = self.experiment, self.device
         self.source, self.test = data
+        assert experiment.imbalance_factor is not None  # __post_init__ has set it
         self.kept = self.source.long_tailed(experiment.imbalance_factor, experiment.seed)
         self.n, self.classes = len(self.kept), len(self.kept.class_names)
         self.steps = experiment.epochs * self.n // experiment.batch_size
@@ -61,7 +62,7 @@ class Program:
         model = ResNet(experiment.depth, self.classes, shape[2], experiment.shortcut)
         order = self._order()
         with EAGER:
-            self.model = model.to(device, memory_format=torch.channels_last)
+            self.model = model.to(device).to(memory_format=torch.channels_last)
             self._put_on_device(*order)
             self._record_graphs()
             self._initialise()
@@ -124,6 +125,7 @@ class Program:
     def learning_rate(self, step: int) -> float:
         e = self.experiment
         epoch = step * e.batch_size / self.n
+        assert e.drop_factor is not None  # __post_init__ has set it
         return learning_rate(epoch, epochs=e.epochs, base=e.base_learning_rate, drop_factor=e.drop_factor)
 
     def _step(self) -> None:
@@ -190,7 +192,7 @@ def _compile(
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:
         network = torch.compile(ResNet.forward, dynamic=False, fullgraph=True)
-        model = ResNet(depth, classes, shape[2], shortcut).to(device, memory_format=torch.channels_last)
+        model = ResNet(depth, classes, shape[2], shortcut).to(device).to(memory_format=torch.channels_last)
         images = scale(torch.zeros(batch_size, *shape, dtype=torch.uint8, device=device))
         with autocast(device, precision):
             network(model, images).sum().backward()

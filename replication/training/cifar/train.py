@@ -66,7 +66,7 @@ def train(
         OutOfTime: the time is up; the checkpoint is written.
     """
     chosen = pick_device(device)
-    stream_of_its_own = contextlib.nullcontext()
+    stream_of_its_own: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if chosen.type == "cuda" and torch.cuda.current_stream(chosen) == torch.cuda.default_stream(chosen):
         stream_of_its_own = torch.cuda.stream(torch.cuda.Stream(chosen))
     with cuda_switches(chosen, deterministic), stream_of_its_own:
@@ -85,7 +85,7 @@ def train(
         )
 
 
-class CifarRun(Program, Run):
+class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind of experiment it has
     """The state of one run: its own network and optimiser, the images on the device, and the step that comes next.
 
     Args:
