@@ -1,12 +1,13 @@
 """The generated parts of README.md, taken from results/README.md: first answers, first figure, table on beta."""
 
+import itertools
 import re
 from pathlib import Path
 
 from replication.files import write_text
 
 ANSWERS = 5  # rows on the first screen of README.md; results/README.md has them all
-TABLES = {"answers": "| question | answer |", "betas": "| data | largest class |"}  # marker: how the table begins
+COLUMNS = {"answers": "| answer |", "betas": "| largest class |"}  # marker: a column that only this table has
 
 
 def write_readme(results: Path) -> list[Path]:
@@ -34,8 +35,8 @@ def filled(text: str, page: str, prefix: str) -> str:
     ![c](results/d.png)
     <!-- /answers -->
     """
-    for name in (name for name in TABLES if f"<!-- {name}" in text):
-        part = _table(page, TABLES[name], 2 + ANSWERS if name == "answers" else None)
+    for name in (name for name in COLUMNS if f"<!-- {name}" in text):
+        part = _table(page, COLUMNS[name], 2 + ANSWERS if name == "answers" else None)
         if name == "answers" and (image := re.search(r"^!\[.*\]\(.*\)$", page, re.MULTILINE)):
             part += f"\n\n{image[0]}"
         part = re.sub(r"\]\((?!\w+:)", f"]({prefix}", part)
@@ -44,10 +45,11 @@ def filled(text: str, page: str, prefix: str) -> str:
     return text
 
 
-def _table(page: str, head: str, lines: int | None) -> str:
-    """The first `lines` lines of the Markdown table that begins so."""
-    start = page.find(head)
-    if start < 0:
-        raise ValueError(f"page must hold a table that begins with {head!r}")
-    table = page[start:].split("\n\n")[0].splitlines()
-    return "\n".join(line for line in table[:lines] if line.startswith("|"))
+def _table(page: str, column: str, lines: int | None) -> str:
+    """The first `lines` lines of the Markdown table that has this column."""
+    rows = page.splitlines()
+    start = next((k for k, row in enumerate(rows) if column in row), None)
+    if start is None:
+        raise ValueError(f"page must hold a table with the column {column.strip('| ')!r}")
+    table = itertools.takewhile(lambda row: row.startswith("|"), rows[start:])
+    return "\n".join(list(table)[:lines])
