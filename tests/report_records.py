@@ -3,15 +3,6 @@
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.experiment import PROFILES, Experiment
 from replication.experiments.records import RunRecord
-from replication.report.claims.evidence import Evidence
-from replication.report.claims.registry import CLAIMS
-
-RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
-
-
-def verdict(key: tuple[str, str], evidence: Evidence | None = None) -> str:
-    """What the rule of a claim and a kind of evidence says of this evidence; without any, of the paper's own."""
-    return RULES[key].decide(evidence or Evidence()).verdict
 
 
 def record(error=30.0, profile="cpu", curve=None, status="finished", per_class=None, wall_seconds=360.0, **fields):

@@ -2,11 +2,23 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import CELL, cells, enough, fixed_beta, paired_cells
+from replication.report.analysis.measured import (
+    CELL,
+    cells,
+    complete,
+    differences,
+    enough,
+    fixed_beta,
+    paired_cells,
+    settings_by_seeds,
+)
+from replication.report.analysis.profile import Profile
+from replication.report.analysis.statistics import detectable_effect, summary
 
 FACTORS = (*IMBALANCE_FACTORS, 1.0)
 
@@ -95,3 +107,31 @@ def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     for count in ("n", "diverged", "difference_n"):
         frame[count] = pd.to_numeric(frame[count]).fillna(0).astype(int)
     return frame.assign(seeds=frame["seeds"].fillna(""))
+
+
+def forest(profile: Profile) -> pd.DataFrame:
+    """Class-balanced minus plain at the beta fixed beforehand, one row per column of Table 2: ours and printed.
+
+    The mean over one set of losses a data set where all its columns share some, else over the column's own; one value
+    per seed.  Columns: dataset, imbalance_factor, beta, labels, estimate, sd, n, low, high, detectable, printed (the
+    paper's mean difference over the same losses).
+    """
+    rows, keys = [], ["dataset", "label", "imbalance_factor"]
+    printed = paper.difference_to_plain(paper.heat_maps()).set_index([*keys, "beta"])["difference"]
+    long_tailed = profile.pairs.query("imbalance_factor > 1 and label in @paper.LABELS and dataset in @paper.HEAT_MAPS")
+    for dataset, both in long_tailed.groupby("dataset"):
+        beta = fixed_beta(dataset)
+        columns = {
+            factor: complete(settings_by_seeds(differences(group))).droplevel(["dataset", "beta", "imbalance_factor"])
+            for factor, group in both[both["beta"] == beta].groupby("imbalance_factor")
+        }
+        shared = set.intersection(*(set(table.index) for table in columns.values())) if columns else set()
+        for factor, table in sorted(columns.items(), reverse=True):
+            labels = tuple(label for label in paper.LABELS if label in (shared or set(table.index)))
+            s = summary(table.loc[list(labels)].mean())
+            row = dict(dataset=dataset, imbalance_factor=factor, beta=beta, labels=labels, estimate=s.mean, sd=s.sd)
+            print_mean = float(np.mean([printed.get((dataset, label, factor, beta), math.nan) for label in labels]))
+            rows.append(row | dict(n=s.n, low=s.low, high=s.high, detectable=detectable_effect(s.sd, s.n),
+                                   printed=print_mean))  # fmt: skip
+    columns = ["dataset", "imbalance_factor", "beta", "labels", "estimate", "sd", "n", "low", "high", "detectable"]
+    return pd.DataFrame(rows, columns=[*columns, "printed"])

@@ -76,10 +76,10 @@ def profiles_with_records(results: Path | str) -> list[str]:
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:
     """The runs of the paper's own protocol: no switch away from it."""
-    return records[~away(records).any(axis=1)]
+    return records[~off_protocol(records).any(axis=1)]
 
 
-def away(records: pd.DataFrame) -> pd.DataFrame:
+def off_protocol(records: pd.DataFrame) -> pd.DataFrame:
     """Which of the switches (columns) of which runs (rows) are not the paper's."""
     factors = records["imbalance_factor"]
     return pd.DataFrame({name: records[name] != factors.map(partial(paper_setting, name)) for name in PROTOCOL})
