@@ -1,0 +1,247 @@
+"""The comparisons that decide statements about errors: which runs, which seeds (those of the plan), what is claimed.
+
+A comparison is made of Experiments, so its runs are found by name and nothing but the full protocol can enter it.  The
+same code reads our records, one error a run, and simulated ones, an array of draws a run.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from replication.experiments.experiment import Experiment, loss_label
+from replication.experiments.plan import PLAN
+from replication.report.analysis import published as paper
+from replication.report.analysis.published import TITLES
+from replication.report.analysis.statistics import t_interval
+from replication.report.claims.finding import (
+    AWAITING,
+    BETTER,
+    MARGIN,
+    NONE,
+    NOT_REPLICATED,
+    NOT_RUN,
+    REPLICATED,
+    UNDECIDED,
+    WORSE,
+    Finding,
+    majority,
+    of_seeds,
+    word_of,
+)
+
+Errors = Mapping[Experiment, float | np.ndarray]  # last-epoch error of a run, percent, or one value per draw
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """scale x (mean error of the `plus` runs - mean error of the `minus` runs), one value per planned seed."""
+
+    what: str
+    plus: tuple[Experiment, ...]  # of any one seed
+    minus: tuple[Experiment, ...]
+    seeds: tuple[int, ...]
+    claimed: str = BETTER
+    scale: float = 1.0
+
+    def values(self, errors: Errors) -> dict[int, float | np.ndarray]:
+        """Its value at each planned seed all of whose runs are there; further seeds are left out."""
+        found = {}
+        for seed in self.seeds:
+            plus, minus = ([replace(e, seed=seed) for e in side] for side in (self.plus, self.minus))
+            if all(e in errors for e in (*plus, *minus)):
+                found[seed] = self.scale * (_mean(errors, plus) - _mean(errors, minus))
+        return found
+
+    def printed(self) -> float:
+        """What the paper's Figures 8 to 10 print for it; NaN where they lack a cell."""
+        cells = {e: printed_errors().get(_cell(e), NONE) for e in (*self.plus, *self.minus)}
+        return self.scale * (_mean(cells, self.plus) - _mean(cells, self.minus))
+
+    def finding(self, errors: Errors, **more) -> Finding:
+        """What our runs say of it."""
+        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), self.printed(), **more)
+
+
+def _mean(errors: Errors, runs: Iterable[Experiment]):
+    return np.mean([errors[e] for e in runs], axis=0)
+
+
+def _cell(e: Experiment) -> tuple:
+    return e.dataset, loss_label(e.loss, e.gamma), e.beta, e.imbalance_factor
+
+
+@cache
+def printed_errors() -> dict[tuple, float]:
+    """(data set, label, beta, imbalance factor) -> error in percent, of the 375 printed cells."""
+    return paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
+
+
+def contrast(
+    what: str, letters: str, plus: list[dict], minus: list[dict], claimed: str = BETTER, scale: float = 1.0
+) -> Contrast:
+    """The comparison of runs of the plan, by some of their fields; its seeds are those that all of them have there.
+
+    Raises:
+        ValueError: a run that these letters of the plan do not have.
+    """
+    sides = [[Experiment(**fields) for fields in side] for side in (plus, minus)]
+    planned = {run for letter in letters for run in PLAN[letter]}
+    seeds = set.intersection(*({s for s in range(10) if replace(e, seed=s) in planned} for e in sum(sides, [])))
+    if not seeds:
+        raise ValueError(f"letters must be of a plan that has these runs, got {letters!r} for {what}")
+    return Contrast(what, *map(tuple, sides), tuple(sorted(seeds)), claimed, scale)
+
+
+def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
+    """Seeds planned for class-balanced softmax against plain softmax at full protocol; 0: none beside the one map.
+
+    >>> planned_seeds("cifar10", 0.9999, 50.0)
+    3
+    """
+    cell = Experiment(dataset=dataset, imbalance_factor=imbalance_factor, beta=beta)
+    for letter in "ABEGFH":
+        both = [{run.seed for run in PLAN[letter] if replace(run, seed=0) == e} for e in (cell, replace(cell, beta=0.0))]
+        if seeds := set.intersection(*both):
+            return len(seeds)
+    return 0
+
+
+def _at(dataset: str, factor: float, *betas: float, losses: Iterable[dict] = ({},)) -> list[dict]:
+    return [dict(dataset=dataset, imbalance_factor=factor, beta=beta) | loss for beta in betas for loss in losses]
+
+
+_SIGMOID, _HALF, _ONE, _TWO = (dict(loss="sigmoid"), *(dict(loss="focal", gamma=g) for g in (0.5, 1.0, 2.0)))
+_FIGURE5 = ({}, _SIGMOID, _HALF)
+
+
+def _fixed(letters: str, dataset: str, factor: float, beta: float, claimed: str = BETTER) -> Contrast:
+    what = f"{TITLES[dataset]} at imbalance {factor:g}, softmax, beta {beta:g} against plain"
+    return contrast(what, letters, _at(dataset, factor, beta), _at(dataset, factor, 0.0), claimed)
+
+
+def _gain(letter: str, dataset: str, what: str, plus: tuple, minus: tuple, claimed: str = BETTER, scale: float = 1.0):
+    plus, minus = (_at(dataset, 50.0, *betas, losses=_FIGURE5) for betas in (plus, minus))
+    return contrast(what, letter, plus, minus, claimed, scale)
+
+
+def _pick(factor: float, pick: dict, plain: dict, against: str) -> Contrast:
+    what = f"CIFAR-10 at imbalance {factor:g}, the paper's pick against {against}"
+    return contrast(what, "E", _at("cifar10", factor, 0.9999, losses=[pick]), _at("cifar10", factor, 0.0, losses=[plain]))
+
+
+def _smaller(letter: str, dataset: str, factors: tuple[float, ...], claimed: str) -> Contrast:
+    spread = " and ".join(f"{f:g}" for f in factors)
+    plus, minus = (sum((_at(dataset, f, beta) for f in factors), []) for beta in (0.9999, 0.99))
+    return contrast(f"{TITLES[dataset]} at imbalance {spread}, 0.9999 against 0.99", letter, plus, minus, claimed)
+
+
+def _others(letters: str, dataset: str, factor: float, focal: dict) -> Contrast:
+    what = f"{TITLES[dataset]} at imbalance {factor:g}, sigmoid and focal against softmax"
+    return contrast(what, letters, _at(dataset, factor, 0.0, losses=(_SIGMOID, focal)), _at(dataset, factor, 0.0))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How runs decide a statement: its parts, and whether their majority, their mean or the regret counts."""
+
+    parts: tuple[Contrast, ...]
+    by: str = "majority"
+    beside: tuple[Contrast, ...] = ()  # shown, with words of their own, but without a part in the statement's word
+
+    def word(self, values: list[np.ndarray]) -> np.ndarray:
+        """What complete parts say: one array (..., seeds) a part -> words (...)."""
+        if self.by == "mean":
+            return majority(word_of(*t_interval(np.mean(values, axis=0)))[..., None], [BETTER])
+        if self.by == "regret":
+            return regret_word(np.stack(values))
+        return majority(np.stack([word_of(*t_interval(v)) for v in values], -1), [c.claimed for c in self.parts])
+
+    def decide(self, errors: Errors) -> tuple[str, list[Finding]]:
+        """The word of our runs, which waits for all planned seeds of all parts, and the findings behind it."""
+        findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
+        found = [np.array(list(c.values(errors).values())) for c in self.parts]
+        if all(len(v) == len(c.seeds) for v, c in zip(found, self.parts, strict=True)):
+            return str(self.word(found)), findings
+        return AWAITING if any(len(v) for v in found) else NOT_RUN, findings
+
+
+def regret_word(values: np.ndarray) -> np.ndarray:
+    """Is a beta at most MARGIN worse than the best other?  (rivals, ..., seeds) of its error less theirs -> words.
+
+    The rival with the lowest mean error counts: replicated where its interval's upper bound is below the margin, not
+    replicated where it is shown to be better and the margin is not kept.
+    """
+    low, high = t_interval(values)
+    best = values.mean(-1).argmax(0)[None]  # the rival against which the regret is largest
+    low, high = (np.take_along_axis(bound, best, 0)[0] for bound in (low, high))
+    return np.select([high < MARGIN, low > 0], [REPLICATED, NOT_REPLICATED], UNDECIDED)
+
+
+RULES: dict[str, Rule] = {
+    "R1": Rule(
+        (
+            _pick(200.0, {}, {}, "the best plain loss"),
+            _pick(100.0, _ONE, _SIGMOID, "the best plain loss"),
+            _pick(50.0, _TWO, _HALF, "the best plain loss"),
+        ),
+        by="mean",
+        beside=(
+            _pick(100.0, _ONE, _ONE, "its own plain loss"),
+            _pick(50.0, _TWO, _TWO, "its own plain loss"),
+            _fixed("A", "cifar10", 50.0, 0.9999),
+            _fixed("B", "cifar10", 100.0, 0.9999),
+            _fixed("G", "cifar10", 200.0, 0.9999),
+            _fixed("G", "cifar10", 10.0, 0.9999),
+            _fixed("B", "cifar100", 100.0, 0.99),
+            _fixed("B", "cifar100", 100.0, 0.9999, WORSE),
+        ),
+    ),
+    "R2": Rule(
+        (
+            _others("F", "cifar10", 50.0, _HALF),
+            _others("H", "cifar100", 50.0, _HALF),
+            _others("EB", "cifar10", 100.0, _ONE),
+        )
+    ),
+    "R3": Rule(
+        tuple(_gain("F", "cifar10", f"0.9999 against {b:g}, imbalance 50", (0.9999,), (b,)) for b in (0.99, 0.999)),
+        by="regret",
+    ),
+    "R4": Rule(
+        (
+            *(_gain("F", "cifar10", f"beta {b:g} against plain", (b,), (0.0,)) for b in (0.99, 0.999, 0.9999)),
+            _gain("F", "cifar10", "trend, change for ten times 1/(1 - beta)", (0.9999,), (0.99,), scale=0.5),
+        )
+    ),
+    "R5 text": Rule(
+        (
+            _gain("H", "cifar100", "beta 0.9 and 0.99 against plain", (0.9, 0.99), (0.0,)),
+            _gain("H", "cifar100", "beta 0.999 and 0.9999 against plain", (0.999, 0.9999), (0.0,), WORSE),
+            _gain("H", "cifar100", "beta 0.999 and 0.9999 against 0.9 and 0.99", (0.999, 0.9999), (0.9, 0.99), WORSE),
+        )
+    ),
+    "R5 caption": Rule(
+        tuple(_gain("H", "cifar100", f"beta {b:g} against plain", (b,), (0.0,)) for b in (0.99, 0.999)),
+    ),
+    "R6": Rule(
+        (
+            _gain("F", "cifar10", "CIFAR-10 at imbalance 50, 0.9999 against 0.99", (0.9999,), (0.99,)),
+            _smaller("G", "cifar20", (200.0, 50.0), WORSE),
+            _smaller("G", "cifar100", (200.0, 50.0), WORSE),
+        ),
+        beside=(_smaller("G", "cifar20", (10.0,), BETTER), _smaller("G", "cifar100", (10.0,), BETTER)),
+    ),
+}  # fmt: skip
+
+
+def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
+    """Last-epoch error of each finished run, by its Experiment; of each seed, those in the precision of most of it."""
+    done = records[records["status"] == "finished"]
+    usual = done.groupby("seed")["precision"].agg(lambda p: p.mode()[0])
+    done = done[done["precision"] == done["seed"].map(usual)]
+    names = Experiment.__dataclass_fields__
+    rows = done[list(names)].astype(object).where(done[list(names)].notna(), None).to_dict("records")
+    return {Experiment(**row): float(error) for row, error in zip(rows, done["error"], strict=True)}
