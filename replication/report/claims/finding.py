@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replication.report.analysis.statistics import detectable_effect, summary, t_interval, t_test
+from replication.report.analysis.statistics import detectable_effect, summary, t_test
 
 BETTER, WORSE, ALIKE, UNDECIDED = "better", "worse", "alike", "undecided"
 AWAITING, NOT_RUN = "awaiting seeds", "not run"
@@ -64,6 +64,25 @@ def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
     return np.select(cases, [BETTER, WORSE, ALIKE], UNDECIDED)
 
 
+def interval_word(low: float, high: float, n: int, planned: int = 0, margin: float = MARGIN) -> str:
+    """The word of a comparison over n seeds, of which `planned` were fixed beforehand; two are the fewest.
+
+    >>> interval_word(-3.2, -2.8, n=3, planned=3), interval_word(-3.2, -2.8, n=3, planned=5)
+    ('better', 'awaiting seeds')
+    """
+    return NOT_RUN if not n else AWAITING if n < max(planned, 2) else str(word_of(low, high, margin))
+
+
+def tally(findings: Iterable[Finding]) -> str:
+    """How many comparisons are better and how many worse, of those with a word; empty without any.
+
+    >>> tally([Finding("a", BETTER), Finding("b", BETTER), Finding("c", UNDECIDED), Finding("d", NOT_RUN)])
+    '2 of 3 better, 0 worse'
+    """
+    words = [f.word for f in findings if f.word in (BETTER, WORSE, ALIKE, UNDECIDED)]
+    return f"{words.count(BETTER)} of {len(words)} better, {words.count(WORSE)} worse" if words else ""
+
+
 def of_seeds(
     what: str, values: Iterable[float], planned: int, printed: float = NONE, margin: float = MARGIN, **more
 ) -> Finding:
@@ -76,7 +95,7 @@ def of_seeds(
     """
     values = list(values)
     s = summary(values)
-    word = NOT_RUN if not s.n else AWAITING if s.n < max(planned, 2) else str(word_of(*t_interval(values), margin))
+    word = interval_word(s.low, s.high, s.n, planned, margin)
     return Finding(what, word, s.mean, s.low, s.high, s.n, planned, t_test(values), detectable_effect(s.sd, s.n),
                    printed, **more)  # fmt: skip
 

@@ -163,6 +163,9 @@ class Rule:
         """The word of our runs, which waits for all planned seeds of all parts, and the findings behind it."""
         findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
         found = [np.array(list(c.values(errors).values())) for c in self.parts]
+        if self.by == "mean" and (whole := [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]):
+            what = f"mean over {len(whole)} of {len(self.parts)} columns"
+            findings.insert(0, of_seeds(what, np.mean(whole, axis=0), len(self.parts[0].seeds)))
         if all(len(v) == len(c.seeds) for v, c in zip(found, self.parts, strict=True)):
             return str(self.word(found)), findings
         return AWAITING if any(len(v) for v in found) else NOT_RUN, findings
