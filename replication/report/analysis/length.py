@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, reference
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import detectable_effect, paired

@@ -99,7 +99,7 @@ def methods(profile: Profile) -> pd.DataFrame:
         plain = method_runs(profile, "plain", dataset)
         for method, kind in METHODS.items():
             runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
-            if runs.empty and (printed.empty or method == "class-balanced 0.99" and dataset == "cifar10"):
+            if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
                 continue
             row = dict(dataset=dataset, method=method, cost=kind.cost, **summary(runs["error"])._asdict())
             if method != "plain":

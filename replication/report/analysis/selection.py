@@ -5,6 +5,7 @@ are points of error; changes are class-balanced minus plain, minus is better; a 
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,7 @@ def replicate_sd(factors: tuple[float, ...] = (10, 20, 50)) -> tuple[float, int]
     return pooled_sd(group["error"] for _, group in cells.groupby(["label", "imbalance_factor"]))
 
 
+@cache
 def agreement_probability(sd: float) -> float:
     """Probability that ten picks on validation data as noisy as the test set would all be the lowest test error.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import forest
-from replication.report.analysis.selection import difference_by_imbalance, improvements, published_selection_bias
+from replication.report.analysis.selection import difference_by_imbalance, improvements
 from replication.report.claims import ours, results, theory
 from replication.report.claims.evidence import SHORT, Evidence
 from replication.report.claims.finding import (
@@ -150,9 +150,7 @@ def _rebalancing(e: Evidence) -> Answer:
 
 
 def _choice(e: Evidence) -> Answer:
-    bias = published_selection_bias(e.heat_maps)
-    bias = bias[bias["dataset"].isin(paper.TABLE2_SETS)]
-    most, change = bias["bias_over_plain"].max(), bias["change"]
+    most, change = e.selection_bias["bias_over_plain"].max(), e.selection_bias["change"]
     answer = f"{'Little: at' if most < 0.5 else 'At'} most {most:.1f} points"
     return Answer("How much does choosing the best of 20 gain?", answer, f"reports {_span(change)}",
                   "computed from the printed numbers", "published/README.md")  # fmt: skip

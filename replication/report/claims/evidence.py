@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
+from replication.report.analysis.selection import published_selection_bias
 from replication.report.claims.finding import UNDECIDED, WORDS, Finding
 from replication.report.claims.planned import errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -30,6 +32,11 @@ class Evidence:
     covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that are there
     effective_number: Callable = effective_number
     class_balanced_weights: Callable = class_balanced_weights
+
+    @cached_property
+    def selection_bias(self) -> pd.DataFrame:
+        """How much choosing the best of 20 gains by chance, from the printed cells of Table 2's data sets."""
+        return published_selection_bias(self.heat_maps[self.heat_maps["dataset"].isin(paper.TABLE2_SETS)])
 
     def runs(self, profile: str = FULL) -> pd.DataFrame:
         """The records of a profile; without any, a frame without rows or columns."""

@@ -11,7 +11,6 @@ from replication.report.analysis.length import length_of_training
 from replication.report.analysis.measured import complete, differences, fixed_beta, settings_by_seeds
 from replication.report.analysis.methods import methods
 from replication.report.analysis.published import LABELS, TABLE2_SETS, TITLES
-from replication.report.analysis.selection import published_selection_bias
 from replication.report.claims.evidence import FULL, SHORT, Evidence, Statement, Weighing, weigh
 from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, interval_word, of_seeds, tally
 
@@ -87,8 +86,7 @@ def rebalancing(e: Evidence) -> Statement:
 
 
 def choice(e: Evidence) -> Statement:
-    bias = published_selection_bias(e.heat_maps)
-    findings, said = [], []
+    bias, findings, said = e.selection_bias, [], []
     for dataset in TABLE2_SETS:
         rows = bias[bias["dataset"] == dataset]
         most = rows["bias_over_plain"].max()

@@ -6,11 +6,7 @@ import pandas as pd
 from replication.data.long_tail import long_tailed_counts
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import fixed_beta
-from replication.report.analysis.selection import (
-    agreement_probability,
-    published_selection_bias,
-    replicate_sd,
-)
+from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.analysis.statistics import sign_test
 from replication.report.claims.evidence import Evidence, Statement, Weighing, weigh
 from replication.report.claims.finding import (
@@ -45,8 +41,7 @@ def _differences(e: Evidence, dataset: str, query: str = "imbalance_factor > 1")
 
 
 def r1(e: Evidence) -> Statement:
-    maps = e.heat_maps[e.heat_maps["dataset"].isin(paper.TABLE2_SETS)]
-    bias = published_selection_bias(maps)
+    bias = e.selection_bias
     better, left = int((bias["change"] < 0).sum()), int((bias["change_corrected"] < 0).sum())
     alone, chance = int((bias["change_corrected_high"] < 0).sum()), agreement_probability(replicate_sd()[0])
     notes = (

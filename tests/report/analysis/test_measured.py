@@ -3,12 +3,11 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from report_records import record, write
 
 from replication.report.analysis import ablations, measured
-from replication.report.tables.table import SMOKE_NOTE, budget, diverged
+from replication.report.analysis.profile import Profile
 
 
 @pytest.fixture
@@ -35,8 +34,7 @@ def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
     frame = records(record(30, seed=0), lost(seed=1))
     cell = measured.cells(frame).iloc[0]
     assert (cell["mean"], cell["n"], cell["diverged"]) == (30, 1, 1)
-    assert diverged(frame) == frame.loc[frame["seed"] == 1, "name"].tolist()
-    assert diverged(frame)[0] in budget(frame, "cpu")
+    assert Profile("cpu", frame).diverged == frame.loc[frame["seed"] == 1, "name"].tolist()
 
 
 def test_changed_runs_are_in_no_cell(records):
@@ -59,7 +57,6 @@ def test_pairs_do_not_join_float32_with_bfloat16(records):
     frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1),
                     replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast"))  # fmt: skip
     assert measured.pairs(frame)["seed"].tolist() == [0]
-    assert "precision: bfloat16 autocast, float32" in budget(frame, "cpu")
 
 
 def test_a_changed_run_is_not_set_against_a_run_of_another_precision(records):
@@ -127,15 +124,11 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
         assert measured.profile_records(tmp_path, "cpu")["error"].tolist() == [30]
 
 
-def test_smoke_says_what_it_is(records):
-    assert budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(SMOKE_NOTE)
-
-
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
     assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.lost_pairs(empty).empty
     assert measured.paired_cells(empty).empty
-    assert measured.profiles_with_records(tmp_path) == [] and "nothing measured" in budget(empty, "cpu")
+    assert measured.profiles_with_records(tmp_path) == []
 
 
 def test_a_run_with_two_switches_changed_is_no_ablation(records):
