@@ -92,7 +92,7 @@ def _shown(findings: list[Finding], name) -> str:
 def _fixed(e: Evidence, dataset: str) -> list[Finding]:
     """Full protocol: softmax at one beta against plain on a data set, from R1's comparisons."""
     wanted = [c for c in RULES["R1"].beside if c.plus[0].dataset == dataset and "plain loss" not in c.what]
-    return [c.finding(e.errors()) for c in wanted]
+    return [c.finding(e.errors) for c in wanted]
 
 
 def _imbalance(finding: Finding) -> str:

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 
 import pandas as pd
 
-from replication.experiments.experiment import Experiment
 from replication.report.analysis import published as paper
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
 from replication.report.analysis.selection import published_selection_bias
-from replication.report.claims.finding import UNDECIDED, WORDS, Finding
-from replication.report.claims.planned import errors_of
+from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
+from replication.report.claims.planned import Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 FULL, SHORT = "paper", "cpu"  # the profiles of the full protocol and of the short study
@@ -38,19 +37,15 @@ class Evidence:
         """How much choosing the best of 20 gains by chance, from the printed cells of Table 2's data sets."""
         return published_selection_bias(self.heat_maps[self.heat_maps["dataset"].isin(paper.TABLE2_SETS)])
 
-    def runs(self, profile: str = FULL) -> pd.DataFrame:
-        """The records of a profile; without any, a frame without rows or columns."""
-        return self.profiles[profile].records if profile in self.profiles else pd.DataFrame()
-
-    def errors(self) -> dict[Experiment, float]:
+    @cached_property
+    def errors(self) -> Errors:
         """Last-epoch error of each finished run of the full protocol."""
-        return errors_of(self.runs()) if len(self.runs()) else {}
+        return errors_of(self.profiles[FULL].records) if FULL in self.profiles else {}
 
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
-    """The evidence under RESULTS: profiles (those given, where they have been read), covering tables, large scale."""
-    results = Path(results)
-    paths = {name: results / "covering" / f"{name}.csv" for name in TABLES}
+    """The evidence under RESULTS: profiles (those given, if they have been read), covering tables, large scale."""
+    paths = {name: Path(results) / "covering" / f"{name}.csv" for name in TABLES}
     text = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
     covering = {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}
     profiles = read_profiles(results) if profiles is None else profiles
@@ -83,10 +78,32 @@ class Statement:
         return {w.kind: w.word for w in self.weighings}
 
 
-def weigh(kind: str, findings: Iterable[Finding], word: str | None = None) -> Weighing:
+def statement(id: str, place: str, topic: str, text: str) -> Callable:
+    """Make a function of the evidence that returns a bottom line and weighings into one that returns a Statement."""
+
+    def decorate(weigh_it: Callable) -> Callable[[Evidence], Statement]:
+        @wraps(weigh_it)
+        def weighed(evidence: Evidence) -> Statement:
+            line, *weighings = weigh_it(evidence)
+            return Statement(id, place, topic, text, line, tuple(weighings))
+
+        return weighed
+
+    return decorate
+
+
+def weigh(kind: str, findings: Iterable[Finding] | Finding, word: str | None = None) -> Weighing:
     """Findings of one kind; without a word of its own it is that of the findings: against if any is, for if all are."""
-    findings = tuple(findings)
+    findings = (findings,) if isinstance(findings, Finding) else tuple(findings)
     found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
     if word is None:
         word = fails if fails in found else holds if found == {holds} else found.pop() if len(found) == 1 else UNDECIDED
     return Weighing(kind, word, findings)
+
+
+def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str) -> str:
+    """`fails` if a kind of evidence speaks against the statement, `holds` if one speaks for it and none against."""
+    words = {w.word for w in weighings}
+    if words & {fail for _, fail in WORDS.values()}:
+        return fails
+    return holds if words & {hold for hold, _ in WORDS.values()} else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."

@@ -11,7 +11,7 @@ from replication.report.analysis.length import length_of_training
 from replication.report.analysis.measured import complete, differences, fixed_beta, settings_by_seeds
 from replication.report.analysis.methods import methods
 from replication.report.analysis.published import LABELS, TABLE2_SETS, TITLES
-from replication.report.claims.evidence import FULL, SHORT, Evidence, Statement, Weighing, weigh
+from replication.report.claims.evidence import FULL, SHORT, Evidence, Weighing, statement, weigh
 from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, interval_word, of_seeds, tally
 
 SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short study's, and those of plans B and C
@@ -39,7 +39,8 @@ def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
     return (rows[rows["row"] == "class_balanced"].set_index(keys)["error"] - plain).unstack().sort_index(axis=1)
 
 
-def growth(e: Evidence) -> Statement:
+@statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?")
+def growth(e: Evidence):
     """Was R7: Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
     printed = []
     for dataset, changes in table2_changes(e.table2).iterrows():
@@ -62,11 +63,11 @@ def growth(e: Evidence) -> Statement:
     line = {BETTER: "In short training it grows with imbalance", WORSE: "In short training it falls with imbalance"}.get(
         word, f"Short training leaves it {word}")  # fmt: skip
     line += f"; in print it is {' and '.join(dict.fromkeys(f.word for f in printed))}."
-    weighings = (weigh("print", printed, UNDECIDED), _answered(runs, "runs at three imbalances"))
-    return Statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?", line, weighings)
+    return line, weigh("print", printed, UNDECIDED), _answered(runs, "runs at three imbalances")
 
 
-def rebalancing(e: Evidence) -> Statement:
+@statement("O2", "Sec. 4", "ours", "Is the gain re-balancing, or the smaller loss that the weights bring?")
+def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
     rows = e.profiles[SHORT].scale_by_weights if SHORT in e.profiles else pd.DataFrame()
     rows = {r["part"]: r for r in rows.to_dict("records") if r["part"] in CONTRASTS}
@@ -81,11 +82,11 @@ def rebalancing(e: Evidence) -> Statement:
             f"smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
             f"({inter['mean']:.2f} [{inter['low']:.2f}, {inter['high']:.2f}]; short training)."
         )
-    text = "Is the gain re-balancing, or the smaller loss that the weights bring?"
-    return Statement("O2", "Sec. 4", "ours", text, line, (_answered(findings, "the four corners"),))
+    return line, _answered(findings, "the four corners")
 
 
-def choice(e: Evidence) -> Statement:
+@statement("O3", "Table 2", "ours", "How much does choosing the best of 20 gain?")
+def choice(e: Evidence):
     bias, findings, said = e.selection_bias, [], []
     for dataset in TABLE2_SETS:
         rows = bias[bias["dataset"] == dataset]
@@ -94,8 +95,7 @@ def choice(e: Evidence) -> Statement:
         findings.append(Finding(what, f"at most {most:.2f} points", notes=(
             f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}",)))  # fmt: skip
         said.append(f"at most {most:.1f} points on {TITLES[dataset]}")
-    text, line = "How much does choosing the best of 20 gain?", f"Little: {', '.join(said)}, from the printed numbers."
-    return Statement("O3", "Table 2", "ours", text, line, (weigh("print", findings, "estimated"),))
+    return f"Little: {', '.join(said)}, from the printed numbers.", weigh("print", findings, "estimated")
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
@@ -108,7 +108,8 @@ def method_changes(e: Evidence) -> dict[str, list[Finding]]:
     }  # fmt: skip
 
 
-def today(e: Evidence) -> Statement:
+@statement("O4", "later work", "ours", "Which method today?")
+def today(e: Evidence):
     findings, lines = [], []
     for dataset, found in method_changes(e).items():
         findings += found
@@ -116,20 +117,20 @@ def today(e: Evidence) -> Statement:
             best = min(found, key=lambda f: f.estimate)
             lines.append(f"{TITLES[dataset]}: {best.what}, {best.estimate:+.2f} points (n = {best.n}, {best.word})")
     line = f"The lowest error at imbalance 100: {'; '.join(lines)}." if lines else "Not run yet."
-    weighing = _answered(findings, "plan B")
-    return Statement("O4", "later work", "ours", "Which method today?", line, (weighing,))
+    return line, _answered(findings, "plan B")
 
 
-def length(e: Evidence) -> Statement:
+@statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")
+def length(e: Evidence):
     rows = length_of_training(e.profiles).to_dict("records")
     findings = [_of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS, "change") for r in rows]
     said = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
     line = f"ResNet-8, imbalance 100, 0.9999 against plain: {said}." if findings else "Not run."
-    text = "How does the gain depend on the length of training?"
-    return Statement("O5", "Sec. 5.2", "ours", text, line, (_answered(findings, "plan C"),))
+    return line, _answered(findings, "plan C")
 
 
-def ports(e: Evidence) -> Statement:
+@statement("O6", "Sec. 5.2", "ours", "What do the changes that other code makes cost?")
+def ports(e: Evidence):
     """Changes that other code makes; the authors' own shuffle is not one, nor are our uniform weights."""
     rows = e.profiles[SHORT].ablations if SHORT in e.profiles else pd.DataFrame({"switch": [], "beta": []})
     rows = rows[~rows["switch"].isin(("weights", "shuffle")) & (rows["beta"] > 0)].to_dict("records")
@@ -140,5 +141,4 @@ def ports(e: Evidence) -> Statement:
         seen = [f.detectable for f in findings]
         line = (f"{shown or 'None'} of {len(findings)} is shown to raise the error in short training; effects of "
                 f"{min(seen):.0f} to {max(seen):.0f} points could have been seen.")  # fmt: skip
-    text = "What do the changes that other code makes cost?"
-    return Statement("O6", "Sec. 5.2", "ours", text, line, (_answered(findings, "runs with one switch changed"),))
+    return line, _answered(findings, "runs with one switch changed")

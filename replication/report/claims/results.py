@@ -8,73 +8,59 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.measured import fixed_beta
 from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.analysis.statistics import sign_test
-from replication.report.claims.evidence import Evidence, Statement, Weighing, weigh
-from replication.report.claims.finding import (
-    AWAITING,
-    MARGIN,
-    NOT_RUN,
-    Finding,
-    from_bool,
-    tally,
-)
+from replication.report.claims.evidence import Evidence, Weighing, statement, weigh
+from replication.report.claims.finding import AWAITING, MARGIN, NOT_RUN, Finding, from_bool, tally
 from replication.report.claims.planned import RULES
 
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 weighs apart
 
 
-def _runs(e: Evidence, name: str) -> Weighing:
-    word, findings = RULES[name].decide(e.errors())
-    return weigh("runs", findings, word)
+def _runs(e: Evidence, name: str, not_run: str = "not run at full protocol") -> tuple[Weighing, str]:
+    """What runs say, and what that adds to a bottom line: their word, how many comparisons are better or worse."""
+    word, findings = RULES[name].decide(e.errors)
+    said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
+    counted = tally(findings)
+    return weigh("runs", findings, word), f"{said} ({counted})" if counted else said
 
 
-def ran(weighing: Weighing, not_run: str = "not run at full protocol") -> str:
-    """What runs add to a bottom line: their word, and how many comparisons are better or worse."""
-    words = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}
-    said, counted = words.get(weighing.word, f"our runs: {weighing.word}"), tally(weighing.findings)
-    return f"{said} ({counted})" if counted else said
+def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
+    """Class-balanced minus plain, the cells of Figure 5: imbalance 50, three losses."""
+    maps = e.heat_maps.query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
+    return paper.difference_to_plain(maps[maps["dataset"] == dataset])
 
 
-def _differences(e: Evidence, dataset: str, query: str = "imbalance_factor > 1") -> pd.DataFrame:
-    """Class-balanced minus plain, one row per cell of the data set's printed heat map."""
-    maps = e.heat_maps
-    return paper.difference_to_plain(maps[maps["dataset"] == dataset]).query(query)
-
-
-def r1(e: Evidence) -> Statement:
-    bias = e.selection_bias
+@statement("R1", "Table 2", "results",
+           "With its chosen loss, beta and gamma the class-balanced loss improves each long-tailed set.")  # fmt: skip
+def r1(e: Evidence):
+    bias, chance = e.selection_bias, agreement_probability(replicate_sd()[0])
     better, left = int((bias["change"] < 0).sum()), int((bias["change_corrected"] < 0).sum())
-    alone, chance = int((bias["change_corrected_high"] < 0).sum()), agreement_probability(replicate_sd()[0])
-    notes = (
+    alone, fixed = int((bias["change_corrected_high"] < 0).sum()), bias["fixed_change"]
+    printed = from_bool(
+        "print", better == len(bias), f"best of 20 below the best of 5 plain in {better} of {len(bias)} columns",
         f"without the bias of choosing among 20, {left} of {len(bias)} are lower, {alone} with an interval below 0",
         'chosen "via cross-validation" (caption, Section 5.3), yet all are the lowest test error (Appendix A): a '
         f"validation pick as noisy as the test would do that with probability {chance:.0e}",
         "how many runs are behind a cell is not said",
-    )
-    fixed = bias["fixed_change"]
-    findings = [
-        from_bool("print", better == len(bias), f"best of 20 below the best of 5 plain in {better} of {len(bias)}", *notes),
-        Finding(f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses",
-                f"{int((fixed < 0).sum())} of {len(fixed)} better, {int((fixed > 0).sum())} worse",
-                notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",)),
-    ]  # fmt: skip
-    runs = _runs(e, "R1")
-    text = "With its chosen loss, beta and gamma the class-balanced loss improves each long-tailed set."
-    line = f"In print {better} of {len(bias)} columns improve, {alone} of them clearly beyond the choice of the best; "
-    line += f"{ran(runs, 'its picks are not rerun')}."
-    return Statement("R1", "Table 2", "results", text, line, (weigh("print", findings, findings[0].word), runs))
+    )  # fmt: skip
+    word = f"{int((fixed < 0).sum())} of {len(fixed)} better, {int((fixed > 0).sum())} worse"
+    what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
+    beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
+    runs, ran = _runs(e, "R1", "its picks are not rerun")
+    line = f"In print {better} of {len(bias)} columns improve, {alone} of them clearly beyond the choice of the best; {ran}."
+    return line, weigh("print", (printed, beside), printed.word), runs
 
 
-def r2(e: Evidence) -> Statement:
+@statement("R2", "Sec. 5.3", "results", "Sigmoid and focal beat softmax in most cases.")
+def r2(e: Evidence):
     plain = paper.plain(e.heat_maps).query("dataset in @paper.TABLE2_SETS")
     wide = plain.pivot_table(index=["dataset", "imbalance_factor"], columns="label", values="error")
     d = wide.drop(columns="softmax").mean(axis=1) - wide["softmax"]
     lower, p = int((d < 0).sum()), sign_test(d)
     printed = from_bool("print", lower > len(d) / 2, f"plain losses of Table 2, {lower} of {len(d)} columns lower",
                         f"mean {d.mean():+.2f} points; weak", p=p)  # fmt: skip
-    runs = _runs(e, "R2")
-    text = "Sigmoid and focal beat softmax in most cases."
-    line = f"In print in {lower} of {len(d)} columns, which chance would give too (sign test p = {p:.2f}); {ran(runs)}."
-    return Statement("R2", "Sec. 5.3", "results", text, line, (weigh("print", [printed]), runs))
+    runs, ran = _runs(e, "R2")
+    line = f"In print in {lower} of {len(d)} columns, which chance would give too (sign test p = {p:.2f}); {ran}."
+    return line, weigh("print", printed), runs
 
 
 def printed_regret(e: Evidence) -> pd.Series:
@@ -84,78 +70,69 @@ def printed_regret(e: Evidence) -> pd.Series:
     return lowest[0.9999] - lowest.drop(columns=0.9999).min(axis=1)
 
 
-def r3(e: Evidence) -> Statement:
+@statement("R3", "Sec. 5.3", "results", "On CIFAR-10 the best beta is 0.9999 at every imbalance.")
+def r3(e: Evidence):
     regret = printed_regret(e)
     said = ", ".join(f"{value:+.2f} at {factor:g}" for factor, value in regret[::-1].items())
     printed = from_bool("print", bool((regret <= 0).all()), "error at 0.9999 less the best other beta's", said)
-    runs = _runs(e, "R3")
-    text = "On CIFAR-10 the best beta is 0.9999 at every imbalance."
-    line = f"In print it is, by {-regret.max():.2f} point at the closest; within {MARGIN} point of the best: {ran(runs)}."
-    return Statement("R3", "Sec. 5.3", "results", text, line, (weigh("print", [printed]), runs))
+    runs, ran = _runs(e, "R3")
+    line = f"In print it is, by {-regret.max():.2f} point at the closest; within {MARGIN} point of the best: {ran}."
+    return line, weigh("print", printed), runs
 
 
-def r4(e: Evidence) -> Statement:
+@statement("R4", "Fig. 5", "results", "CIFAR-10 at imbalance 50: the term always improves, more with larger beta.")
+def r4(e: Evidence):
     gap = float(np.abs(e.class_balanced_weights(long_tailed_counts(5000, 10, 50), 0.9) - 1).max())
-    here = _differences(e, "cifar10", "imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
-    d = here[here["beta"] > 0.9]
-    better = int((d["difference"] < 0).sum())
+    here = _differences(e, "cifar10")
+    d, none = here[here["beta"] > 0.9], here[here["beta"] == 0.9]
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
-    down = int((steps.to_numpy() < 0).sum())
-    sd = replicate_sd()[0]
-    at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in here[here["beta"] == 0.9].itertuples())
+    better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
+    at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in none.itertuples())
     exact = from_bool("derivation", gap > 1e-3, "at beta 0.9 all weights are alike, so no effect is possible",
-                      f"equal within {gap:.0e}; {at_09} are second runs of one loss (sd {sd:.2f})")  # fmt: skip
-    printed = from_bool("print", better == len(d) and down == steps.size, f"0.99 to 0.9999, {better} of {len(d)} cells lower",
+                      f"equal within {gap:.0e}; {at_09} are second runs of one loss (sd {replicate_sd()[0]:.2f})")  # fmt: skip
+    printed = from_bool("print", better == len(d) and down == steps.size, f"0.99 to 0.9999, {better} of {len(d)} lower",
                         f"{down} of {steps.size} steps to a larger beta lower the error")  # fmt: skip
-    runs = _runs(e, "R4")
-    text = "CIFAR-10 at imbalance 50: the term always improves, more with larger beta."
-    line = (f"At beta 0.9 it cannot: the weights are alike. From 0.99 on all printed cells improve; {ran(runs)}."
-            if better == len(d) else f"In print {better} of {len(d)} cells improve from 0.99 on; {ran(runs)}.")  # fmt: skip
-    return Statement("R4", "Fig. 5", "results", text, line, (weigh("derivation", [exact]), weigh("print", [printed]), runs))
+    runs, ran = _runs(e, "R4")
+    line = f"At 0.9 it cannot, for the weights are alike; from 0.99 on {better} of {len(d)} printed cells improve; {ran}."
+    return line, weigh("derivation", exact), weigh("print", printed), runs
 
 
-def r5a(e: Evidence) -> Statement:
-    d = _differences(e, "cifar100", "imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
-    small = d["beta"] < 0.995
-    right = int((d.loc[small, "difference"] < 0).sum() + (d.loc[~small, "difference"] > 0).sum())
-    printed = from_bool("print", right == len(d), f"0.9 and 0.99 lower, 0.999 and 0.9999 higher, in {right} of {len(d)} cells")
-    runs = _runs(e, "R5 text")
-    text = "CIFAR-100 at imbalance 50: only small beta improves (text)."
-    line = f"The printed cells agree, {right} of {len(d)}; {ran(runs)}."
-    return Statement("R5a", "Fig. 5, text", "results", text, line, (weigh("print", [printed]), runs))
+@statement("R5a", "Fig. 5, text", "results", "CIFAR-100 at imbalance 50: only small beta improves.")
+def r5a(e: Evidence):
+    d = _differences(e, "cifar100")
+    right = int(((d["difference"] < 0) == (d["beta"] < 0.995)).sum())
+    what = f"0.9 and 0.99 lower, 0.999 and 0.9999 higher, in {right} of {len(d)} cells"
+    runs, ran = _runs(e, "R5 text")
+    return f"The printed cells agree, {right} of {len(d)}; {ran}.", weigh("print", from_bool("print", right == len(d), what)), runs
 
 
-def r5b(e: Evidence) -> Statement:
-    d = _differences(e, "cifar100", "imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
-    d = d[d["beta"].isin((0.99, 0.999))]
-    findings = [
+@statement("R5b", "Fig. 5, caption", "results", "CIFAR-100 at imbalance 50: 0.99 or 0.999 improves.")
+def r5b(e: Evidence):
+    d = _differences(e, "cifar100").query("beta in (0.99, 0.999)")
+    printed = [
         from_bool("print", bool((g["difference"] < 0).all()), f"beta {beta:g} against plain",
                   ", ".join(f"{r.label} {r.difference:+.2f}" for r in g.itertuples()))
         for beta, g in d.groupby("beta")
     ]  # fmt: skip
-    printed, runs = weigh("print", findings), _runs(e, "R5 caption")
-    text = "CIFAR-100 at imbalance 50: 0.99 or 0.999 improves (caption)."
-    worse = d[(d["beta"] == 0.999) & (d["difference"] > 0)]
-    line = f"0.999 does not: it raises {len(worse)} of 3 printed errors, against the paper's own text; {ran(runs)}."
-    return Statement("R5b", "Fig. 5, caption", "results", text, line, (printed, runs))
+    runs, ran = _runs(e, "R5 caption")
+    worse = int((d.loc[d["beta"] == 0.999, "difference"] > 0).sum())
+    line = f"0.999 raises {worse} of 3 printed errors, against the paper's own text; {ran}."
+    return line, weigh("print", printed), runs
 
 
-def r6(e: Evidence) -> Statement:
-    findings, holds = [], []
+@statement("R6", "App. A", "results", "Larger beta is better on CIFAR-10; CIFAR-20 and CIFAR-100 need smaller.")
+def r6(e: Evidence):
+    cells = e.heat_maps.pivot(index=["dataset", "label", "imbalance_factor"], columns="beta", values="error")
+    difference, findings = (cells[0.9999] - cells[0.99]).rename("difference").reset_index(), {}
     for dataset, sign in (("cifar10", -1), ("cifar20", 1), ("cifar100", 1)):
-        cells = e.heat_maps[e.heat_maps["dataset"] == dataset]
-        wide = cells.pivot(index=["label", "imbalance_factor"], columns="beta", values="error")
-        d = wide[0.9999] - wide[0.99]
         for factors in (HIGH, LOW):
-            part = d[d.index.get_level_values("imbalance_factor").isin(factors)]
+            part = difference.query("dataset == @dataset and imbalance_factor in @factors")["difference"]
             what = f"{paper.TITLES[dataset]} at imbalance {max(factors):g} to {min(factors):g}, 0.9999 minus 0.99"
-            mean, said = float(part.mean()), f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
-            findings.append(from_bool("print", sign * mean > 0, what, said, estimate=mean))
-            holds += [sign * mean > 0] if factors == HIGH else []
-    printed = weigh("print", findings, from_bool("print", all(holds), "").word)
-    runs = _runs(e, "R6")
-    text = "Larger beta is better on CIFAR-10; CIFAR-20 and CIFAR-100 need smaller."
-    low = [f.what.split(" at ")[0] for f in findings if "20 to 10" in f.what and f.word != printed.word]
-    line = (f"In print {'so' if all(holds) else 'not so'} at imbalance 200 to 50"
-            f"{', but not on ' + ' and '.join(low) + ' at 20 and 10' if low else ''}; {ran(runs)}.")  # fmt: skip
-    return Statement("R6", "App. A", "results", text, line, (printed, runs))
+            said = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
+            finding = from_bool("print", sign * part.mean() > 0, what, said, estimate=float(part.mean()))
+            findings[dataset, factors] = finding
+    printed = weigh("print", [f for (_, factors), f in findings.items() if factors == HIGH])
+    but = [paper.TITLES[d] for (d, factors), f in findings.items() if factors == LOW and f.word != printed.word]
+    runs, ran = _runs(e, "R6")
+    line = f"In print {printed.word} at imbalance 200 to 50{', but not on ' + ', '.join(but) + ' at 20 and 10' if but else ''}; {ran}."
+    return line, weigh("print", findings.values(), printed.word), runs

@@ -1,6 +1,5 @@
 """Statements that derivations and simulations decide: T1 to T6, L1 to L4 and R8."""
 
-import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -11,20 +10,10 @@ from scipy import stats
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
+from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
-from replication.report.claims.evidence import FULL, Evidence, Statement, weigh
-from replication.report.claims.finding import (
-    CONFIRMED,
-    CONSISTENT,
-    NOT_REPLICATED,
-    NOT_RUN,
-    PROVED,
-    REFUTED,
-    REPLICATED,
-    UNDECIDED,
-    Finding,
-    from_bool,
-)
+from replication.report.claims.evidence import FULL, Evidence, Weighing, bottom_line, statement, weigh
+from replication.report.claims.finding import CONFIRMED, NOT_RUN, REFUTED, UNDECIDED, Finding, from_bool
 from replication.theory import torus
 from replication.theory.covering import TABLE_LEVEL, check, variance_rows
 from replication.theory.near_duplicates import AUGMENTATIONS
@@ -32,21 +21,8 @@ from replication.theory.near_duplicates import AUGMENTATIONS
 FEWEST_ROWS = 20  # of a simulation that is to decide anything
 EXACT = 1e-12
 SAME_SCALE = 2.0  # "roughly the same scale": within a factor of 2
-NEAR, ALIKE_NUMBERS = 0.75, 1.05
+NEAR, NEARLY_EQUAL = 0.75, 1.05  # R8: E_n/n of every class at least; largest E_n over the smallest at most
 HEAD = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # images of the largest class, classes
-
-
-def _line(statement_words: dict[str, str], holds: str, fails: str) -> str:
-    """The bottom line: `fails` where a kind of evidence speaks against, `holds` where one speaks for it."""
-    found = set(statement_words.values())
-    if found & {REFUTED, NOT_REPLICATED}:
-        return fails
-    return holds if found & {PROVED, CONFIRMED, CONSISTENT, REPLICATED} else "Not simulated or run here."
-
-
-def _statement(head: tuple[str, str, str, str], weighings: list, holds: str, fails: str) -> Statement:
-    words = {w.kind: w.word for w in weighings}
-    return Statement(*head, _line(words, holds, fails), tuple(weighings))
 
 
 def occupancy_mean(volume: int, n: int) -> Fraction:
@@ -55,19 +31,15 @@ def occupancy_mean(volume: int, n: int) -> Fraction:
     >>> occupancy_mean(2, 2)
     Fraction(3, 2)
     """
-    chance = {0: Fraction(1)}
+    chance = [Fraction(1)] + [Fraction(0)] * n  # of having covered 0, 1, ..., n
     for _ in range(n):
-        step: dict[int, Fraction] = {}
-        for covered, p in chance.items():
-            hit = Fraction(covered, volume)
-            step[covered] = step.get(covered, Fraction(0)) + p * hit
-            step[covered + 1] = step.get(covered + 1, Fraction(0)) + p * (1 - hit)
-        chance = step
-    return sum((covered * p for covered, p in chance.items()), Fraction(0))
+        hit = [p * Fraction(covered, volume) for covered, p in enumerate(chance)]
+        chance = [h + (chance[k - 1] - hit[k - 1] if k else 0) for k, h in enumerate(hit)]
+    return sum((covered * p for covered, p in enumerate(chance)), Fraction(0))
 
 
-def _rows(evidence: Evidence, prototypes: bool) -> pd.DataFrame:
-    table = evidence.covering.get("verify", pd.DataFrame({"geometry": []}))
+def _rows(e: Evidence, prototypes: bool) -> pd.DataFrame:
+    table = e.covering.get("verify", pd.DataFrame(columns=["geometry", "d", "N", "n", "mean"]))
     return table[(table["geometry"] == "prototypes") == prototypes]
 
 
@@ -76,11 +48,10 @@ def _checked(rows: pd.DataFrame, about: str) -> Finding:
     if not len(rows):
         return Finding(about, NOT_RUN)
     result = check(rows)
-    notes = [f"largest |z| {result.largest_z:.2f} of {len(rows)} means, bound {result.bound:.2f}",
-             f"{result.variances} variances checked, smallest corrected p {result.smallest_p:.2g}"]  # fmt: skip
+    notes = (f"largest |z| {result.largest_z:.2f} of {len(rows)} means, bound {result.bound:.2f}",
+             f"{result.variances} variances checked, smallest corrected p {result.smallest_p:.2g}")  # fmt: skip
     finding = from_bool("simulation", result.passed, about, *notes, n=len(rows))
-    few = len(rows) < FEWEST_ROWS and result.passed
-    return Finding(about, UNDECIDED, notes=("too few rows to decide", *notes)) if few else finding
+    return replace(finding, word=UNDECIDED) if result.passed and len(rows) < FEWEST_ROWS else finding
 
 
 def variance_clause(table: pd.DataFrame) -> str:
@@ -93,7 +64,8 @@ def variance_clause(table: pd.DataFrame) -> str:
             "-1.9 or less is left out, for a fair coin's variance is not chi-square at any size")  # fmt: skip
 
 
-def t1(e: Evidence) -> Statement:
+@statement("T1", "Prop. 1", "theory", "Without partial overlap E_n = (1 - beta^n)/(1 - beta), beta = (N - 1)/N.")
+def t1(e: Evidence):
     cases = list(product(range(1, 7), range(1, 13)))
     formula = np.array([float(e.effective_number(n, (volume - 1) / volume)) for volume, n in cases])
     worst = float(np.abs(formula / [float(occupancy_mean(*case)) for case in cases] - 1).max())
@@ -102,130 +74,111 @@ def t1(e: Evidence) -> Statement:
     simulated = _checked(_rows(e, prototypes=True), "samples inside or outside")
     if simulated.n:
         simulated = replace(simulated, notes=(*simulated.notes, variance_clause(e.covering["verify"])))
-    weighings = [weigh("derivation", [exact]), weigh("simulation", [simulated])]
-    text = "Without partial overlap E_n = (1 - beta^n)/(1 - beta), with beta = (N - 1)/N."
-    return _statement(("T1", "Prop. 1", "theory", text), weighings,
-                      "The formula is exact under the paper's assumption that samples never overlap in part.",
-                      "The formula is not what the covering covers.")  # fmt: skip
+    found = weigh("derivation", exact), weigh("simulation", simulated)
+    holds = "The formula is exact under the paper's assumption that samples never overlap in part."
+    return bottom_line(found, holds, "The formula is not what the covering covers."), *found
 
 
-def t2(e: Evidence) -> Statement:
+@statement("T2", "Eq. 3, 4", "theory", "The j-th sample adds beta^(j-1); the total volume is N = 1/(1 - beta).")
+def t2(e: Evidence):
     n, worst = np.arange(1, 201), 0.0
     for beta in (0.5, 0.9, 0.99, 0.999):
-        steps = np.diff(np.concatenate([[0.0], [e.effective_number(k, beta) for k in n]]))
+        steps = np.diff([0.0, *(e.effective_number(k, beta) for k in n)])
         total = float(e.effective_number(1e9, beta))
         worst = max(worst, float(np.abs(steps - beta ** (n - 1.0)).max()), abs(total * (1 - beta) - 1))
     exact = from_bool("derivation", worst < 1e-10, "increments against beta^(j-1), total against 1/(1 - beta)",
                       f"largest difference {worst:.0e}")  # fmt: skip
     rows = _rows(e, prototypes=True)
-    late = rows[rows["n"] >= 5 * rows["N"]] if len(rows) else rows
-    weighings = [weigh("derivation", [exact]), weigh("simulation", [_checked(late, "n >= 5 N, nearly all covered")])]
-    text = "The j-th sample adds beta^(j-1); the total volume is N = 1/(1 - beta)."
-    return _statement(("T2", "Eq. 3, 4", "theory", text), weighings, "Both follow exactly and are seen in simulation.",
-                      "The increments or the total differ from the formula.")  # fmt: skip
+    found = weigh("derivation", exact), weigh("simulation", _checked(rows[rows["n"] >= 5 * rows["N"]], "n >= 5 N"))
+    return bottom_line(found, "Both follow exactly and are seen in simulation.", "One of them does not hold."), *found
 
 
-def t3(e: Evidence) -> Statement:
-    one = [float(e.effective_number(n, 0.0)) for n in (1, 2, 10, 10**6)]
+@statement("T3", "Impl. 1", "theory", "E_n = 1 for N = 1, and E_n -> n as N -> infinity.")
+def t3(e: Evidence):
+    one = {float(e.effective_number(n, 0.0)) for n in (1, 2, 10, 10**6)}
     worst = max(abs(float(e.effective_number(n, 1 - 1e-12)) / n - 1) for n in (1, 10, 1000, 10**5))
-    exact = from_bool("derivation", all(v == 1 for v in one) and worst <= 1e-7, "N = 1, and N = 1e12 up to n = 1e5",
+    exact = from_bool("derivation", one == {1} and worst <= 1e-7, "N = 1, and N = 1e12 up to n = 1e5",
                       f"E_n = {max(one):g} at N = 1; E_n/n - 1 is at most {worst:.0e} at N = 1e12")  # fmt: skip
-    rows = _rows(e, prototypes=True)
-    first = rows[rows["N"] == 1] if len(rows) else rows
-    large = rows[(rows["N"] >= 1e4) & (rows["n"] <= rows["N"] / 100)] if len(rows) else rows
-    simulated = Finding("both limits", NOT_RUN)
+    rows, simulated = _rows(e, prototypes=True), Finding("both limits", NOT_RUN)
+    first, large = rows[rows["N"] == 1]["mean"], rows[(rows["N"] >= 1e4) & (rows["n"] <= rows["N"] / 100)]
     if len(first) and len(large):
         gap = float((large["mean"] / large["n"] - 1).abs().max())
-        holds = bool((first["mean"] == 1).all()) and gap <= 0.01
-        simulated = from_bool("simulation", holds, "N = 1, and N >= 1e4 with n <= N/100",
-                              f"every mean at N = 1 is {first['mean'].max():g}; means within {100 * gap:.2f} % of n")  # fmt: skip
-    text = "E_n = 1 for N = 1, and E_n -> n as N -> infinity."
-    weighings = [weigh("derivation", [exact]), weigh("simulation", [simulated])]
-    return _statement(("T3", "Impl. 1", "theory", text), weighings, "Both limits hold.", "A limit does not hold.")
+        simulated = from_bool("simulation", bool((first == 1).all()) and gap <= 0.01, "both limits",
+                              f"every mean at N = 1 is {first.max():g}; at N >= 1e4, n <= N/100, within {gap:.2%} of n")  # fmt: skip
+    found = weigh("derivation", exact), weigh("simulation", simulated)
+    return bottom_line(found, "Both limits hold.", "A limit does not hold."), *found
 
 
-def t4a(e: Evidence) -> Statement:
-    rows, about = _rows(e, prototypes=False), "cubes and balls on a torus"
-    finding = _checked(rows, about)
-    shapes = rows[["geometry", "d"]].drop_duplicates() if len(rows) else rows
-    if finding.word == CONFIRMED and len(shapes) < 3:
-        finding = Finding(about, UNDECIDED, notes=("fewer than three shapes and dimensions",))
-    holds = ""
-    if len(shapes) >= 3:
+@statement("T4a", "Sec. 3.1 (ours, beyond the paper)", "theory",
+           "With partial overlap, on a space without edges, the mean is still E_n for every shape and dimension.")  # fmt: skip
+def t4a(e: Evidence):
+    rows = _rows(e, prototypes=False)
+    shapes, spread = rows[["geometry", "d"]].drop_duplicates(), ""
+    finding = _checked(rows, f"cubes and balls on a torus, {len(shapes)} shapes and dimensions")
+    if len(shapes) < 3 and finding.word == CONFIRMED:
+        finding = replace(finding, word=UNDECIDED)
+    if len(shapes):
         volume = round(rows["N"].min())
-        spread = [torus.exact_sd(g, d, volume, volume)[0] for g, d in shapes.itertuples(index=False)]
-        holds = (f"On a space without edges the mean is E_n for all {len(shapes)} shapes and dimensions; only the "
-                 f"spread differs (sd {np.nanmin(spread):.2f} to {np.nanmax(spread):.2f} at n = N = {volume}).")  # fmt: skip
-    text = "With partial overlap, on a space without edges, the mean is still E_n for every shape and dimension."
-    head = ("T4a", "Sec. 3.1 (ours, beyond the paper)", "theory", text)
-    return _statement(head, [weigh("simulation", [finding])], holds, "The mean departs from E_n on the torus.")
+        sds = [torus.exact_sd(g, d, volume, volume)[0] for g, d in shapes.itertuples(index=False)]
+        spread = f" (sd {np.nanmin(sds):.2f} to {np.nanmax(sds):.2f} at n = N = {volume})"
+    found = weigh("simulation", finding)
+    holds = f"On a space without edges the mean is E_n for all {len(shapes)} of them; only the spread differs{spread}."
+    return bottom_line([found], holds, "The mean departs from E_n on the torus."), found
 
 
-def t4b(e: Evidence) -> Statement:
-    frame = e.covering.get("wholly_inside")
-    text = "With partial overlap the expected volume depends on shape and dimension (samples are subsets of S)."
-    head = ("T4b", "Sec. 3.1", "theory", text)
-    if frame is None or frame["d"].nunique() < 2:
-        return _statement(head, [weigh("simulation", [Finding("cubes wholly inside a cube", NOT_RUN)])], "", "")
-    bound, largest = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max()
-    shares = frame.set_index("d")["share"]
-    some = shares[shares.index.isin([1, 2, 3, 6, 10, 30])]
-    named = ", ".join(f"{share:.2f} (d = {d})" for d, share in some.items())
-    agrees, differs = largest < bound, bool(shares.max() - shares.min() > 0.05)
-    note = f"simulated and exact means agree: largest |z| {largest:.2f} of {len(frame)}, bound {bound:.2f}"
-    finding = from_bool("simulation", bool(agrees and differs), "cubes wholly inside a cube", note,
-                        f"share of E_n: {named}", n=len(frame))  # fmt: skip
-    first = frame.iloc[0]
-    holds = (f"As the paper says: unit cubes wholly inside S (N = {first['N']:g}, n = {first['n']:g}) cover "
-             f"{named} of E_n.")  # fmt: skip
-    return _statement(head, [weigh("simulation", [finding])], holds, "The dimension makes no difference.")
+@statement("T4b", "Sec. 3.1", "theory",
+           "With partial overlap the expected volume depends on shape and dimension (samples are subsets of S).")  # fmt: skip
+def t4b(e: Evidence):
+    frame, holds, finding = e.covering.get("wholly_inside"), "", Finding("cubes wholly inside a cube", NOT_RUN)
+    if frame is not None:
+        bound, largest, shares = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max(), frame["share"]
+        named = ", ".join(f"{r.share:.2f} (d = {r.d})" for r in frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples())
+        finding = from_bool("simulation", bool(largest < bound and np.ptp(shares) > 0.05), finding.what,
+                            f"largest |z| {largest:.2f} of {len(frame)}, bound {bound:.2f}", n=len(frame))  # fmt: skip
+        size = "N = {0.N:g}, n = {0.n:g}".format(frame.iloc[0])
+        holds = f"As the paper says: unit cubes wholly inside S ({size}) cover {named} of E_n."
+    found = weigh("simulation", finding)
+    return bottom_line([found], holds, "The dimension makes no difference."), found
 
 
-def t5(e: Evidence) -> Statement:
-    text = "Stronger augmentation means a smaller N."
-    head, about = ("T5", "Sec. 3.1", "theory", text), "near-duplicates of CIFAR-10 with and without crop and flip"
-    frame = pd.concat([e.covering[k] for k in ("near_duplicates", "random_crops") if k in e.covering] or
-                      [pd.DataFrame({"dataset": [], "augmentation": []})])  # fmt: skip
+@statement("T5", "Sec. 3.1", "theory", "Stronger augmentation means a smaller N.")
+def t5(e: Evidence):
+    about = "near-duplicates of CIFAR-10 with and without crop and flip"
+    frames = [e.covering[name] for name in ("near_duplicates", "random_crops") if name in e.covering]
+    frame = pd.concat(frames or [pd.DataFrame(columns=["dataset", "augmentation"])])
     frame = frame[frame["dataset"] == "cifar10"]  # digits decide nothing about the paper
     if not set(AUGMENTATIONS[:2]) <= set(frame["augmentation"]):
-        return _statement(head, [weigh("simulation", [Finding(about, NOT_RUN)])], "", "")
+        return "Not run.", weigh("simulation", Finding(about, NOT_RUN))
     keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
     without, crops, single = (frame[frame["augmentation"] == a].set_index(keys)[columns] for a in AUGMENTATIONS)
     both = without.join(crops.add_suffix("_with"), how="inner")  # no copies close: N infinite, and it did not fall
     cases = pd.DataFrame(dict(apart=both["N_high_with"] < both["N_low"], falls=both["N_with"] < both["N"]))
     by_radius = cases.groupby("radius")
     notes = [f"radius {radius:.3g}: N falls in {g['falls'].sum()} of {len(g)} classes, beyond both intervals in "
-             f"{g['apart'].sum()}" for radius, g in by_radius]  # fmt: skip
-    alone = without.join(single.add_suffix("_single"), how="inner")
-    if len(alone):
-        notes.append(f"with one random copy in place of each image N falls in {(alone['N_single'] < alone['N']).sum()} "
-                     f"and rises in {(alone['N_single'] > alone['N']).sum()} of {len(alone)}")  # fmt: skip
-    holds = ((by_radius["apart"].mean() > 0.5) & (by_radius.size() >= 5)).all()
-    fails = (by_radius["falls"].mean() < 0.5).all()
-    word = CONFIRMED if holds else REFUTED if fails else UNDECIDED
-    line = ("N falls in most classes at every distance that counts as near." if holds else
-            "Whether N falls depends on the distance that counts as near.")  # fmt: skip
-    weighing = weigh("simulation", [Finding(about, word, notes=(*notes, "counting all copies N cannot rise"))])
-    return Statement(*head, line if not fails else "N does not fall in most classes.", (weighing,))
+             f"{g['apart'].sum()} (counting all copies it cannot rise)" for radius, g in by_radius]  # fmt: skip
+    if len(alone := without.join(single.add_suffix("_single"), how="inner")):
+        rises = int((alone["N_single"] > alone["N"]).sum())
+        notes.append(f"with one random copy in place of each image N rises in {rises} of {len(alone)} cases")
+    apart = ((by_radius["apart"].mean() > 0.5) & (by_radius.size() >= 5)).all()
+    word = CONFIRMED if apart else REFUTED if (by_radius["falls"].mean() < 0.5).all() else UNDECIDED
+    lines = {CONFIRMED: "N falls in most classes, beyond the intervals.", REFUTED: "N does not fall in most classes."}
+    line = lines.get(word, "N falls, but by less than these counts can show.")
+    return line, weigh("simulation", Finding(about, word, notes=tuple(notes)))
 
 
-def t6(e: Evidence) -> Statement:
-    text = "A fine-grained data set has a smaller N per class than a coarse one."
-    head, frame = ("T6", "Sec. 5.3", "theory", text), e.covering.get("near_duplicates")
+@statement("T6", "Sec. 5.3", "theory", "A fine-grained data set has a smaller N per class than a coarse one.")
+def t6(e: Evidence):
+    frame = e.covering.get("near_duplicates")
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
-        return _statement(head, [weigh("simulation", [Finding("CIFAR-100 against CIFAR-10", NOT_RUN)])], "", "")
-    word, notes = _smaller_volumes(frame, "cifar10")
-    _, beside = _smaller_volumes(frame, "cifar20")
-    findings = [Finding("CIFAR-100 against CIFAR-10", word, notes=notes)]
-    if beside:
-        findings.append(Finding("CIFAR-100 against CIFAR-20, made of its classes (reported)", word, notes=beside))
+        return "Not run.", weigh("simulation", Finding("CIFAR-100 against CIFAR-10", NOT_RUN))
+    findings = [_smaller_volumes(frame, coarse) for coarse in ("cifar10", "cifar20") if coarse in set(frame["dataset"])]
     lines = {CONFIRMED: "CIFAR-100's classes have a smaller N than CIFAR-10's.",
              REFUTED: "CIFAR-100's classes have a larger N than CIFAR-10's."}  # fmt: skip
-    line = lines.get(word, "Which set has the smaller N depends on the distance that counts as near.")
-    return Statement(*head, line, (weigh("simulation", findings, word),))
+    word = findings[0].word  # CIFAR-20's classes are made of CIFAR-100's: reported, and decides nothing
+    return lines.get(word, "No difference is shown by these counts."), weigh("simulation", findings, word)
 
 
-def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> tuple[str, tuple[str, ...]]:
+def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> Finding:
     """Mann-Whitney tests of N over classes, CIFAR-100 against a coarser set, without augmentation, by radius."""
     notes, sides = [], set()
     for radius, rows in frame[frame["augmentation"] == "none"].groupby("radius"):
@@ -235,110 +188,98 @@ def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> tuple[str, tuple[str, 
             sides.add(None if p >= SIGNIFICANCE else bool(here.median() < other.median()))
             notes.append(f"radius {radius:.3g}: median N {here.median():.3g} against {other.median():.3g}, p = {p:.2g}")
     word = {frozenset([True]): CONFIRMED, frozenset([False]): REFUTED}.get(frozenset(sides), UNDECIDED)
-    return word, tuple(notes)
+    return Finding(f"CIFAR-100 against {TITLES[coarse]}", word, notes=tuple(notes))
 
 
-def l1(e: Evidence) -> Statement:
+@statement("L1", "Sec. 4", "loss", "beta = 0 is no re-weighting, beta -> 1 inverse class frequency, smooth between.")
+def l1(e: Evidence):
     counts, weights = np.array(long_tailed_counts(5000, 10, 100)), e.class_balanced_weights
-    none = np.abs(weights(counts, 0.0) - 1).max()
-    inverse = (1 / counts) * len(counts) / (1 / counts).sum()
+    none, inverse = np.abs(weights(counts, 0.0) - 1).max(), (1 / counts) / (1 / counts).mean()
     gap = np.abs(weights(counts, 1 - 1e-12) / inverse - 1).max()
     ratios = np.array([(w := weights(counts, 1 - 10.0**-k))[-1] / w[0] for k in np.linspace(0, 9, 46)])
     smooth = bool((np.diff(ratios) >= -1e-12).all() and np.diff(np.log(ratios)).max() < np.log(10))
-    finding = from_bool("derivation", bool(none == 0 and gap < 1e-6 and smooth), "weights from beta 0 to 1 - 1e-12",
-                        f"1 within {none:.0e} at 0, inverse frequency within {gap:.0e} near 1")  # fmt: skip
-    text = "beta = 0 is no re-weighting, beta -> 1 inverse class frequency, with a smooth way between."
-    return _statement(("L1", "Sec. 4", "loss", text), [weigh("derivation", [finding])], "Exactly so.", "Not so.")
+    found = weigh("derivation", from_bool("derivation", bool(none == 0 and gap < 1e-6 and smooth), "weights over beta",
+                                          f"1 within {none:.0e} at 0, inverse frequency within {gap:.0e} near 1"))  # fmt: skip
+    return bottom_line([found], "Exactly so.", "Not so."), found
 
 
 def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> float:
     """Average class-balanced weight over the training images of a long-tailed set."""
-    largest, classes = HEAD[dataset]
-    counts = np.array(long_tailed_counts(largest, classes, factor))
+    counts = np.array(long_tailed_counts(*HEAD[dataset], factor))
     return float((counts * e.class_balanced_weights(counts, beta)).sum() / counts.sum())
 
 
 def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Plain over class-balanced (0.9999) training loss at the first and the last evaluation, softmax pairs by seed."""
-    frame = e.runs(FULL)
-    runs = frame[frame["label"].eq("softmax") & frame["status"].eq("finished")] if len(frame) else frame
-    if not len(runs):
-        return pd.DataFrame(columns=["first", "last"])
-    keys = ["dataset", "imbalance_factor", "seed", "precision"]
-    runs = e.profiles[FULL].finished.query("label == 'softmax' and imbalance_factor > 1")
-    losses = {
-        beta: group.set_index(keys)["curve"].map(lambda c: (c[0]["training_loss"], c[-1]["training_loss"]))
-        for beta, group in runs[runs["beta"].isin([0.0, 0.9999])].groupby("beta")
-    }
-    if len(losses) < 2:
-        return pd.DataFrame(columns=["first", "last"])
-    both = pd.concat([losses[0.0].rename("plain"), losses[0.9999].rename("balanced")], axis=1, join="inner")
-    ratios = [(p[0] / b[0], p[1] / b[1]) for p, b in both.itertuples(index=False)]
-    return pd.DataFrame(ratios, index=both.index, columns=["first", "last"])
+    runs, losses = e.profiles[FULL].finished if FULL in e.profiles else pd.DataFrame(columns=["label", "beta"]), {}
+    for beta in (0.0, 0.9999):
+        rows = runs[(runs["label"] == "softmax") & (runs["beta"] == beta)]
+        losses[beta] = {(r.dataset, r.imbalance_factor, r.seed, r.precision): r.curve for r in rows.itertuples()}
+    shared = [key for key in losses[0.0] if key in losses[0.9999] and key[1] > 1]
+    ratios = [[losses[0.0][key][k]["training_loss"] / losses[0.9999][key][k]["training_loss"] for k in (0, -1)]
+              for key in shared]  # fmt: skip
+    index = pd.MultiIndex.from_tuples(shared, names=["dataset", "imbalance_factor", "seed", "precision"]) if shared else None
+    return pd.DataFrame(ratios, index=index, columns=["first", "last"])
 
 
-def l2(e: Evidence) -> Statement:
+@statement("L2", "Sec. 4", "loss", "Weights that sum to C keep the loss at roughly the same scale.")
+def l2(e: Evidence):
     shrink = {(d, f, b): 1 / average_weight(e, d, f, b) for d in HEAD for f in IMBALANCE_FACTORS for b in BETAS[1:]}
-    holds = all(1 / SAME_SCALE <= v <= SAME_SCALE for v in shrink.values())
-    off = {k: v for k, v in shrink.items() if v > SAME_SCALE}
+    off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
-    notes = [f"divided by more than {SAME_SCALE:g} at {len(off)} of {len(shrink)} settings, none with beta below "
-             f"{min((b for _, _, b in off), default=1):g}",
-             f"divided by {min(strong):.1f} to {max(strong):.1f} at 0.9999 and imbalance 100 or 200"]  # fmt: skip
-    findings = [from_bool("derivation", holds, "average weight over the training images", *notes)]
-    weighings, ratios = [weigh("derivation", findings)], loss_ratios(e)
-    measured = Finding("plain over class-balanced training loss", NOT_RUN)
+    exact = from_bool("derivation", not off, "average weight over the training images",
+                      f"off by more than {SAME_SCALE:g} at {len(off)} of {len(shrink)} settings, none of them with beta "
+                      f"below {min(off, default=1):g}")  # fmt: skip
+    ratios, measured = loss_ratios(e), Finding("plain over class-balanced (0.9999) training loss", NOT_RUN)
     if len(ratios):
-        means = {f"{d} at {f:g}": g.mean() for (d, f), g in ratios.groupby(["dataset", "imbalance_factor"])}
-        said = tuple(f"{k}: {m['first']:.1f} at the first evaluation, {m['last']:.2f} at the last" for k, m in means.items())
-        same = bool(((ratios < SAME_SCALE) & (ratios > 1 / SAME_SCALE)).all().all())
-        measured = from_bool("runs", same, "plain over class-balanced (0.9999) training loss", *said, n=len(ratios))
-    text = "Weights that sum to C keep the loss at roughly the same scale."
+        means = ratios.groupby(["dataset", "imbalance_factor"]).mean().itertuples()
+        said = [f"{TITLES[r.Index[0]]} at {r.Index[1]:g}: {r.first:.1f} at first, {r.last:.2f} at last" for r in means]
+        same = bool(ratios.stack().between(1 / SAME_SCALE, SAME_SCALE).all())
+        measured = from_bool("runs", same, measured.what, *said, n=len(ratios))
+    found = weigh("derivation", exact), weigh("runs", measured)
     fails = (f"Only at small beta or imbalance: at 0.9999 and imbalance 100 or 200 the loss is {min(strong):.0f} to "
              f"{max(strong):.0f} times smaller at the start of training.")  # fmt: skip
-    return _statement(("L2", "Sec. 4", "loss", text), [*weighings, weigh("runs", [measured])], "It does.", fails)
+    return bottom_line(found, "It does.", fails), *found
 
 
-def l3(e: Evidence) -> Statement:
+@statement("L3", "Sec. 4.3", "loss", "CB focal is alpha-balanced focal with alpha_t = (1 - beta)/(1 - beta^n).")
+def l3(e: Evidence):
     counts, beta = np.array(long_tailed_counts(500, 100, 50)), 0.99
     ratio = e.class_balanced_weights(counts, beta) * (1 - beta**counts) / (1 - beta)
-    spread = float(ratio.max() / ratio.min() - 1)
-    below = 10.0 ** math.ceil(math.log10(max(spread, 1e-15)))  # the last digits differ between machines
-    finding = from_bool("derivation", spread < EXACT, "weights over alpha_t on long-tailed CIFAR-100",
-                        f"one constant to better than {below:.0e}")  # fmt: skip
-    text = "CB focal is alpha-balanced focal with alpha_t = (1 - beta)/(1 - beta^n)."
-    return _statement(("L3", "Sec. 4.3", "loss", text), [weigh("derivation", [finding])],
-                      "Exactly so, up to one constant factor.", "Not so.")  # fmt: skip
+    finding = from_bool("derivation", bool(np.ptp(ratio) < EXACT * ratio.min()), "weights over alpha_t are one constant")
+    found = weigh("derivation", finding)
+    return bottom_line([found], "Exactly so, up to one constant factor.", "Not so."), found
 
 
-def l4(e: Evidence) -> Statement:
+@statement("L4", "Table 2", "loss", "At imbalance 1 the term is 1 and the loss is the plain one.")
+def l4(e: Evidence):
     gap = max(float(np.abs(e.class_balanced_weights([5000] * 10, b) - 1).max()) for b in (*BETAS, 1.0))
     exact = from_bool("derivation", gap == 0, "weights at imbalance 1", f"they differ from 1 by {gap:g} at every beta")
     rows = e.table2[e.table2["imbalance_factor"] == 1]
     last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
-    lowest = singles.groupby("dataset")["error"].min()
-    printed = from_bool("print", bool((last.set_index("dataset")["error"] == lowest).all()),
-                        "class-balanced entries at imbalance 1 are those of the best plain loss")  # fmt: skip
-    pairs = pd.concat([p.pairs for p in e.profiles.values()] or [pd.DataFrame({"imbalance_factor": []})])
+    alike = last.set_index("dataset")["error"] == singles.groupby("dataset")["error"].min()
+    printed = from_bool("print", bool(alike.all()), "entries at imbalance 1 are those of the best plain loss")
+    found = weigh("derivation", exact), weigh("print", printed), _runs_at_imbalance_1(e)
+    return bottom_line(found, "Exactly so, in print and in our runs.", "Not so."), *found
+
+
+def _runs_at_imbalance_1(e: Evidence) -> Weighing:
+    pairs = pd.concat([p.pairs for p in e.profiles.values()] or [pd.DataFrame(columns=["imbalance_factor"])])
     pairs = pairs[pairs["imbalance_factor"] == 1]
-    same = pairs[pairs["plain_device"] == pairs["class_balanced_device"]] if len(pairs) else pairs  # others may round
-    runs = Finding("pairs of runs at imbalance 1", NOT_RUN)
-    if len(same):
-        equal = int((same["difference"] == 0).sum())
-        runs = from_bool("runs", equal == len(same), "pairs of runs at imbalance 1 on like hardware",
-                         f"{equal} of {len(same)} end with the same error to the last digit", n=len(same))  # fmt: skip
-    text = "At imbalance 1 the term is 1 and the loss is the plain one."
-    weighings = [weigh("derivation", [exact]), weigh("print", [printed]), weigh("runs", [runs])]
-    return _statement(("L4", "Table 2", "loss", text), weighings, "Exactly so, in print and in our runs.", "Not so.")
+    about = "pairs of runs at imbalance 1 on like hardware, where they must end alike to the last digit"
+    same = pairs[pairs["plain_device"] == pairs["class_balanced_device"]] if len(pairs) else pairs
+    if not len(same):
+        return weigh("runs", Finding(about, NOT_RUN))
+    equal = int((same["difference"] == 0).sum())
+    return weigh("runs", from_bool("runs", equal == len(same), about, f"{equal} of {len(same)} do", n=len(same)))
 
 
-def r8(e: Evidence) -> Statement:
+@statement("R8", "Fig. 6", "loss", "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike.")
+def r8(e: Evidence):
     counts = np.array(long_tailed_counts(5000, 10, 50))
-    near = float((e.effective_number(counts, 0.9999) / counts).min())
-    small = e.effective_number(counts, 0.9)
-    alike = float(small.max() / small.min())
-    finding = from_bool("derivation", near >= NEAR and alike <= ALIKE_NUMBERS, "CIFAR-10 at imbalance 50",
-                        f"E_n/n is {near:.2f} or more at beta 0.9999; largest over smallest {alike:.3f} at 0.9")  # fmt: skip
-    text = "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike."
-    return _statement(("R8", "Fig. 6", "loss", text), [weigh("derivation", [finding])],
-                      f"So it is: E_n/n is at least {near:.2f} at 0.9999.", "Not so.")  # fmt: skip
+    near, small = float((e.effective_number(counts, 0.9999) / counts).min()), e.effective_number(counts, 0.9)
+    spread = float(small.max() / small.min())
+    finding = from_bool("derivation", near >= NEAR and spread <= NEARLY_EQUAL, "CIFAR-10 at imbalance 50",
+                        f"E_n/n is {near:.2f} or more at beta 0.9999; largest over smallest {spread:.3f} at 0.9")  # fmt: skip
+    found = weigh("derivation", finding)
+    return bottom_line([found], f"So it is: E_n/n is at least {near:.2f} at 0.9999.", "Not so."), found

@@ -1,7 +1,6 @@
 """Statements on the course of training (P1, P2) and on large images (S1 to S3)."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,11 +10,11 @@ from replication.experiments.experiment import Experiment
 from replication.experiments.plan import PLAN
 from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
-from replication.report.analysis.measured import finished
 from replication.report.analysis.published import HEAT_MAPS, TITLES
-from replication.report.claims.evidence import Evidence, Statement, weigh
+from replication.report.claims.evidence import FULL, Evidence, statement, weigh
 from replication.report.claims.finding import (
     AWAITING,
+    BETTER,
     CONSISTENT,
     NOT_REPLICATED,
     NOT_RUN,
@@ -32,7 +31,7 @@ ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
 CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
 
 
-def slope_between_drops(curve: list[dict], epochs: int, name: str = "error") -> float:
+def change_between_drops(curve: list[dict], epochs: int, name: str = "error") -> float:
     """Change of a curve over the stretch between the two drops of the rate (epochs 160 to 180 of 200), least squares.
 
     NaN with fewer than two evaluations there, or without that value in the record.
@@ -43,15 +42,18 @@ def slope_between_drops(curve: list[dict], epochs: int, name: str = "error") -> 
     return float(np.polyfit([r["epoch"] for r in rows], [r[name] for r in rows], 1)[0] * 0.1 * epochs)
 
 
-def p1(e: Evidence) -> Statement:
-    """Plan D: plain softmax, imbalance 200, both drops."""
-    frame, rises = e.runs(), {}
-    names = {r.name: r for r in finished(frame).itertuples()} if len(frame) else {}
-    seeds = sorted({run.seed for run in PLAN["D"]})
+@statement("P1", "Sec. 5.2", "training",
+           "Where the rate is divided by 10, test error and loss rise afterwards; dividing by 100 cures it.")  # fmt: skip
+def p1(e: Evidence):
+    """Plan D: plain softmax, imbalance 200, both drops, five seeds."""
+    seeds, rises = sorted({run.seed for run in PLAN["D"]}), {}
+    records = e.profiles[FULL].records.set_index("name") if FULL in e.profiles else pd.DataFrame({"status": []})
+    records = records[records["status"] == "finished"]
     for drop in (0.1, 0.01):
-        runs = [names.get(Experiment(imbalance_factor=200.0, drop_factor=drop, seed=s).name) for s in seeds]
+        names = {s: Experiment(imbalance_factor=200.0, drop_factor=drop, seed=s).name for s in seeds}
+        runs = {s: records.loc[name] for s, name in names.items() if name in records.index}
         for value in ("error", "test_loss"):
-            found = {r.seed: slope_between_drops(r.curve, r.epochs, value) for r in runs if r is not None}
+            found = {s: change_between_drops(r["curve"], r["epochs"], value) for s, r in runs.items()}
             rises[drop, value] = pd.Series(found, dtype=float).dropna()
     excess = (rises[0.1, "error"] - rises[0.01, "error"]).dropna()
     parts = [
@@ -64,9 +66,7 @@ def p1(e: Evidence) -> Statement:
     word = word or str(majority([f.word for f in parts], [WORSE] * 3))
     lines = {REPLICATED: "Test error and loss rise after a division by 10, and less after one by 100.",
              NOT_REPLICATED: "Test error and loss do not rise after a division by 10."}  # fmt: skip
-    line = lines.get(word, "Not run at full protocol." if word == NOT_RUN else "Not decided yet.")
-    text = "Where the rate is divided by 10, test error and loss rise afterwards; dividing by 100 cures it."
-    return Statement("P1", "Sec. 5.2", "training", text, line, (weigh("runs", parts, word),))
+    return lines.get(word, f"{word.capitalize()} at full protocol."), weigh("runs", parts, word)
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
@@ -86,28 +86,22 @@ def initial_losses(classes: int) -> tuple[float, float]:
     >>> [round(loss, 2) for loss in initial_losses(10)]
     [6.93, 3.25]
     """
-    zero = classes * math.log(2)
-    return zero, math.log(classes) - (classes - 1) * math.log(1 - 1 / classes)
+    return classes * math.log(2), math.log(classes) - (classes - 1) * math.log(1 - 1 / classes)
 
 
-def p2(e: Evidence) -> Statement:
+@statement("P2", "Sec. 5.2", "training",
+           "A last bias of 0 induces a huge loss at the beginning, which could make sigmoid and focal unstable.")  # fmt: skip
+def p2(e: Evidence):
     losses = {classes: initial_losses(classes) for classes in (10, 100)}
     said = "; ".join(f"{a:.2f} against {b:.2f} at C = {c}" for c, (a, b) in losses.items())
     exact = from_bool("derivation", all(a > 2 * b for a, b in losses.values()), "loss before the first step", said)
-    records = pd.concat([p.records for p in e.profiles.values()] or [pd.DataFrame({"dataset": []})])
-    records = records[records["dataset"].isin(HEAT_MAPS)]
-    zero = changed(records) if len(records) else records
-    zero = zero[(zero["switch"] == "last_bias")] if len(zero) else zero
-    seen = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples())
-    runs = Finding("runs of sigmoid and focal with bias 0", NOT_RUN)
-    if len(zero):
-        note = f"unstable at the start in {seen} of {len(zero)} runs"
-        runs = replace(runs, word=REPLICATED if seen else UNDECIDED, n=len(zero), notes=(note,))
-    line = "Bias 0 does make the first loss huge"
-    line += (f"; instability was {f'seen in {seen}' if seen else 'not seen in any'} of our {len(zero)} runs with it "
-             "(that says nothing against \"could\")." if len(zero) else ".")  # fmt: skip
-    text = "A last bias of 0 induces a huge loss at the beginning, which could make sigmoid and focal unstable."
-    return Statement("P2", "Sec. 5.2", "training", text, line, (weigh("derivation", [exact]), weigh("runs", [runs])))
+    zero = pd.concat([changed(p.records) for p in e.profiles.values()] or [pd.DataFrame(columns=["dataset", "switch"])])
+    zero = zero[zero["dataset"].isin(HEAT_MAPS) & (zero["switch"] == "last_bias")]
+    seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
+    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # that it was not seen contradicts no "could"
+    runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
+    line = f"Bias 0 does make the first loss huge; instability was {f'seen in {seen} of' if seen else 'not seen in'} {n} runs."
+    return line, weigh("derivation", exact), weigh("runs", runs)
 
 
 def _large(e: Evidence) -> pd.DataFrame:
@@ -115,43 +109,41 @@ def _large(e: Evidence) -> pd.DataFrame:
     return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
 
 
-def s1(e: Evidence) -> Statement:
+@statement("S1", "Table 3", "large scale",
+           "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth.")  # fmt: skip
+def s1(e: Evidence):
     table = _large(e)
     errors = [c for c in table if c.endswith(("top1", "top5"))]
-    d = table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]
-    better, (low, high) = int((d < 0).to_numpy().sum()), (d.to_numpy().min(), d.to_numpy().max())
-    small, large = ILSVRC_COUNTS
-    span = float(e.class_balanced_weights([small, large], 0.999)[0] / e.class_balanced_weights([small, large], 0.999)[1])
-    notes = (f"by {low:+.2f} to {high:+.2f} points",
-             "focal is trained with 2 to 4 times the learning rate, and no row has plain focal",
-             f"on ILSVRC the weights at beta 0.999 span {span:.1f} to 1")  # fmt: skip
-    printed = from_bool("print", better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or top-5)", *notes)
-    found = pairs(e.large_scale)
-    runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", g["difference"], 2) for (d, depth), g in found.groupby(["dataset", "depth"])]
-    word = str(majority([f.word for f in runs], ["better"] * len(runs))) if runs else NOT_RUN
-    text = "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth."
-    line = (f"The printed table agrees in {better} of {d.size} comparisons, but also changes the learning rate; "
-            f"{'not rerun' if word == NOT_RUN else f'our runs: {word}'}.")  # fmt: skip
-    runs = runs or [Finding("runs of Table 3", NOT_RUN)]
-    return Statement("S1", "Table 3", "large scale", text, line, (weigh("print", [printed]), weigh("runs", runs, word)))
+    d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
+    better, weights = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
+    printed = from_bool(
+        "print", better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or top-5)",
+        f"by {d.min():+.2f} to {d.max():+.2f} points",
+        "focal is trained with 2 to 4 times the learning rate, and no row has plain focal",
+        f"on ILSVRC the weights at beta 0.999 span {weights[0] / weights[1]:.1f} to 1",
+    )  # fmt: skip
+    groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
+    runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 2) for (d, depth), values in groups]
+    word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
+    line = f"All {better} printed comparisons agree, but they also change the learning rate; our runs: {word}."
+    return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
 
 
-def s2(e: Evidence) -> Statement:
+@statement("S2", "Sec. 5.4", "large scale",
+           "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.")  # fmt: skip
+def s2(e: Evidence):
     table, shares = _large(e), {}
     for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
         shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
-        shares[column.split("_")[0]] = float((shallow - balanced) / (shallow - table.loc[(deeper, False), column]))
-    said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-    holds = min(shares.values()) >= CLOSED
-    printed = from_bool("print", holds, "share of the gap to the deeper network that the loss closes, top-1", said)
-    text = "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC."
-    line = f"In print the loss closes {said} of the gap, at a higher learning rate; not rerun."
-    weighings = (weigh("print", [printed]), weigh("runs", [Finding("runs of Table 3", NOT_RUN)]))
-    return Statement("S2", "Sec. 5.4", "large scale", text, line, weighings)
+        shares[column] = float((shallow - balanced) / (shallow - table.loc[(deeper, False), column]))
+    said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%}"
+    printed = from_bool("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
+    line = f"In print the loss closes {said} of the gap, at a higher learning rate; our runs: {NOT_RUN}."
+    return line, weigh("print", printed), weigh("runs", Finding("runs of Table 3", NOT_RUN))
 
 
-def s3(e: Evidence) -> Statement:
+@statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.")
+def s3(e: Evidence):
     printed = Finding("Figure 7 as it is drawn", CONSISTENT, notes=("its curves are not printed as numbers",))
-    weighings = (weigh("print", [printed]), weigh("runs", [Finding("runs of Figure 7", NOT_RUN)]))
-    line = "The printed curves show it, at a higher learning rate; not rerun."
-    return Statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.", line, weighings)
+    line = f"The printed curves show it, at a higher learning rate; our runs: {NOT_RUN}."
+    return line, weigh("print", printed), weigh("runs", Finding("runs of Figure 7", NOT_RUN))

@@ -113,8 +113,8 @@ def test_p1_reads_the_stretch_between_the_drops(tmp_path, rise, loss, word):
             for s in range(5) for d in (0.1, 0.01)]  # fmt: skip
     assert training.p1(with_runs(tmp_path, "paper", runs)).words["runs"] == word
     assert training.p1(with_runs(tmp_path / "few", "paper", runs[:6])).words["runs"] == AWAITING
-    assert training.slope_between_drops(runs[0].curve, 200) == pytest.approx(rise)
-    assert np.isnan(training.slope_between_drops(runs[0].curve[:80], 200))  # evaluated up to epoch 160 alone
+    assert training.change_between_drops(runs[0].curve, 200) == pytest.approx(rise)
+    assert np.isnan(training.change_between_drops(runs[0].curve[:80], 200))  # evaluated up to epoch 160 alone
 
 
 def start(rises):
