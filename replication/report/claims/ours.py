@@ -11,6 +11,7 @@ from replication.report.analysis.length import length_of_training
 from replication.report.analysis.measured import complete, differences, fixed_beta, settings_by_seeds
 from replication.report.analysis.methods import methods
 from replication.report.analysis.published import LABELS, TABLE2_SETS, TITLES
+from replication.report.analysis.statistics import SIGNIFICANCE
 from replication.report.claims.evidence import FULL, SHORT, Evidence, Weighing, statement, weigh
 from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, interval_word, of_seeds, tally
 
@@ -19,8 +20,7 @@ SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short
 
 def _of_row(what: str, row: dict, planned: int, name: str = "mean", prefix: str = "") -> Finding:
     """A finding from a row of numbers with low, high, n and detectable."""
-    low, high, n = (row[f"{prefix}{key}"] for key in ("low", "high", "n"))
-    n = int(n) if np.isfinite(n) else 0
+    low, high, n = row[f"{prefix}low"], row[f"{prefix}high"], int(row[f"{prefix}n"])
     word = interval_word(low, high, n, planned)
     return Finding(what, word, row[name], low, high, n, planned, detectable=row["detectable"])
 
@@ -33,91 +33,90 @@ def _answered(findings: list[Finding], missing: str) -> Weighing:
 
 def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
     """Table 2's class-balanced row minus its best plain row (points), data sets x imbalance factors, rising."""
-    rows = table2.query("imbalance_factor > 1")
-    keys = ["dataset", "imbalance_factor"]
-    plain = rows[rows["row"] != "class_balanced"].groupby(keys)["error"].min()
-    return (rows[rows["row"] == "class_balanced"].set_index(keys)["error"] - plain).unstack().sort_index(axis=1)
+    rows, keys = table2[table2["imbalance_factor"] > 1], ["dataset", "imbalance_factor"]
+    balanced = rows["row"] == "class_balanced"
+    changes = rows[balanced].set_index(keys)["error"] - rows[~balanced].groupby(keys)["error"].min()
+    return changes.unstack().sort_index(axis=1)
+
+
+def slopes(e: Evidence) -> tuple[np.ndarray, pd.Series]:
+    """Short training, CIFAR-10 at the fixed beta: change for ten times the imbalance by seed, and mean by imbalance.
+
+    Over the losses that are measured at each imbalance factor; empty with fewer than three factors.
+    """
+    both = e.profiles[SHORT].pairs
+    both = both[both["dataset"].eq("cifar10") & both["beta"].eq(fixed_beta("cifar10")) & both["label"].isin(LABELS)]
+    table = complete(settings_by_seeds(differences(both[both["imbalance_factor"] > 1])))
+    shared = table.unstack("imbalance_factor").dropna().stack("imbalance_factor")
+    means = shared.groupby(level="imbalance_factor").mean()  # (factors, seeds)
+    return np.polyfit(np.log10(means.index), means, 1)[0] if len(means) > 2 else np.array([]), means.mean(axis=1)
 
 
 @statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?")
 def growth(e: Evidence):
-    """Was R7: Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
-    printed = []
+    """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
+    printed, runs = [], []
     for dataset, changes in table2_changes(e.table2).iterrows():
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
         said = ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
-        word = UNDECIDED if found.pvalue >= 0.05 else "grows" if found.statistic > 0 else "falls"
+        word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
         printed.append(Finding(f"{TITLES[dataset]}, best of 20 minus best plain", word, p=float(found.pvalue),
                                notes=(said, f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")))  # fmt: skip
-    runs, beta = [], fixed_beta("cifar10")
     if SHORT in e.profiles:
-        both = e.profiles[SHORT].pairs.query("dataset == 'cifar10' and beta == @beta and imbalance_factor > 1")
-        table = complete(settings_by_seeds(differences(both[both["label"].isin(LABELS)])))
-        shared = table.unstack("imbalance_factor").dropna().stack("imbalance_factor")  # losses measured at each factor
-        means = shared.groupby(level="imbalance_factor").mean()  # (factors, seeds)
-        if len(means) > 2:
-            slopes = np.polyfit(np.log10(means.index), means, 1)[0]
-            said = ", ".join(f"{v:+.2f} at {f:g}" for f, v in means.mean(axis=1).items())
-            runs.append(of_seeds("short training, change for ten times the imbalance", slopes, SHORT_SEEDS, notes=(said,)))
-    word = runs[0].word if runs else NOT_RUN
-    line = {BETTER: "In short training it grows with imbalance", WORSE: "In short training it falls with imbalance"}.get(
-        word, f"Short training leaves it {word}")  # fmt: skip
-    line += f"; in print it is {' and '.join(dict.fromkeys(f.word for f in printed))}."
-    return line, weigh("print", printed, UNDECIDED), _answered(runs, "runs at three imbalances")
+        by_seed, means = slopes(e)
+        notes = (", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items()),)
+        runs = [of_seeds("short training, for ten times the imbalance", by_seed, SHORT_SEEDS, notes=notes)]
+    weighing = _answered(runs, "runs at three imbalances")
+    said = {BETTER: "it grows", WORSE: "it falls"}.get(weighing.word, weighing.word)
+    in_print = " and ".join(dict.fromkeys(f.word for f in printed))
+    return f"In print {in_print}; in short training {said}.", weigh("print", printed, UNDECIDED), weighing
 
 
 @statement("O2", "Sec. 4", "ours", "Is the gain re-balancing, or the smaller loss that the weights bring?")
 def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
-    rows = e.profiles[SHORT].scale_by_weights if SHORT in e.profiles else pd.DataFrame()
-    rows = {r["part"]: r for r in rows.to_dict("records") if r["part"] in CONTRASTS}
-    findings = [_of_row(f"short training, {part}", row, SHORT_SEEDS) for part, row in rows.items()]
-    findings = [replace(f, word="shown") if "interaction" in f.what and f.word in (BETTER, WORSE) else f for f in findings]
+    rows = e.profiles[SHORT].scale_by_weights.to_dict("records") if SHORT in e.profiles else []
+    found = {r["part"]: _of_row(f"short training, {r['part']}", r, SHORT_SEEDS) for r in rows if r["part"] in CONTRASTS}
     line = "Not run."
-    if rows:
-        m = {part: f"{row['mean']:+.2f}" for part, row in rows.items()}
-        inter = rows["interaction"]
+    if found:
+        inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
+        found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
         line = (
             f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, the "
             f"smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
-            f"({inter['mean']:.2f} [{inter['low']:.2f}, {inter['high']:.2f}]; short training)."
+            f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
         )
-    return line, _answered(findings, "the four corners")
+    return line, _answered(list(found.values()), "the four corners")
 
 
 @statement("O3", "Table 2", "ours", "How much does choosing the best of 20 gain?")
 def choice(e: Evidence):
-    bias, findings, said = e.selection_bias, [], []
-    for dataset in TABLE2_SETS:
-        rows = bias[bias["dataset"] == dataset]
-        most = rows["bias_over_plain"].max()
+    findings = []
+    for dataset, rows in e.selection_bias.groupby("dataset"):
         what = f"{TITLES[dataset]}, bias of the best of 20 beyond the best of 5 plain"
-        findings.append(Finding(what, f"at most {most:.2f} points", notes=(
-            f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}",)))  # fmt: skip
-        said.append(f"at most {most:.1f} points on {TITLES[dataset]}")
-    return f"Little: {', '.join(said)}, from the printed numbers.", weigh("print", findings, "estimated")
+        changes = f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}"
+        findings.append(Finding(what, f"at most {rows['bias_over_plain'].max():.2f} points", notes=(changes,)))
+    said = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
+    return f"From the printed numbers: {said}.", weigh("print", findings, "estimated")
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
     """Each method's change against plain at full protocol and imbalance 100, by data set."""
-    table = methods(e.profiles[FULL]) if FULL in e.profiles else pd.DataFrame({"dataset": [], "change_n": []})
+    rows = methods(e.profiles[FULL]).to_dict("records") if FULL in e.profiles else []
+    rows = [r for r in rows if r["change_n"] > 0]
     return {
-        dataset: [_of_row(r["method"], r, METHOD_SEEDS, "change", "change_")
-                  for r in table[table["dataset"].eq(dataset) & (table["change_n"] > 0)].to_dict("records")]
+        dataset: [_of_row(r["method"], r, METHOD_SEEDS, "change", "change_") for r in rows if r["dataset"] == dataset]
         for dataset in TABLE2_SETS
-    }  # fmt: skip
+    }
 
 
 @statement("O4", "later work", "ours", "Which method today?")
 def today(e: Evidence):
-    findings, lines = [], []
-    for dataset, found in method_changes(e).items():
-        findings += found
-        if found:
-            best = min(found, key=lambda f: f.estimate)
-            lines.append(f"{TITLES[dataset]}: {best.what}, {best.estimate:+.2f} points (n = {best.n}, {best.word})")
-    line = f"The lowest error at imbalance 100: {'; '.join(lines)}." if lines else "Not run yet."
-    return line, _answered(findings, "plan B")
+    by_set = {dataset: found for dataset, found in method_changes(e).items() if found}
+    best = {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in by_set.items()}
+    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best.items())
+    line = f"The lowest error at imbalance 100, against plain. {said}." if best else "Not run yet."
+    return line, _answered(sum(by_set.values(), []), "plan B")
 
 
 @statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")
@@ -131,14 +130,13 @@ def length(e: Evidence):
 
 @statement("O6", "Sec. 5.2", "ours", "What do the changes that other code makes cost?")
 def ports(e: Evidence):
-    """Changes that other code makes; the authors' own shuffle is not one, nor are our uniform weights."""
-    rows = e.profiles[SHORT].ablations if SHORT in e.profiles else pd.DataFrame({"switch": [], "beta": []})
-    rows = rows[~rows["switch"].isin(("weights", "shuffle")) & (rows["beta"] > 0)].to_dict("records")
-    findings = [_of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
-    line = "Not run."
-    if findings:
-        shown = sum(f.word == "worse" for f in findings)
-        seen = [f.detectable for f in findings]
-        line = (f"{shown or 'None'} of {len(findings)} is shown to raise the error in short training; effects of "
-                f"{min(seen):.0f} to {max(seen):.0f} points could have been seen.")  # fmt: skip
+    """The authors' own shuffle is not such a change, nor are our uniform weights."""
+    rows = e.profiles[SHORT].ablations.to_dict("records") if SHORT in e.profiles else []
+    findings = [_of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS)
+                for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]  # fmt: skip
+    if not findings:
+        return "Not run.", _answered([], "runs with one switch changed")
+    shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]
+    line = (f"{shown or 'None'} of {len(findings)} is shown to raise the error in short training; effects of "
+            f"{min(seen):.0f} to {max(seen):.0f} points could have been seen.")  # fmt: skip
     return line, _answered(findings, "runs with one switch changed")
