@@ -4,6 +4,7 @@ import pandas as pd
 
 from replication.report.analysis.measured import finished, reference
 from replication.report.analysis.profile import Profile
+from replication.report.analysis.published import TABLE2_SETS
 from replication.report.analysis.statistics import detectable_effect, paired
 
 COLUMNS = ["dataset", "epochs", "beta", "plain", "balanced", "change", "sd", "n", "low", "high", "detectable"]
@@ -18,8 +19,8 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
     rows = []
     frames = [profiles[name].records for name in ("cpu", "length") if name in profiles]
     for frame in map(reference, frames):
-        runs = finished(frame).query("label == 'softmax' and imbalance_factor == 100 and dataset in @paper.TABLE2_SETS")
-        for (dataset, epochs), group in runs.groupby(["dataset", "epochs"]):
+        runs = finished(frame).query("label == 'softmax' and imbalance_factor == 100")
+        for (dataset, epochs), group in runs[runs["dataset"].isin(TABLE2_SETS)].groupby(["dataset", "epochs"]):
             wide = group.pivot_table(index=["seed", "precision"], columns="beta", values="error")
             if not {0.0, BETA} <= set(wide):
                 continue

@@ -110,7 +110,9 @@ def published_selection_bias(maps: pd.DataFrame | None = None, level: float = CO
         corrected = change + np.array([beyond.mean, beyond.low, beyond.high])
         found = dict(dataset=dataset, imbalance_factor=factor, sd=sd, bias_equal=-sd * expected_minimum(table.size))
         found |= dict(bias=bias.mean, bias_low=bias.low, bias_high=bias.high, change=change)
-        found |= dict(zip(("change_corrected", "change_corrected_low", "change_corrected_high"), corrected.tolist(), strict=True))
+        found |= dict(
+            zip(("change_corrected", "change_corrected_low", "change_corrected_high"), corrected.tolist(), strict=True)
+        )
         rows.append(found | dict(bias_over_plain=beyond.mean, fixed_beta=beta,
                                  fixed_change=float(fixed[dataset, beta, factor])))  # fmt: skip
     return pd.DataFrame(rows)
@@ -151,5 +153,7 @@ def _shrinkage(table: pd.DataFrame) -> float:
     """Mean over seeds of the error of a seed's best setting on the other seeds, minus its error on that seed."""
     picks = {seed: table[seed].idxmin() for seed in table}
     return float(
-        np.mean([table.drop(columns=s).loc[[pick]].mean(axis=1).iloc[0] - table.loc[pick, s] for s, pick in picks.items()])
+        np.mean(
+            [table.drop(columns=s).loc[[pick]].mean(axis=1).iloc[0] - table.loc[pick, s] for s, pick in picks.items()]
+        )
     )

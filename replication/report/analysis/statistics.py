@@ -107,9 +107,7 @@ def sign_flip_test(differences) -> float:
         return math.nan
     if len(differences) == 1:
         return 1.0
-    return float(
-        stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
-    )
+    return float(stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue)
 
 
 class Paired(NamedTuple):

@@ -107,7 +107,9 @@ def _short(e: Evidence) -> Answer:
     found = [Finding("", interval_word(r["low"], r["high"], r["n"], ours.SHORT_SEEDS)) for r in rows.to_dict("records")]
     said = NOT_RUN
     if found:
-        said = f"{_span(rows['estimate'])} ({e.profiles[SHORT].title}: {e.profiles[SHORT].budget}, n = {rows['n'].min()})"
+        said = (
+            f"{_span(rows['estimate'])} ({e.profiles[SHORT].title}: {e.profiles[SHORT].budget}, n = {rows['n'].min()})"
+        )
     return Answer("... and after short training?", _verdict(found), "not reported", said, "cpu/README.md")
 
 
@@ -127,7 +129,9 @@ def _rebalancing(e: Evidence) -> Answer:
         "a smaller loss": [by["smaller scale, plain"], by["smaller scale, balanced"]],
     }
     words = {name: {f.word for f in parts} for name, parts in effects.items()}
-    answer = " and ".join(name for name, found in words.items() if BETTER in found and WORSE not in found) or "Undecided"
+    answer = (
+        " and ".join(name for name, found in words.items() if BETTER in found and WORSE not in found) or "Undecided"
+    )
     answer += "; they interact" if by["interaction"].word == "shown" else ""
     numbers = [" or ".join(f"{f.estimate:+.1f}" for f in parts) for parts in effects.values()]
     said = "balancing {}, smaller loss {} (short training)".format(*numbers)
@@ -158,11 +162,11 @@ def wrong_or_loose(evidence: Evidence) -> list[str]:
     said = []
     if theory.l2(evidence).words["derivation"] == REFUTED:
         shrink = 1 / theory.average_weight(evidence, "cifar10", 100, 0.9999)
-        said.append("Weights that sum to C do not keep the loss at the same scale: on CIFAR-10 at imbalance 100 and beta "
-                    f"0.9999 it starts {shrink:.2f} times smaller.")  # fmt: skip
+        said.append("Weights that sum to C do not keep the loss at the same scale: on CIFAR-10 at imbalance 100 and "
+                    f"beta 0.9999 it starts {shrink:.2f} times smaller.")  # fmt: skip
     if results.r5b(evidence).words["print"] == INCONSISTENT:
-        said.append("Figure 5's caption recommends beta 0.999 for CIFAR-100, which raises all three printed errors; and "
-                    "beta 0.9 cannot help CIFAR-10 at imbalance 50, where all its weights are alike.")  # fmt: skip
+        said.append("Figure 5's caption recommends beta 0.999 for CIFAR-100, which raises all three printed errors; "
+                    "and beta 0.9 cannot help CIFAR-10 at imbalance 50, where all its weights are alike.")  # fmt: skip
     return said
 
 
@@ -193,7 +197,7 @@ def beta_warning() -> str:
     """The warning beside the advice: what 0.9999 does to CIFAR-100."""
     harm = beta_harm("cifar100")[::-1]
     changes, factors = (", ".join(f"{v:{fmt}}" for v in values) for values, fmt in ((harm, "+.1f"), (harm.index, "g")))
-    return f"Beta 0.9999 changes CIFAR-100's printed error by {changes} points at imbalance {factors} (mean of five losses)."
+    return f"Beta 0.9999 changes CIFAR-100's printed error by {changes} points at imbalance {factors} (mean of five)."
 
 
 def method_sentence(evidence: Evidence) -> str:
@@ -205,8 +209,10 @@ def scope(evidence: Evidence) -> pd.DataFrame:
     """What ran: one row a profile, smoke left out."""
     rows = []
     for p in (p for name, p in evidence.profiles.items() if name != "smoke"):
-        seeds, precision, hardware = (", ".join(map(str, sorted(set(p.records[c])))) for c in ("seed", "precision", "device"))
-        rows.append((p.name, p.title, p.budget, len(p.records), len(p.diverged), f"{p.wall_hours:.1f}", seeds, precision,
-                     hardware))  # fmt: skip
+        seeds, precision, hardware = (
+            ", ".join(map(str, sorted(set(p.records[c])))) for c in ("seed", "precision", "device")
+        )
+        counts = (len(p.records), len(p.diverged), f"{p.wall_hours:.1f}")
+        rows.append((p.name, p.title, p.budget, *counts, seeds, precision, hardware))
     columns = ["profile", "study", "budget", "records", "diverged", "wall hours", "seeds", "precision", "hardware"]
     return pd.DataFrame(rows, columns=columns)

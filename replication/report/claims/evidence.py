@@ -106,4 +106,8 @@ def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str) -> str:
     words = {w.word for w in weighings}
     if words & {fail for _, fail in WORDS.values()}:
         return fails
-    return holds if words & {hold for hold, _ in WORDS.values()} else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."
+    return (
+        holds
+        if words & {hold for hold, _ in WORDS.values()}
+        else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."
+    )

@@ -59,9 +59,10 @@ def growth(e: Evidence):
     for dataset, changes in table2_changes(e.table2).iterrows():
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
         said = ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
+        notes = (said, f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
         word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
-        printed.append(Finding(f"{TITLES[dataset]}, best of 20 minus best plain", word, p=float(found.pvalue),
-                               notes=(said, f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")))  # fmt: skip
+        what = f"{TITLES[dataset]}, best of 20 minus best plain"
+        printed.append(Finding(what, word, p=float(found.pvalue), notes=notes))
     if SHORT in e.profiles:
         by_seed, means = slopes(e)
         notes = (", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items()),)
@@ -82,8 +83,8 @@ def rebalancing(e: Evidence):
         inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
         found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
         line = (
-            f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, the "
-            f"smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
+            f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, "
+            f"the smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
             f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
         )
     return line, _answered(list(found.values()), "the four corners")
@@ -116,7 +117,7 @@ def today(e: Evidence):
     best = {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in by_set.items()}
     said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best.items())
     line = f"The lowest error at imbalance 100, against plain. {said}." if best else "Not run yet."
-    return line, _answered(sum(by_set.values(), []), "plan B")
+    return line, _answered([f for found in by_set.values() for f in found], "plan B")
 
 
 @statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")

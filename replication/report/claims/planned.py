@@ -7,6 +7,7 @@ same code reads our records, one error a run, and simulated ones, an array of dr
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def contrast(
     """
     sides = [[Experiment(**fields) for fields in side] for side in (plus, minus)]
     planned = {run for letter in letters for run in PLAN[letter]}
-    seeds = set.intersection(*({s for s in range(10) if replace(e, seed=s) in planned} for e in sum(sides, [])))
+    seeds = set.intersection(*({s for s in range(10) if replace(e, seed=s) in planned} for e in chain(*sides)))
     if not seeds:
         raise ValueError(f"letters must be of a plan that has these runs, got {letters!r} for {what}")
     return Contrast(what, *map(tuple, sides), tuple(sorted(seeds)), claimed, scale)
@@ -103,7 +104,9 @@ def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
     """
     cell = Experiment(dataset=dataset, imbalance_factor=imbalance_factor, beta=beta)
     for letter in "ABEGFH":
-        both = [{run.seed for run in PLAN[letter] if replace(run, seed=0) == e} for e in (cell, replace(cell, beta=0.0))]
+        both = [
+            {run.seed for run in PLAN[letter] if replace(run, seed=0) == e} for e in (cell, replace(cell, beta=0.0))
+        ]
         if seeds := set.intersection(*both):
             return len(seeds)
     return 0
@@ -129,12 +132,14 @@ def _gain(letter: str, dataset: str, what: str, plus: tuple, minus: tuple, claim
 
 def _pick(factor: float, pick: dict, plain: dict, against: str) -> Contrast:
     what = f"CIFAR-10 at imbalance {factor:g}, the paper's pick against {against}"
-    return contrast(what, "E", _at("cifar10", factor, 0.9999, losses=[pick]), _at("cifar10", factor, 0.0, losses=[plain]))
+    return contrast(
+        what, "E", _at("cifar10", factor, 0.9999, losses=[pick]), _at("cifar10", factor, 0.0, losses=[plain])
+    )
 
 
 def _smaller(letter: str, dataset: str, factors: tuple[float, ...], claimed: str) -> Contrast:
     spread = " and ".join(f"{f:g}" for f in factors)
-    plus, minus = (sum((_at(dataset, f, beta) for f in factors), []) for beta in (0.9999, 0.99))
+    plus, minus = ([_at(dataset, f, beta)[0] for f in factors] for beta in (0.9999, 0.99))
     return contrast(f"{TITLES[dataset]} at imbalance {spread}, 0.9999 against 0.99", letter, plus, minus, claimed)
 
 
@@ -163,7 +168,9 @@ class Rule:
         """The word of our runs, which waits for all planned seeds of all parts, and the findings behind it."""
         findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
         found = [np.array(list(c.values(errors).values())) for c in self.parts]
-        if self.by == "mean" and (whole := [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]):
+        if self.by == "mean" and (
+            whole := [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]
+        ):
             what = f"mean over {len(whole)} of {len(self.parts)} columns"
             findings.insert(0, of_seeds(what, np.mean(whole, axis=0), len(self.parts[0].seeds)))
         if all(len(v) == len(c.seeds) for v, c in zip(found, self.parts, strict=True)):

@@ -46,7 +46,7 @@ def r1(e: Evidence):
     what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
     beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
     runs, ran = _runs(e, "R1", "its picks are not rerun")
-    line = f"In print {better} of {len(bias)} columns improve, {alone} of them clearly beyond the choice of the best; {ran}."
+    line = f"In print {better} of {len(bias)} columns improve, {alone} clearly beyond the choice of the best; {ran}."
     return line, weigh("print", (printed, beside), printed.word), runs
 
 
@@ -89,11 +89,13 @@ def r4(e: Evidence):
     better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
     at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in none.itertuples())
     exact = from_bool("derivation", gap > 1e-3, "at beta 0.9 all weights are alike, so no effect is possible",
-                      f"equal within {gap:.0e}; {at_09} are second runs of one loss (sd {replicate_sd()[0]:.2f})")  # fmt: skip
+                      f"equal within {gap:.0e}; {at_09} are second runs (sd {replicate_sd()[0]:.2f})")  # fmt: skip
     printed = from_bool("print", better == len(d) and down == steps.size, f"0.99 to 0.9999, {better} of {len(d)} lower",
                         f"{down} of {steps.size} steps to a larger beta lower the error")  # fmt: skip
     runs, ran = _runs(e, "R4")
-    line = f"At 0.9 it cannot, for the weights are alike; from 0.99 on {better} of {len(d)} printed cells improve; {ran}."
+    line = (
+        f"At 0.9 it cannot, for the weights are alike; from 0.99 on {better} of {len(d)} printed cells improve; {ran}."
+    )
     return line, weigh("derivation", exact), weigh("print", printed), runs
 
 
@@ -103,7 +105,11 @@ def r5a(e: Evidence):
     right = int(((d["difference"] < 0) == (d["beta"] < 0.995)).sum())
     what = f"0.9 and 0.99 lower, 0.999 and 0.9999 higher, in {right} of {len(d)} cells"
     runs, ran = _runs(e, "R5 text")
-    return f"The printed cells agree, {right} of {len(d)}; {ran}.", weigh("print", from_bool("print", right == len(d), what)), runs
+    return (
+        f"The printed cells agree, {right} of {len(d)}; {ran}.",
+        weigh("print", from_bool("print", right == len(d), what)),
+        runs,
+    )
 
 
 @statement("R5b", "Fig. 5, caption", "results", "CIFAR-100 at imbalance 50: 0.99 or 0.999 improves.")
@@ -134,5 +140,6 @@ def r6(e: Evidence):
     printed = weigh("print", [f for (_, factors), f in findings.items() if factors == HIGH])
     but = [paper.TITLES[d] for (d, factors), f in findings.items() if factors == LOW and f.word != printed.word]
     runs, ran = _runs(e, "R6")
-    line = f"In print {printed.word} at imbalance 200 to 50{', but not on ' + ', '.join(but) + ' at 20 and 10' if but else ''}; {ran}."
+    but = f", but not on {', '.join(but)} at 20 and 10" if but else ""
+    line = f"In print {printed.word} at imbalance 200 to 50{but}; {ran}."
     return line, weigh("print", findings.values(), printed.word), runs

@@ -104,13 +104,13 @@ def t3(e: Evidence):
     if len(first) and len(large):
         gap = float((large["mean"] / large["n"] - 1).abs().max())
         simulated = from_bool("simulation", bool((first == 1).all()) and gap <= 0.01, "both limits",
-                              f"every mean at N = 1 is {first.max():g}; at N >= 1e4, n <= N/100, within {gap:.2%} of n")  # fmt: skip
+                              f"every mean is {first.max():g} at N = 1, within {gap:.2%} of n at N >= 100 n")  # fmt: skip
     found = weigh("derivation", exact), weigh("simulation", simulated)
     return bottom_line(found, "Both limits hold.", "A limit does not hold."), *found
 
 
 @statement("T4a", "Sec. 3.1 (ours, beyond the paper)", "theory",
-           "With partial overlap, on a space without edges, the mean is still E_n for every shape and dimension.")  # fmt: skip
+           "With partial overlap, on a space without edges, the mean is E_n in every shape and dimension.")  # fmt: skip
 def t4a(e: Evidence):
     rows = _rows(e, prototypes=False)
     shapes, spread = rows[["geometry", "d"]].drop_duplicates(), ""
@@ -127,12 +127,14 @@ def t4a(e: Evidence):
 
 
 @statement("T4b", "Sec. 3.1", "theory",
-           "With partial overlap the expected volume depends on shape and dimension (samples are subsets of S).")  # fmt: skip
+           "With partial overlap the expected volume depends on shape and dimension (samples in S).")  # fmt: skip
 def t4b(e: Evidence):
     frame, holds, finding = e.covering.get("wholly_inside"), "", Finding("cubes wholly inside a cube", NOT_RUN)
     if frame is not None:
         bound, largest, shares = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max(), frame["share"]
-        named = ", ".join(f"{r.share:.2f} (d = {r.d})" for r in frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples())
+        named = ", ".join(
+            f"{r.share:.2f} (d = {r.d})" for r in frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples()
+        )
         finding = from_bool("simulation", bool(largest < bound and np.ptp(shares) > 0.05), finding.what,
                             f"largest |z| {largest:.2f} of {len(frame)}, bound {bound:.2f}", n=len(frame))  # fmt: skip
         size = "N = {0.N:g}, n = {0.n:g}".format(frame.iloc[0])
@@ -198,8 +200,9 @@ def l1(e: Evidence):
     gap = np.abs(weights(counts, 1 - 1e-12) / inverse - 1).max()
     ratios = np.array([(w := weights(counts, 1 - 10.0**-k))[-1] / w[0] for k in np.linspace(0, 9, 46)])
     smooth = bool((np.diff(ratios) >= -1e-12).all() and np.diff(np.log(ratios)).max() < np.log(10))
-    found = weigh("derivation", from_bool("derivation", bool(none == 0 and gap < 1e-6 and smooth), "weights over beta",
-                                          f"1 within {none:.0e} at 0, inverse frequency within {gap:.0e} near 1"))  # fmt: skip
+    note = f"1 within {none:.0e} at 0, inverse frequency within {gap:.0e} near 1"
+    finding = from_bool("derivation", bool(none == 0 and gap < 1e-6 and smooth), "weights over beta", note)
+    found = weigh("derivation", finding)
     return bottom_line([found], "Exactly so.", "Not so."), found
 
 
@@ -218,7 +221,11 @@ def loss_ratios(e: Evidence) -> pd.DataFrame:
     shared = [key for key in losses[0.0] if key in losses[0.9999] and key[1] > 1]
     ratios = [[losses[0.0][key][k]["training_loss"] / losses[0.9999][key][k]["training_loss"] for k in (0, -1)]
               for key in shared]  # fmt: skip
-    index = pd.MultiIndex.from_tuples(shared, names=["dataset", "imbalance_factor", "seed", "precision"]) if shared else None
+    index = (
+        pd.MultiIndex.from_tuples(shared, names=["dataset", "imbalance_factor", "seed", "precision"])
+        if shared
+        else None
+    )
     return pd.DataFrame(ratios, index=index, columns=["first", "last"])
 
 
@@ -228,7 +235,7 @@ def l2(e: Evidence):
     off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
     exact = from_bool("derivation", not off, "average weight over the training images",
-                      f"off by more than {SAME_SCALE:g} at {len(off)} of {len(shrink)} settings, none of them with beta "
+                      f"off by more than {SAME_SCALE:g} at {len(off)} of {len(shrink)} settings, none with beta "
                       f"below {min(off, default=1):g}")  # fmt: skip
     ratios, measured = loss_ratios(e), Finding("plain over class-balanced (0.9999) training loss", NOT_RUN)
     if len(ratios):
@@ -246,7 +253,9 @@ def l2(e: Evidence):
 def l3(e: Evidence):
     counts, beta = np.array(long_tailed_counts(500, 100, 50)), 0.99
     ratio = e.class_balanced_weights(counts, beta) * (1 - beta**counts) / (1 - beta)
-    finding = from_bool("derivation", bool(np.ptp(ratio) < EXACT * ratio.min()), "weights over alpha_t are one constant")
+    finding = from_bool(
+        "derivation", bool(np.ptp(ratio) < EXACT * ratio.min()), "weights over alpha_t are one constant"
+    )
     found = weigh("derivation", finding)
     return bottom_line([found], "Exactly so, up to one constant factor.", "Not so."), found
 
@@ -274,12 +283,14 @@ def _runs_at_imbalance_1(e: Evidence) -> Weighing:
     return weigh("runs", from_bool("runs", equal == len(same), about, f"{equal} of {len(same)} do", n=len(same)))
 
 
-@statement("R8", "Fig. 6", "loss", "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike.")
+@statement(
+    "R8", "Fig. 6", "loss", "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike."
+)
 def r8(e: Evidence):
     counts = np.array(long_tailed_counts(5000, 10, 50))
     near, small = float((e.effective_number(counts, 0.9999) / counts).min()), e.effective_number(counts, 0.9)
     spread = float(small.max() / small.min())
     finding = from_bool("derivation", near >= NEAR and spread <= NEARLY_EQUAL, "CIFAR-10 at imbalance 50",
-                        f"E_n/n is {near:.2f} or more at beta 0.9999; largest over smallest {spread:.3f} at 0.9")  # fmt: skip
+                        f"E_n/n is at least {near:.2f} at 0.9999, largest over smallest {spread:.3f} at 0.9")  # fmt: skip
     found = weigh("derivation", finding)
     return bottom_line([found], f"So it is: E_n/n is at least {near:.2f} at 0.9999.", "Not so."), found

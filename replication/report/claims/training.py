@@ -43,7 +43,7 @@ def change_between_drops(curve: list[dict], epochs: int, name: str = "error") ->
 
 
 @statement("P1", "Sec. 5.2", "training",
-           "Where the rate is divided by 10, test error and loss rise afterwards; dividing by 100 cures it.")  # fmt: skip
+           "Where the rate is divided by 10, test error and loss rise after it; dividing by 100 cures it.")  # fmt: skip
 def p1(e: Evidence):
     """Plan D: plain softmax, imbalance 200, both drops, five seeds."""
     seeds, rises = sorted({run.seed for run in PLAN["D"]}), {}
@@ -90,7 +90,7 @@ def initial_losses(classes: int) -> tuple[float, float]:
 
 
 @statement("P2", "Sec. 5.2", "training",
-           "A last bias of 0 induces a huge loss at the beginning, which could make sigmoid and focal unstable.")  # fmt: skip
+           "A last bias of 0 induces a huge loss at first, which could make sigmoid and focal unstable.")  # fmt: skip
 def p2(e: Evidence):
     losses = {classes: initial_losses(classes) for classes in (10, 100)}
     said = "; ".join(f"{a:.2f} against {b:.2f} at C = {c}" for c, (a, b) in losses.items())
@@ -100,7 +100,8 @@ def p2(e: Evidence):
     seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
     word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # that it was not seen contradicts no "could"
     runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
-    line = f"Bias 0 does make the first loss huge; instability was {f'seen in {seen} of' if seen else 'not seen in'} {n} runs."
+    often = f"seen in {seen} of" if seen else "not seen in"
+    line = f"Bias 0 does make the first loss huge; instability was {often} {n} runs."
     return line, weigh("derivation", exact), weigh("runs", runs)
 
 
@@ -130,7 +131,7 @@ def s1(e: Evidence):
 
 
 @statement("S2", "Sec. 5.4", "large scale",
-           "ResNet-50 with it is comparable to ResNet-152 with softmax on iNaturalist, to ResNet-101 on ILSVRC.")  # fmt: skip
+           "ResNet-50 with it is comparable to softmax's ResNet-152 on iNaturalist, ResNet-101 on ILSVRC.")  # fmt: skip
 def s2(e: Evidence):
     table, shares = _large(e), {}
     for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):

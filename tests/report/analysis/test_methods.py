@@ -24,7 +24,9 @@ def table(tmp_path_factory):
             adjusted = dict(adjusted_error=22.0, adjusted_error_per_class=[22.0] * 10) if method == "plain" else {}
             runs.append(replace(one, **adjusted))
     runs.append(record(1.0, "paper", drop_factor=0.1))  # a run with a switch changed is none of these
-    return methods(read_profile(write(tmp_path_factory.mktemp("r"), "paper", runs), "paper")).set_index(["dataset", "method"])
+    return methods(read_profile(write(tmp_path_factory.mktemp("r"), "paper", runs), "paper")).set_index(
+        ["dataset", "method"]
+    )
 
 
 def test_changes_are_paired_by_seed(table):
@@ -45,13 +47,18 @@ def test_shots_on_cifar10_at_imbalance_100(table):
 
 def test_the_literature_s_spread(table):
     assert table.loc[("cifar10", "balanced softmax"), ["published_low", "published_high"]].tolist() == [22.46, 23.63]
-    assert table.loc[("cifar100", "class-balanced 0.9999"), ["published_low", "published_high"]].tolist() == [61.03, 66.01]
+    assert table.loc[("cifar100", "class-balanced 0.9999"), ["published_low", "published_high"]].tolist() == [
+        61.03,
+        66.01,
+    ]
     assert published_errors("plain", "cifar10")["error"].tolist() == [29.64, 30.12, 28.7]
     assert comparators()["source"].str.len().gt(3).all() and comparators()["error"].between(10, 70).all()
 
 
 def test_change_by_length_of_training(tmp_path):
-    short = [record(e, "cpu", beta=b, seed=s) for b, es in ((0.0, (48, 47)), (0.9999, (42, 42))) for s, e in enumerate(es)]
+    short = [
+        record(e, "cpu", beta=b, seed=s) for b, es in ((0.0, (48, 47)), (0.9999, (42, 42))) for s, e in enumerate(es)
+    ]
     long = [record(e, "length", beta=b, epochs=n) for b, n, e in ((0.0, 100, 40), (0.9999, 100, 37), (0.0, 200, 36))]
     write(write(tmp_path, "cpu", short), "length", long)
     rows = length_of_training({name: read_profile(tmp_path, name) for name in ("cpu", "length")})

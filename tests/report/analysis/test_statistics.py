@@ -108,7 +108,9 @@ def test_bias_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
 
 def test_bias_beyond_that_of_a_smaller_choice():
     """Of equals: sd times the difference of order statistics (Harter), 1.867 - 1.163; of one each, N(0, 2 sd^2)."""
-    assert s.selection_bias([25.0] * 20, 0.7, [25.0] * 5).mean == pytest.approx(0.7 * (1.86747506 - 1.16296447), rel=0.03)
+    assert s.selection_bias([25.0] * 20, 0.7, [25.0] * 5).mean == pytest.approx(
+        0.7 * (1.86747506 - 1.16296447), rel=0.03
+    )
     one = s.selection_bias([25.0], 1.0, [30.0], level=0.99)
     bound = stats.norm.ppf(0.995) * math.sqrt(2)
     assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.15) for x in (0, -bound, bound))

@@ -78,7 +78,12 @@ def covered(table):
 @pytest.mark.parametrize("statement", [theory.t1, theory.t2])
 def test_covering(statement):
     table = simulated()
-    found = [covered(table), covered(covering.rescored(table, 1.3)), covered(table.query("N == 100 and n > 300")), Evidence()]
+    found = [
+        covered(table),
+        covered(covering.rescored(table, 1.3)),
+        covered(table.query("N == 100 and n > 300")),
+        Evidence(),
+    ]
     assert [statement(e).words["simulation"] for e in found] == [CONFIRMED, REFUTED, UNDECIDED, NOT_RUN]
 
 
@@ -135,7 +140,9 @@ def test_augmentation_makes_n_smaller(with_crops, word):
 
 def test_an_infinite_estimate_did_not_fall():
     """No near-duplicate with or without copies in six of ten classes: most did not fall."""
-    seen = duplicates({("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 500}).astype({"N": float, "N_high": float})
+    seen = duplicates({("cifar10", "none"): 1000, ("cifar10", "crop and flip"): 500}).astype(
+        {"N": float, "N_high": float}
+    )
     seen.loc[seen["class_name"].astype(int) < 6, ["N", "N_high"]] = np.inf
     assert theory.t5(near(seen)).words["simulation"] == REFUTED
 
