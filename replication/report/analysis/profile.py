@@ -63,11 +63,6 @@ class Profile:
         return measured.pairs(self.records)
 
     @cached_property
-    def lost_pairs(self) -> pd.DataFrame:
-        """The pairs of which a member diverged."""
-        return measured.lost_pairs(self.records)
-
-    @cached_property
     def paired_cells(self) -> pd.DataFrame:
         """The summary of each class-balanced cell's paired differences."""
         return measured.paired_cells(self.records)

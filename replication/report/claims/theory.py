@@ -291,6 +291,6 @@ def r8(e: Evidence):
     near, small = float((e.effective_number(counts, 0.9999) / counts).min()), e.effective_number(counts, 0.9)
     spread = float(small.max() / small.min())
     finding = from_bool("derivation", near >= NEAR and spread <= NEARLY_EQUAL, "CIFAR-10 at imbalance 50",
-                        f"E_n/n is at least {near:.2f} at 0.9999, largest over smallest {spread:.3f} at 0.9")  # fmt: skip
+                        f"E_n/n at least {near:.2f} at 0.9999, largest over smallest {spread:.3f} at 0.9")  # fmt: skip
     found = weigh("derivation", finding)
     return bottom_line([found], f"So it is: E_n/n is at least {near:.2f} at 0.9999.", "Not so."), found

@@ -82,12 +82,12 @@ def test_pairs_on_unlike_hardware_are_counted(records):
     assert measured.paired_cells(moved)["across"].tolist() == [1]
 
 
-def test_lost_pairs_are_those_with_a_diverged_member(records):
+def test_a_pair_with_a_diverged_member_is_none(records):
     """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
     frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),
                     lost(seed=2), lost(seed=2, beta=0.9999), record(30, seed=3), lost(seed=3, beta=0.9999),
                     lost(seed=4), lost(seed=5, beta=0.9999, shortcut="subsample"), record(30, seed=5))  # fmt: skip
-    assert measured.lost_pairs(frame)["seed"].tolist() == [1, 2, 3] and measured.pairs(frame)["seed"].tolist() == [0]
+    assert measured.pairs(frame)["seed"].tolist() == [0]
 
 
 def test_seed_means_use_only_seeds_that_have_every_cell(records):
@@ -126,7 +126,7 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
 
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
-    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.lost_pairs(empty).empty
+    assert measured.cells(empty).empty and measured.pairs(empty).empty
     assert measured.paired_cells(empty).empty
     assert measured.profiles_with_records(tmp_path) == []
 

@@ -18,7 +18,7 @@ from replication.report.claims.finding import (
     WORSE,
     word_of,
 )
-from replication.report.claims.planned import RULES, contrast, errors_of, planned_seeds, printed_errors
+from replication.report.claims.planned import RULES, contrast, errors_of, planned_seeds, printed_error
 
 DRAWS = 2000
 # R2 and the caption of Figure 5 rest on printed differences of 0.05 to 0.6 points, which no planned number of seeds can
@@ -40,18 +40,13 @@ def draw(true_error) -> dict:
     return {run: true_error(run) + SD * RNG.standard_normal(DRAWS) for run in sorted(runs, key=lambda e: e.name)}
 
 
-def printed(e: Experiment) -> float:
-    label = e.loss if e.gamma is None else f"focal {e.gamma:.1f}"
-    return printed_errors()[e.dataset, label, e.beta, e.imbalance_factor]
-
-
 def words(name: str, errors: dict) -> np.ndarray:
     return RULES[name].word([np.stack(list(c.values(errors).values()), -1) for c in RULES[name].parts])
 
 
 @pytest.fixture(scope="module")
 def print_is_true():
-    return draw(printed)
+    return draw(printed_error)
 
 
 @pytest.fixture(scope="module")
