@@ -104,7 +104,7 @@ def t3(e: Evidence):
     if len(first) and len(large):
         gap = float((large["mean"] / large["n"] - 1).abs().max())
         simulated = from_bool("simulation", bool((first == 1).all()) and gap <= 0.01, "both limits",
-                              f"every mean is {first.max():g} at N = 1, within {gap:.2%} of n at N >= 100 n")  # fmt: skip
+                              f"means are {first.max():g} at N = 1, within {gap:.2%} of n at N >= 100 n")  # fmt: skip
     found = weigh("derivation", exact), weigh("simulation", simulated)
     return bottom_line(found, "Both limits hold.", "A limit does not hold."), *found
 
