@@ -122,7 +122,7 @@ def t4a(e: Evidence):
         sds = [torus.exact_sd(g, d, volume, volume)[0] for g, d in shapes.itertuples(index=False)]
         spread = f" (sd {np.nanmin(sds):.2f} to {np.nanmax(sds):.2f} at n = N = {volume})"
     found = weigh("simulation", finding)
-    holds = f"On a space without edges the mean is E_n for all {len(shapes)} of them; only the spread differs{spread}."
+    holds = f"On a space without edges the mean is E_n for all {len(shapes)} shapes; only the spread differs{spread}."
     return bottom_line([found], holds, "The mean departs from E_n on the torus."), found
 
 

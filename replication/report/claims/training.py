@@ -126,7 +126,7 @@ def s1(e: Evidence):
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 2) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
-    line = f"All {better} printed comparisons agree, but they also change the learning rate; our runs: {word}."
+    line = f"{better} of {d.size} printed comparisons agree, but they also change the learning rate; our runs: {word}."
     return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
 
 
