@@ -4,6 +4,7 @@ Every word is computed from findings: an answer of six words or fewer, what the 
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -30,6 +31,7 @@ from replication.theory.covering import check
 
 HURTS = 1.0  # points: a mean change of a beta at one imbalance that counts as harm in `which_beta`
 SAFE = 24  # of 25 cells that improve: a beta that helps
+LOGIT_SHIFTS = {"balanced softmax", "logit adjustment after training"}  # by the logarithm of the class prior
 LARGEST = {"cifar10": 5000, "cifar20": 2500, "cifar100": 500}  # training images of the largest class
 
 
@@ -145,10 +147,13 @@ def _choice(e: Evidence) -> Answer:
 
 
 def _method(e: Evidence) -> Answer:
-    best = [min(found, key=lambda f: f.estimate) for found in ours.method_changes(e).values() if found]
-    names = list(dict.fromkeys(f.what for f in best if f.word == BETTER))
-    answer = names[0].capitalize() if len(names) == 1 else "It depends on the data" if names else _verdict(best)
-    return Answer("Which method today?", answer, "not compared", _shown(best, lambda f: f.what), "paper/README.md")
+    best = {d: min(found, key=lambda f: f.estimate) for d, found in ours.method_changes(e).items() if found}
+    names = {f.what for f in best.values() if f.word == BETTER}
+    answer = names.copy().pop().capitalize() if len(names) == 1 else "It depends on the data"
+    answer = "Shift the logits by the class prior" if len(names) > 1 and names <= LOGIT_SHIFTS else answer
+    found = [replace(f, what=f"on {paper.TITLES[d]}, {f.what}") for d, f in best.items()]
+    said, answer = _shown(found, lambda f: f.what), answer if names else _verdict(found)
+    return Answer("Which method today?", answer, "not compared", said, "paper/README.md")
 
 
 def answers(evidence: Evidence) -> list[Answer]:

@@ -108,10 +108,9 @@ def sentence(finding: Finding) -> str:
     """
     f, parts = finding, []
     if math.isfinite(f.estimate):
-        sign = "+" if f.unit.startswith("points") else ""
-        bounds = f" [{f.low:{sign}.2f}, {f.high:{sign}.2f}]" if math.isfinite(f.low) else ""
+        bounds = f" [{f.low:+.2f}, {f.high:+.2f}]" if math.isfinite(f.low) else ""
         seeds = f", n = {f.n}" + (f" of {f.planned} seeds planned" if f.n < f.planned else "") if f.n else ""
-        parts.append(f"{f.estimate:{sign}.2f} {f.unit}{bounds}{seeds}".replace("  ", " "))
+        parts.append(f"{f.estimate:+.2f} {f.unit}{bounds}{seeds}")
     parts.append(f.word)
     if f.word in (UNDECIDED, ALIKE) and math.isfinite(f.detectable):
         parts.append(f"{f.n} seeds could have shown {f.detectable:.2f}")

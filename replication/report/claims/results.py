@@ -9,18 +9,27 @@ from replication.report.analysis.measured import fixed_beta
 from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.analysis.statistics import sign_test
 from replication.report.claims.evidence import Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import AWAITING, MARGIN, NOT_RUN, Finding, from_bool, tally
-from replication.report.claims.planned import RULES
+from replication.report.claims.finding import AWAITING, BETTER, MARGIN, NOT_RUN, Finding, from_bool, tally
+from replication.report.claims.planned import RULES, Rule
 
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 weighs apart
 
 
 def _runs(e: Evidence, name: str, not_run: str = "not run at full protocol") -> tuple[Weighing, str]:
-    """What runs say, and what that adds to a bottom line: their word, how many comparisons are better or worse."""
-    word, findings = RULES[name].decide(e.errors)
+    """What runs say, and what that adds to a bottom line: their word, and how many comparisons are as claimed."""
+    rule = RULES[name]
+    word, findings = rule.decide(e.errors)
     said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
-    counted = tally(findings)
+    counted = tally(findings) if {c.claimed for c in rule.parts} == {BETTER} else _as_claimed(rule, findings)
     return weigh("runs", findings, word), f"{said} ({counted})" if counted else said
+
+
+def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
+    """Where a statement claims that some are worse: how many of its parts that have a word are as it claims."""
+    known = [
+        f.word == c.claimed for c, f in zip(rule.parts, findings, strict=False) if f.word not in (NOT_RUN, AWAITING)
+    ]
+    return f"{sum(known)} of {len(known)} as claimed" if known else ""
 
 
 def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
