@@ -4,6 +4,8 @@ S is a cube of volume N and each sample a unit cube placed uniformly inside it. 
 than its edge, and the more so the higher the dimension: the expected covered volume falls short of E_n.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy import integrate, stats
@@ -39,8 +41,8 @@ def expected_volume(d: int, volume: float, n: int) -> float:
         term = lambda g: -np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k)  # noqa: E731
         return integrate.quad(term, 0, k, limit=200)[0] + integrate.quad(term, k, np.inf, limit=200)[0]
 
-    axes = np.arange(d + 1)
-    return volume * float(stats.binom.pmf(axes, d, near_edge) @ [covered(k) for k in axes])
+    chances = stats.binom.pmf(np.arange(d + 1), d, near_edge)
+    return volume * float(chances @ [covered(k) for k in range(d + 1)])
 
 
 def check_dimension(d: int) -> int:
@@ -65,8 +67,10 @@ def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int =
     return shares * volume
 
 
-def wholly_inside(dimensions=range(1, 31), volume: float = 100, n: int = 100, replicates: int = 400, seed: int = 0):
-    """Simulated and exact expected volume against E_n, one row per dimension, as a DataFrame.
+def wholly_inside(
+    dimensions: Iterable[int] = range(1, 31), volume: float = 100, n: int = 100, replicates: int = 400, seed: int = 0
+) -> pd.DataFrame:
+    """Simulated and exact expected volume against E_n, one row per dimension.
 
     Columns: d, N, n, replicates, mean, standard_error (simulated), exact_mean, E_n, share (exact_mean / E_n),
     z = (mean - exact_mean) / standard_error.

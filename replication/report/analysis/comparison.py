@@ -46,7 +46,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for dataset in datasets:
         beta = fixed_beta(dataset)
-        wanted = [(label, label, 0.0) for label in paper.LABELS]
+        wanted: list[tuple] = [(label, label, 0.0) for label in paper.LABELS]
         wanted += [(LOWEST, None, None), *((f"CB {label}, beta {beta:g}", label, beta) for label in paper.LABELS)]
         for row, label, b in wanted:
             for factor in FACTORS:
@@ -115,5 +115,5 @@ def forest(profile: Profile) -> pd.DataFrame:
             row |= dict(low=s.low, high=s.high, detectable=detectable_effect(s.sd, s.n))
             theirs = [printed.get((dataset, label, factor, beta), math.nan) for label in labels]
             rows.append(row | dict(printed=float(np.mean(theirs))))
-    columns = ["dataset", "imbalance_factor", "beta", "labels", "estimate", "sd", "n", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=[*columns, "printed"])
+    names = ["dataset", "imbalance_factor", "beta", "labels", "estimate", "sd", "n", "low", "high", "detectable"]
+    return pd.DataFrame(rows, columns=[*names, "printed"])

@@ -67,7 +67,8 @@ def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
     """
     errors, counts = np.asarray(error_per_class, dtype=float), np.asarray(class_counts)
     groups = (counts > MANY, (counts <= MANY) & (counts >= FEW), counts < FEW)
-    return tuple(float(errors[group].mean()) if group.any() else math.nan for group in groups)
+    many, medium, few = (float(errors[group].mean()) if group.any() else math.nan for group in groups)
+    return many, medium, few
 
 
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:

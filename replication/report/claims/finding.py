@@ -128,9 +128,9 @@ def majority(words, claimed: list[str]) -> np.ndarray:
     >>> str(majority(["better", "better", "undecided"], ["better"] * 3))
     'replicated'
     """
-    words, claimed = np.asarray(words), np.asarray(claimed)
-    as_claimed, half = (words == claimed).sum(-1), len(claimed) / 2
-    opposite = ((words == BETTER) & (claimed == WORSE)) | ((words == WORSE) & (claimed == BETTER))
-    against = (opposite | ((words == ALIKE) & (claimed != ALIKE))).sum(-1)
+    found, wanted = np.asarray(words), np.asarray(claimed)
+    as_claimed, half = (found == wanted).sum(-1), len(claimed) / 2
+    opposite = ((found == BETTER) & (wanted == WORSE)) | ((found == WORSE) & (wanted == BETTER))
+    against = (opposite | ((found == ALIKE) & (wanted != ALIKE))).sum(-1)
     cases = [(as_claimed > half) & ~opposite.any(-1), against > half]
     return np.select(cases, [REPLICATED, NOT_REPLICATED], UNDECIDED)

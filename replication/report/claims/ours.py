@@ -65,8 +65,8 @@ def growth(e: Evidence):
         printed.append(Finding(what, word, p=float(found.pvalue), notes=notes))
     if SHORT in e.profiles:
         by_seed, means = slopes(e)
-        notes = (", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items()),)
-        runs = [of_seeds("short training, for ten times the imbalance", by_seed, SHORT_SEEDS, notes=notes)]
+        said = ", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items())
+        runs = [of_seeds("short training, for ten times the imbalance", by_seed, SHORT_SEEDS, notes=(said,))]
     weighing = _answered(runs, "runs at three imbalances")
     said = {BETTER: "it grows", WORSE: "it falls"}.get(weighing.word, weighing.word)
     in_print = " and ".join(dict.fromkeys(f.word for f in printed))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from replication.report.analysis.statistics import t_interval
 from replication.report.claims import finding as words
 from replication.report.claims.finding import BETTER, MARGIN, NONE, WORSE, Finding, majority, of_seeds, word_of
 
-Errors = Mapping[Experiment, float | np.ndarray]  # last-epoch error of a run, percent, or one value per draw
+Errors = Mapping[Experiment, Any]  # last-epoch error of a run, percent, or one value per draw
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Contrast:
     claimed: str = BETTER
     scale: float = 1.0
 
-    def values(self, errors: Errors) -> dict[int, float | np.ndarray]:
+    def values(self, errors: Errors) -> dict[int, Any]:
         """Its value at each planned seed all of whose runs are there; further seeds are left out."""
         found = {}
         for seed in self.seeds:
@@ -79,12 +80,12 @@ def contrast(
     Raises:
         ValueError: a run that these letters of the plan do not have.
     """
-    sides = [[Experiment(**fields) for fields in side] for side in (plus, minus)]
+    sides = [tuple(Experiment(**fields) for fields in side) for side in (plus, minus)]
     planned = {run for letter in letters for run in PLAN[letter]}
     seeds = set.intersection(*({s for s in range(10) if replace(e, seed=s) in planned} for e in chain(*sides)))
     if not seeds:
         raise ValueError(f"letters must be of a plan that has these runs, got {letters!r} for {what}")
-    return Contrast(what, *map(tuple, sides), tuple(sorted(seeds)), claimed, scale)
+    return Contrast(what, sides[0], sides[1], tuple(sorted(seeds)), claimed, scale)
 
 
 def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
@@ -155,7 +156,7 @@ def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
 # The comparisons of each statement -----------------------------------------------------------------------------------
 
 _SIGMOID, _HALF, _ONE, _TWO = (dict(loss="sigmoid"), *(dict(loss="focal", gamma=g) for g in (0.5, 1.0, 2.0)))
-_FIGURE5 = ({}, _SIGMOID, _HALF)
+_FIGURE5: tuple[dict, ...] = ({}, _SIGMOID, _HALF)
 _BEST, _OWN = "the best plain loss", "its own plain loss"
 
 
@@ -169,13 +170,13 @@ def _fixed(letter: str, dataset: str, factor: float, beta: float, claimed: str =
 
 
 def _gain(letter: str, dataset: str, what: str, plus: tuple, minus: tuple, claimed: str = BETTER, scale: float = 1.0):
-    plus, minus = (_at(dataset, 50.0, *betas, losses=_FIGURE5) for betas in (plus, minus))
-    return contrast(what, letter, plus, minus, claimed, scale)
+    cells = [_at(dataset, 50.0, *betas, losses=_FIGURE5) for betas in (plus, minus)]
+    return contrast(what, letter, cells[0], cells[1], claimed, scale)
 
 
 def _pick(factor: float, pick: dict, plain: dict, against: str) -> Contrast:
-    cells = (_at("cifar10", factor, beta, losses=[loss]) for beta, loss in ((0.9999, pick), (0.0, plain)))
-    return contrast(f"CIFAR-10 at imbalance {factor:g}, the paper's pick against {against}", "E", *cells)
+    plus, minus = (_at("cifar10", factor, beta, losses=[loss]) for beta, loss in ((0.9999, pick), (0.0, plain)))
+    return contrast(f"CIFAR-10 at imbalance {factor:g}, the paper's pick against {against}", "E", plus, minus)
 
 
 def _smaller(dataset: str, factors: tuple[float, ...], claimed: str) -> Contrast:

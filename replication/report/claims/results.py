@@ -143,12 +143,12 @@ def r6(e: Evidence):
         for factors in (HIGH, LOW):
             part = difference.query("dataset == @dataset and imbalance_factor in @factors")["difference"]
             what = f"{paper.TITLES[dataset]} at imbalance {max(factors):g} to {min(factors):g}, 0.9999 minus 0.99"
-            said = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
-            finding = from_bool("print", sign * part.mean() > 0, what, said, estimate=float(part.mean()))
+            tally_of_cells = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
+            finding = from_bool("print", sign * part.mean() > 0, what, tally_of_cells, estimate=float(part.mean()))
             findings[dataset, factors] = finding
     printed = weigh("print", [f for (_, factors), f in findings.items() if factors == HIGH])
     but = [paper.TITLES[d] for (d, factors), f in findings.items() if factors == LOW and f.word != printed.word]
     runs, ran = _runs(e, "R6")
-    but = f", but not on {', '.join(but)} at 20 and 10" if but else ""
-    line = f"In print {printed.word} at imbalance 200 to 50{but}; {ran}."
+    said = f", but not on {', '.join(but)} at 20 and 10" if but else ""
+    line = f"In print {printed.word} at imbalance 200 to 50{said}; {ran}."
     return line, weigh("print", findings.values(), printed.word), runs

@@ -182,14 +182,14 @@ def t6(e: Evidence):
 
 def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> Finding:
     """Mann-Whitney tests of N over classes, CIFAR-100 against a coarser set, without augmentation, by radius."""
-    notes, sides = [], set()
+    notes, sides = [], set[bool | None]()
     for radius, rows in frame[frame["augmentation"] == "none"].groupby("radius"):
         here, other = (rows.loc[rows["dataset"] == d, "N"] for d in ("cifar100", coarse))
         if len(here) and len(other):
             p = float(stats.mannwhitneyu(here, other).pvalue)
             sides.add(None if p >= SIGNIFICANCE else bool(here.median() < other.median()))
             notes.append(f"radius {radius:.3g}: median N {here.median():.3g} against {other.median():.3g}, p = {p:.2g}")
-    word = {frozenset([True]): CONFIRMED, frozenset([False]): REFUTED}.get(frozenset(sides), UNDECIDED)
+    word = CONFIRMED if sides == {True} else REFUTED if sides == {False} else UNDECIDED
     return Finding(f"CIFAR-100 against {TITLES[coarse]}", word, notes=tuple(notes))
 
 

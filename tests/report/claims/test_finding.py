@@ -26,7 +26,8 @@ from replication.report.claims.finding import (
 
 @pytest.mark.parametrize(
     ("values", "planned", "word"),
-    [([-3, -3.1, -2.9], 3, BETTER), ([3, 3.1, 2.9], 3, WORSE), ([-3, 3, 0.1], 3, UNDECIDED), ([0.1, -0.1, 0.05], 3, ALIKE),
+    [([-3, -3.1, -2.9], 3, BETTER), ([3, 3.1, 2.9], 3, WORSE), ([-3, 3, 0.1], 3, UNDECIDED),
+     ([0.1, -0.1, 0.05], 3, ALIKE),
      ([-3, -3.1, -2.9], 5, AWAITING), ([-3.0], 0, AWAITING), ([-3, -3.1], 0, BETTER), ([], 3, NOT_RUN)],
 )  # fmt: skip
 def test_words_of_seeds(values, planned, word):
@@ -56,9 +57,8 @@ def test_a_sentence_holds_estimate_interval_n_and_print():
     said = sentence(of_seeds("CIFAR-10", [-3.0, -2.0, -1.5], 3, printed=-3.24))
     for value in ("-2.17", "-4.06", "-0.27", "n = 3", BETTER, "-3.24"):
         assert value in said
-    assert "nan" not in sentence(Finding("x", UNDECIDED)) and "1.23" in sentence(
-        from_bool("print", True, "x", "by 1.23")
-    )
+    assert "nan" not in sentence(Finding("x", UNDECIDED))
+    assert "1.23" in sentence(from_bool("print", True, "x", "by 1.23"))
 
 
 def test_tally_counts_only_comparisons_with_a_word():
