@@ -74,8 +74,8 @@ def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
     """The finished runs of a method by seed and precision: error, many, medium, few, calibration (all percent)."""
     kind = METHODS[method]
-    away = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
-    runs = finished(profile.records[~away]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
+    switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
+    runs = finished(profile.records[~switched]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
     same = (runs["loss"] == kind.loss) & (runs["beta"] == kind.beta) & (runs["reweight_from"] == kind.reweight_from)
     runs = runs[same].set_index(["seed", "precision"])
     if kind.after_training:

@@ -103,8 +103,8 @@ def of_seeds(
 def sentence(finding: Finding) -> str:
     """The finding in words: what, estimate with interval, n, what n could have shown, what the paper prints, notes.
 
-    >>> sentence(of_seeds("CIFAR-10 at imbalance 50", [-3.0, -3.4], planned=3, printed=-3.24))
-    'CIFAR-10 at imbalance 50: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; paper -3.24'
+    >>> sentence(of_seeds("CIFAR-10", [-3.0, -3.4], planned=3, printed=-3.24))
+    'CIFAR-10: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; 2 seeds can show 3.27; paper -3.24'
     """
     f, parts = finding, []
     if math.isfinite(f.estimate):
@@ -112,8 +112,8 @@ def sentence(finding: Finding) -> str:
         seeds = f", n = {f.n}" + (f" of {f.planned} seeds planned" if f.n < f.planned else "") if f.n else ""
         parts.append(f"{f.estimate:+.2f} {f.unit}{bounds}{seeds}")
     parts.append(f.word)
-    if f.word in (UNDECIDED, ALIKE) and math.isfinite(f.detectable):
-        parts.append(f"{f.n} seeds could have shown {f.detectable:.2f}")
+    if math.isfinite(f.detectable):
+        parts.append(f"{f.n} seeds can show {f.detectable:.2f}")
     if math.isfinite(f.printed):
         parts.append(f"paper {f.printed:+.2f}")
     return f"{f.what}: {'; '.join([*parts, *f.notes])}"
