@@ -20,7 +20,7 @@ WORDS = {
 }
 PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed", "precision"]
 COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words"]
-STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "detectable", "across"]
+STATISTICS = ["mean", "sd", "n", "low", "high", "detectable", "across"]
 
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
@@ -36,8 +36,8 @@ def ablations(records: pd.DataFrame) -> pd.DataFrame:
 
     Deferred re-weighting is a method of its own and not among them.
 
-    `control` and `other` are the two mean errors, `detectable` the smallest effect that so many seeds of this spread
-    show with 80 % power, `across` how many pairs ran on two kinds of hardware.
+    `detectable` is the smallest effect that so many seeds of this spread show with 80 % power, `across` how many pairs
+    ran on two kinds of hardware.
     """
     done = finished(changed(records)).query("switch != 'reweight_from'")
     base = finished(reference(records)).set_index(PAIR)[["error", "device"]].add_prefix("other_")
@@ -45,11 +45,9 @@ def ablations(records: pd.DataFrame) -> pd.DataFrame:
     for key, group in both.groupby(COLUMNS[:-1]):
         head = dict(zip(COLUMNS, [*key, WORDS.get(key[4:], f"{key[4]} = {key[5]}")], strict=True))
         difference = paired(group["other_error"], group["error"])._asdict()
-        means = {"control": group["error"].mean(), "other": group["other_error"].mean()}
         across = int((group["device"] != group["other_device"]).sum())
-        found = detectable_effect(difference["sd"], difference["n"])
-        rows.append(head | means | difference | {"detectable": found, "across": across})
-    return pd.DataFrame(rows, columns=[*COLUMNS, "control", "other", *STATISTICS])
+        rows.append(head | difference | {"across": across})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *STATISTICS])
 
 
 CORNERS = {  # scale of the loss, and whether classes are weighted unlike: how the run is named in records

@@ -5,7 +5,7 @@ import pandas as pd
 from replication.report.analysis.measured import finished, reference
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.published import TABLE2_SETS
-from replication.report.analysis.statistics import detectable_effect, paired
+from replication.report.analysis.statistics import paired
 
 COLUMNS = ["dataset", "epochs", "beta", "plain", "balanced", "change", "sd", "n", "low", "high", "detectable"]
 BETA = 0.9999
@@ -27,6 +27,5 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
             wide = wide[[0.0, BETA]].dropna()
             c = paired(wide[0.0], wide[BETA])
             means = dict(plain=wide[0.0].mean(), balanced=wide[BETA].mean())
-            row = dict(dataset=dataset, epochs=epochs, beta=BETA, change=c.mean, sd=c.sd, n=c.n, low=c.low, high=c.high)
-            rows.append(row | means | dict(detectable=detectable_effect(c.sd, c.n)))
+            rows.append(dict(dataset=dataset, epochs=epochs, beta=BETA, change=c.mean) | means | c._asdict())
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -116,28 +116,14 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per class-balanced cell: summary of its paired differences and their exact p-values."""
+    """One row per class-balanced cell: its paired differences, and how many pairs ran on two kinds of hardware."""
     rows = [
         dict(zip(CELL, key, strict=True))
         | paired(g["plain"], g["class_balanced"])._asdict()
         | {"across": int((g["plain_device"] != g["class_balanced_device"]).sum())}
         for key, g in pairs(records).groupby(CELL, sort=True)
     ]
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "across"])
-
-
-def per_class(records: pd.DataFrame) -> pd.DataFrame:
-    """Error of each class (head to tail), plain and at the fixed beta: summary over seeds, bounds within 0 and 100."""
-    head, rows = ["dataset", "label", "imbalance_factor", "beta"], []
-    for key, group in finished(of_one_precision(records)).groupby(head):
-        names, counts = group["class_names"].iloc[0], group["class_counts"].iloc[0]
-        for c, values in enumerate(zip(*group["error_per_class"], strict=True)):
-            row = dict(zip(head, key, strict=True), class_index=c, class_name=names[c], images=counts[c])
-            rows.append(row | summary(values)._asdict())
-    columns = [*head, "class_index", "class_name", "images", "mean", "sd", "n", "low", "high"]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame = frame[(frame["beta"] == 0) | (frame["beta"] == frame["dataset"].map(fixed_beta))].reset_index(drop=True)
-    return frame.assign(low=frame["low"].clip(0, 100), high=frame["high"].clip(0, 100))
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "detectable", "across"])
 
 
 def settings_by_seeds(values: pd.Series) -> pd.DataFrame:

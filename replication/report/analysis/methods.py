@@ -9,7 +9,7 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, off_protocol
 from replication.report.analysis.profile import Profile
-from replication.report.analysis.statistics import detectable_effect, paired, summary
+from replication.report.analysis.statistics import paired, summary
 
 IMBALANCE = 100.0
 MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
@@ -38,7 +38,7 @@ METHODS = {
     ),
 }
 COLUMNS = ["dataset", "method", "mean", "sd", "n", "low", "high"]
-COLUMNS += ["change", "change_low", "change_high", "change_n", "detectable", "many", "medium", "few", "calibration"]
+COLUMNS += ["change", "change_low", "change_high", "change_n", "detectable", "many", "medium", "few"]
 COLUMNS += ["published_low", "published_high", "sources", "cost"]
 
 
@@ -72,7 +72,7 @@ def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
 
 
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
-    """The finished runs of a method by seed and precision: error, many, medium, few, calibration (all percent)."""
+    """The finished runs of a method by seed and precision: error, many, medium, few (all percent)."""
     kind = METHODS[method]
     switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
     runs = finished(profile.records[~switched]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
@@ -81,18 +81,16 @@ def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
     if kind.after_training:
         runs = runs[runs["adjusted_error"].notna()]
         runs = runs.assign(error=runs["adjusted_error"], error_per_class=runs["adjusted_error_per_class"])
-        runs = runs.assign(calibration_error=math.nan)
     shots = [shot_errors(*pair) for pair in zip(runs["error_per_class"], runs["class_counts"], strict=True)]
     shots = pd.DataFrame(shots, index=runs.index, columns=["many", "medium", "few"])
-    values = runs[["error"]].assign(calibration=runs["calibration_error"]).join(shots)
-    return values.astype(float).sort_index()
+    return runs[["error"]].join(shots).astype(float).sort_index()
 
 
 def methods(profile: Profile) -> pd.DataFrame:
     """One row per data set and method that is measured or published: error, change against plain, error by shots.
 
     Error: mean, sd, n, low, high over seeds.  change: minus the plain run of the same seed, with its interval, n and
-    the smallest effect that so many seeds show.  many, medium, few, calibration: means over seeds.  published_low and
+    the smallest effect that so many seeds show.  many, medium, few: means over seeds.  published_low and
     _high: what the paper and later work report (`sources`).
     """
     rows = []
@@ -107,8 +105,8 @@ def methods(profile: Profile) -> pd.DataFrame:
                 both = runs[["error"]].join(plain["error"].rename("plain"), how="inner")
                 change = paired(both["plain"], both["error"])
                 row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
-                row |= dict(detectable=detectable_effect(change.sd, change.n))
-            row |= runs[["many", "medium", "few", "calibration"]].mean().to_dict()
+                row |= dict(detectable=change.detectable)
+            row |= runs[["many", "medium", "few"]].mean().to_dict()
             row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
             rows.append(row | dict(sources="; ".join(dict.fromkeys(printed["source"]))))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -68,11 +68,6 @@ class Profile:
         return measured.paired_cells(self.records)
 
     @cached_property
-    def per_class(self) -> pd.DataFrame:
-        """Error of each class, plain and at the fixed beta."""
-        return measured.per_class(self.records)
-
-    @cached_property
     def ablations(self) -> pd.DataFrame:
         """One switch changed at a time against the paper's protocol; see `ablations.ablations`."""
         return ablations.ablations(self.records)

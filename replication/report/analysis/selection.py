@@ -25,7 +25,6 @@ from replication.report.analysis.statistics import (
     CONFIDENCE,
     additive_fit,
     additive_residual_sd,
-    expected_minimum,
     pooled_sd,
     same_pick,
     selection_bias,
@@ -92,10 +91,10 @@ def published_selection_bias(maps: pd.DataFrame | None = None, level: float = CO
     """How much the choice of the best of 20 gains by chance in each column of the printed heat maps.
 
     Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);
-    `bias_equal`, were all 20 equally good; `bias`, `bias_low`, `bias_high`: bootstrap of the winner's curse around the
-    additive fit; `change` = best class-balanced minus best plain; `bias_over_plain` = bias of the best of 20 beyond
-    that of the best of 5 plain; `change_corrected`, with `_low` and `_high`, = the change without that bias;
-    `fixed_change` = mean over the losses at the one beta that the paper advises (advice that rests on these cells).
+    `bias`, `bias_low`, `bias_high`: bootstrap of the winner's curse around the additive fit; `change` = best
+    class-balanced minus best plain; `bias_over_plain` = bias of the best of 20 beyond that of the best of 5 plain;
+    `change_corrected`, with `_low` and `_high` = the change without that bias; `fixed_change` = mean over the losses at
+    the one beta that the paper advises (advice that rests on these cells).
     """
     maps = paper.heat_maps() if maps is None else maps
     fixed = difference_by_imbalance(maps).set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
@@ -108,7 +107,7 @@ def published_selection_bias(maps: pd.DataFrame | None = None, level: float = CO
         bias, beyond = selection_bias(fit, sd), selection_bias(fit, sd, plain, level)
         beta = fixed_beta(dataset)
         corrected = change + np.array([beyond.mean, beyond.low, beyond.high])
-        found = dict(dataset=dataset, imbalance_factor=factor, sd=sd, bias_equal=-sd * expected_minimum(table.size))
+        found = dict(dataset=dataset, imbalance_factor=factor, sd=sd)
         found |= dict(bias=bias.mean, bias_low=bias.low, bias_high=bias.high, change=change)
         found |= dict(
             zip(("change_corrected", "change_corrected_low", "change_corrected_high"), corrected.tolist(), strict=True)
@@ -129,9 +128,9 @@ def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
     """The same for our runs: the best of the k class-balanced cells that have enough seeds, with their own noise.
 
     Columns: k (cells), sd (of one run, after the effects of cell and seed: what all cells of a seed share favours none
-    of them), bias_equal, bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
+    of them), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
     much worse the pick of one seed is on the others, averaged), and the change at the fixed beta with its interval over
-    seeds (fixed_change, fixed_sd, fixed_low, fixed_high, fixed_n); NaN without two cells and two seeds.
+    seeds (fixed_change, fixed_low, fixed_high, fixed_n); NaN without two cells and two seeds.
     """
     rows, both = [], pairs(records)
     for (dataset, factor), table in _grids(records):
@@ -141,11 +140,15 @@ def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
         here = both.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta")
         fixed = summary(per_seed(differences(here)))
         found = dict(dataset=dataset, imbalance_factor=factor, k=len(table), sd=sd, bias=bias[0], bias_low=bias[1])
-        found |= dict(bias_high=bias[2], bias_equal=-sd * expected_minimum(len(table)) if known else math.nan)
-        found |= dict(shrinkage=_shrinkage(table) if known else math.nan, fixed_beta=beta, fixed_change=fixed.mean)
-        rows.append(found | dict(fixed_sd=fixed.sd, fixed_low=fixed.low, fixed_high=fixed.high, fixed_n=fixed.n))
-    columns = ["dataset", "imbalance_factor", "k", "sd", "bias", "bias_low", "bias_high", "bias_equal", "shrinkage"]
-    columns += ["fixed_beta", "fixed_change", "fixed_sd", "fixed_low", "fixed_high", "fixed_n"]
+        found |= dict(
+            bias_high=bias[2],
+            shrinkage=_shrinkage(table) if known else math.nan,
+            fixed_beta=beta,
+            fixed_change=fixed.mean,
+        )
+        rows.append(found | dict(fixed_low=fixed.low, fixed_high=fixed.high, fixed_n=fixed.n))
+    columns = ["dataset", "imbalance_factor", "k", "sd", "bias", "bias_low", "bias_high", "shrinkage"]
+    columns += ["fixed_beta", "fixed_change", "fixed_low", "fixed_high", "fixed_n"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -103,8 +103,8 @@ def of_seeds(
 def sentence(finding: Finding) -> str:
     """The finding in words: what, estimate with interval, n, what n could have shown, what the paper prints, notes.
 
-    >>> sentence(of_seeds("CIFAR-10", [-3.0, -3.4], planned=3, printed=-3.24))
-    'CIFAR-10: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; 2 seeds can show 3.27; paper -3.24'
+    >>> sentence(of_seeds("x", [-3.0, -3.4], planned=3, printed=-3.24))
+    'x: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; 2 seeds can show 3.27; paper -3.24'
     """
     f, parts = finding, []
     if math.isfinite(f.estimate):
