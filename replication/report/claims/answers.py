@@ -3,7 +3,6 @@
 Every word is computed from findings: an answer of six words or fewer, what the paper prints, what we found.
 """
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -72,13 +71,14 @@ def _verdict(findings: list[Finding]) -> str:
 
 
 def _shown(findings: list[Finding], name) -> str:
-    """The measured comparisons, each with interval and n."""
-    said = []
-    for f in findings:
-        bounds = f" [{f.low:+.1f}, {f.high:+.1f}]" if math.isfinite(f.low) else ""
-        seeds = f"n = {f.n}{f' of {f.planned}' if f.n < f.planned else ''}"
-        said += [f"{f.estimate:+.1f}{bounds} {name(f)} ({seeds})"] if f.n else []
-    return "; ".join(said) or NOT_RUN
+    """The measured comparisons and their seeds; the forest plot beneath has the intervals."""
+    known = [f for f in findings if f.n]
+    seeds = {f"n = {f.n}{f' of {f.planned}' if f.n < f.planned else ''}" for f in known}
+    return (
+        ", ".join(f"{f.estimate:+.1f} {name(f)}" for f in known) + f" ({', '.join(sorted(seeds))})"
+        if known
+        else NOT_RUN
+    )
 
 
 def _fixed(e: Evidence, dataset: str, beta: float = 0.9999) -> list[Finding]:
@@ -94,13 +94,13 @@ def _imbalance(finding: Finding) -> str:
 def _formula(e: Evidence) -> Answer:
     answer = "Yes, under its assumption" if set(theory.t1(e).words.values()) == {PROVED, CONFIRMED} else "Not confirmed"
     rows = e.covering.get("verify")
-    said = "not simulated" if rows is None else f"{len(rows)} simulated settings, largest z {check(rows).largest_z:.1f}"
-    return Answer("Is the effective-number formula right?", answer, "derived", said, "covering/README.md")
+    said = "not simulated" if rows is None else f"{len(rows)} simulations, largest z {check(rows).largest_z:.1f}"
+    return Answer("Is the formula right?", answer, "derived", said, "covering/README.md")
 
 
 def _cifar10(e: Evidence) -> Answer:
     printed = paper.difference_to_plain(paper.heat_map("cifar10")).query("label == 'softmax' and beta == 0.9999")
-    found, question = _fixed(e, "cifar10"), "Does it lower the error on CIFAR-10 (softmax, beta 0.9999)?"
+    found, question = _fixed(e, "cifar10"), "Lower error on CIFAR-10?"
     return Answer(question, _verdict(found), _span(printed["difference"]), _shown(found, _imbalance), "paper/README.md")
 
 
@@ -109,23 +109,21 @@ def _short(e: Evidence) -> Answer:
     found = [Finding("", interval_word(r["low"], r["high"], r["n"], ours.SHORT_SEEDS)) for r in rows.to_dict("records")]
     said = NOT_RUN
     if found:
-        said = (
-            f"{_span(rows['estimate'])} ({e.profiles[SHORT].title}: {e.profiles[SHORT].budget}, n = {rows['n'].min()})"
-        )
-    return Answer("... and after short training?", _verdict(found), "not reported", said, "cpu/README.md")
+        said = f"{_span(rows['estimate'])} ({e.profiles[SHORT].budget}, n = {rows['n'].min()})"
+    return Answer("... after short training?", _verdict(found), "-", said, "cpu/README.md")
 
 
 def _cifar100(e: Evidence) -> Answer:
     hurt = beta_harm("cifar100")
-    printed, said = f"up to {hurt.max():+.1f} on CIFAR-100", _shown(_fixed(e, "cifar100"), _imbalance)
+    printed, said = f"up to {hurt.max():+.1f}", _shown(_fixed(e, "cifar100"), _imbalance)
     answer = "No" if len(hurt) else "Yes"
-    return Answer("Is 0.9999 a safe default for 100 classes?", answer, printed, said, "published/README.md")
+    return Answer("0.9999 for 100 classes?", answer, printed, said, "published/README.md")
 
 
 def _rebalancing(e: Evidence) -> Answer:
     by = {f.what.removeprefix("short training, "): f for f in ours.rebalancing(e).weighings[0].findings}
     if "interaction" not in by:
-        return Answer("Is it re-balancing, or a smaller loss?", "Not run yet", "not tested", NOT_RUN)
+        return Answer("Re-balancing, or a smaller loss?", "Not run yet", "-", NOT_RUN)
     effects = {
         "Re-balancing": [by["balancing at full scale"], by["balancing at small scale"]],
         "a smaller loss": [by["smaller scale, plain"], by["smaller scale, balanced"]],
@@ -136,14 +134,14 @@ def _rebalancing(e: Evidence) -> Answer:
     )
     answer += "; they interact" if by["interaction"].word == "shown" else ""
     numbers = [" or ".join(f"{f.estimate:+.1f}" for f in parts) for parts in effects.values()]
-    said = "balancing {}, smaller loss {} (short training)".format(*numbers)
-    return Answer("Is it re-balancing, or a smaller loss?", answer, "not tested", said, "cpu/README.md")
+    said = "{}; {} (short training)".format(*numbers)
+    return Answer("Re-balancing, or a smaller loss?", answer, "-", said, "cpu/README.md")
 
 
 def _choice(e: Evidence) -> Answer:
-    most, question = e.selection_bias["bias_over_plain"].max(), "How much does choosing the best of 20 gain?"
-    answer, printed = f"At most {most:.1f} points", f"reports {_span(e.selection_bias['change'])}"
-    return Answer(question, answer, printed, "computed from the printed numbers", "published/README.md")
+    most, question = e.selection_bias["bias_over_plain"].max(), "Gain from choosing among 20?"
+    answer, printed = f"At most {most:.1f} points", f"{_span(e.selection_bias['change'])}"
+    return Answer(question, answer, printed, "from its printed numbers", "published/README.md")
 
 
 def _method(e: Evidence) -> Answer:
@@ -153,7 +151,7 @@ def _method(e: Evidence) -> Answer:
     answer = "Shift the logits by the class prior" if len(names) > 1 and names <= LOGIT_SHIFTS else answer
     found = [replace(f, what=f"on {paper.TITLES[d]}, {f.what}") for d, f in best.items()]
     said, answer = _shown(found, lambda f: f.what), answer if names else _verdict(found)
-    return Answer("Which method today?", answer, "not compared", said, "paper/README.md")
+    return Answer("Which method today?", answer, "-", said, "paper/README.md")
 
 
 def answers(evidence: Evidence) -> list[Answer]:
@@ -167,11 +165,9 @@ def wrong_or_loose(evidence: Evidence) -> list[str]:
     said = []
     if theory.l2(evidence).words["derivation"] == REFUTED:
         shrink = 1 / theory.average_weight(evidence, "cifar10", 100, 0.9999)
-        said.append("Weights that sum to C do not keep the loss at the same scale: on CIFAR-10 at imbalance 100 and "
-                    f"beta 0.9999 it starts {shrink:.2f} times smaller.")  # fmt: skip
+        said.append(f"Weights that sum to C make the loss {shrink:.1f} times smaller (CIFAR-10 at 100, beta 0.9999).")
     if results.r5b(evidence).words["print"] == INCONSISTENT:
-        said.append("Figure 5's caption recommends beta 0.999 for CIFAR-100, which raises all three printed errors; "
-                    "and beta 0.9 cannot help CIFAR-10 at imbalance 50, where all its weights are alike.")  # fmt: skip
+        said.append("Figure 5's caption advises 0.999 for CIFAR-100, which raises all 3 printed errors.")
     return said
 
 
@@ -185,24 +181,22 @@ def which_beta() -> list[BetaAdvice]:
     """Which betas the printed cells favour, a row a data set.
 
     >>> which_beta()[0].helped
-    '0.999 (25 of 25 cells), 0.9999 (25 of 25 cells)'
+    '0.999, 0.9999 (25 of 25)'
     """
     advice = []
     for dataset, rows in improvements().groupby("dataset", sort=False):
         good = rows[rows["improved"] >= min(SAFE, rows["improved"].max())]
-        helped = ", ".join(f"{r.beta:g} ({r.improved} of {r.of} cells)" for r in good.itertuples())
-        harms = {beta: harm for beta in rows["beta"] if len(harm := beta_harm(dataset, beta))}
-        hurt = "; ".join(f"{beta:g} at {', '.join(f'{f:g}' for f in harm.index)}: up to {harm.max():+.1f}"
-                         for beta, harm in harms.items())  # fmt: skip
-        advice.append(BetaAdvice(paper.TITLES[dataset], LARGEST[dataset], helped, hurt or "none"))
+        betas = ", ".join(f"{beta:g}" for beta in good["beta"])
+        helped = f"{betas} ({good['improved'].min()} of {good['of'].max()})"
+        worst = {beta: harm.max() for beta in rows["beta"] if len(harm := beta_harm(dataset, beta))}
+        hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst.items())
+        advice.append(BetaAdvice(paper.TITLES[dataset], LARGEST[dataset], helped, hurt or "-"))
     return advice
 
 
 def beta_warning() -> str:
     """The warning beside the advice: what 0.9999 does to CIFAR-100."""
-    harm = beta_harm("cifar100")[::-1]
-    changes, factors = (", ".join(f"{v:{fmt}}" for v in values) for values, fmt in ((harm, "+.1f"), (harm.index, "g")))
-    return f"Beta 0.9999 changes CIFAR-100's printed error by {changes} points at imbalance {factors} (mean of five)."
+    return f"On CIFAR-100, 0.9999 raises the printed error by up to {beta_harm('cifar100').max():.1f} points."
 
 
 def method_sentence(evidence: Evidence) -> str:

@@ -9,19 +9,20 @@ from replication.report.analysis.measured import fixed_beta
 from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.analysis.statistics import sign_test
 from replication.report.claims.evidence import Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import AWAITING, BETTER, MARGIN, NOT_RUN, Finding, from_bool, tally
+from replication.report.claims.finding import AWAITING, BETTER, NOT_RUN, Finding, from_bool, tally
 from replication.report.claims.planned import RULES, Rule
 
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 weighs apart
 
 
-def _runs(e: Evidence, name: str, not_run: str = "not run at full protocol") -> tuple[Weighing, str]:
+def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
     """What runs say, and what that adds to a bottom line: their word, and how many comparisons are as claimed."""
     rule = RULES[name]
     word, findings = rule.decide(e.errors)
     said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
     counted = tally(findings) if {c.claimed for c in rule.parts} == {BETTER} else _as_claimed(rule, findings)
-    return weigh("runs", findings, word), f"{said} ({counted})" if counted else said
+    said = f"{said} ({counted})" if counted else said
+    return weigh("runs", findings, word), f"; {said}" if said else ""
 
 
 def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
@@ -54,8 +55,8 @@ def r1(e: Evidence):
     word = f"{int((fixed < 0).sum())} of {len(fixed)} better, {int((fixed > 0).sum())} worse"
     what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
     beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
-    runs, ran = _runs(e, "R1", "its picks are not rerun")
-    line = f"In print {better} of {len(bias)} columns improve, {alone} clearly beyond the choice of the best; {ran}."
+    runs, ran = _runs(e, "R1")
+    line = f"In print {better} of {len(bias)} columns improve, {alone} clearly beyond the choice of the best{ran}."
     return line, weigh("print", (printed, beside), printed.word), runs
 
 
@@ -68,7 +69,7 @@ def r2(e: Evidence):
     printed = from_bool("print", lower > len(d) / 2, f"plain losses of Table 2, {lower} of {len(d)} columns lower",
                         f"mean {d.mean():+.2f} points; weak", p=p)  # fmt: skip
     runs, ran = _runs(e, "R2")
-    line = f"In print in {lower} of {len(d)} columns, which chance would give too (sign test p = {p:.2f}); {ran}."
+    line = f"Sigmoid and focal beat softmax in {lower} of {len(d)} printed columns (sign test p = {p:.2f}){ran}."
     return line, weigh("print", printed), runs
 
 
@@ -85,7 +86,7 @@ def r3(e: Evidence):
     said = ", ".join(f"{value:+.2f} at {factor:g}" for factor, value in regret[::-1].items())
     printed = from_bool("print", bool((regret <= 0).all()), "error at 0.9999 less the best other beta's", said)
     runs, ran = _runs(e, "R3")
-    line = f"In print it is, by {-regret.max():.2f} point at the closest; within {MARGIN} point of the best: {ran}."
+    line = f"In print 0.9999 is best on CIFAR-10, by {-regret.max():.2f} point at the closest{ran}."
     return line, weigh("print", printed), runs
 
 
@@ -103,7 +104,7 @@ def r4(e: Evidence):
                         f"{down} of {steps.size} steps to a larger beta lower the error")  # fmt: skip
     runs, ran = _runs(e, "R4")
     line = (
-        f"At 0.9 it cannot, for the weights are alike; from 0.99 on {better} of {len(d)} printed cells improve; {ran}."
+        f"Beta 0.9 cannot improve CIFAR-10 at 50 (weights alike); {better} of {len(d)} larger betas do in print{ran}."
     )
     return line, weigh("derivation", exact), weigh("print", printed), runs
 
@@ -115,7 +116,7 @@ def r5a(e: Evidence):
     what = f"0.9 and 0.99 lower, 0.999 and 0.9999 higher, in {right} of {len(d)} cells"
     runs, ran = _runs(e, "R5 text")
     return (
-        f"The printed cells agree, {right} of {len(d)}; {ran}.",
+        f"On CIFAR-100 at 50 {right} of {len(d)} printed cells agree that only small beta improves{ran}.",
         weigh("print", from_bool("print", right == len(d), what)),
         runs,
     )
@@ -131,7 +132,7 @@ def r5b(e: Evidence):
     ]  # fmt: skip
     runs, ran = _runs(e, "R5 caption")
     worse = int((d.loc[d["beta"] == 0.999, "difference"] > 0).sum())
-    line = f"0.999 raises {worse} of 3 printed errors, against the paper's own text; {ran}."
+    line = f"0.999 raises {worse} of 3 printed errors on CIFAR-100 at 50{ran}."
     return line, weigh("print", printed), runs
 
 
@@ -150,5 +151,5 @@ def r6(e: Evidence):
     but = [paper.TITLES[d] for (d, factors), f in findings.items() if factors == LOW and f.word != printed.word]
     runs, ran = _runs(e, "R6")
     said = f", but not on {', '.join(but)} at 20 and 10" if but else ""
-    line = f"In print {printed.word} at imbalance 200 to 50{said}; {ran}."
+    line = f"Larger beta for CIFAR-10, smaller for the others: {printed.word} in print at 200 to 50{said}{ran}."
     return line, weigh("print", findings.values(), printed.word), runs
