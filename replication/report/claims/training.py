@@ -11,7 +11,7 @@ from replication.experiments.plan import PLAN
 from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
-from replication.report.claims.evidence import FULL, Evidence, statement, weigh
+from replication.report.claims.evidence import FULL, Evidence, Weighing, statement, weigh
 from replication.report.claims.finding import (
     AWAITING,
     BETTER,
@@ -106,6 +106,12 @@ def p2(e: Evidence):
     return line, weigh("derivation", exact), weigh("runs", runs)
 
 
+def _no_plan(e: Evidence, what: str) -> Weighing:
+    """Runs that no plan fixes seeds for are not weighed, even if there are some."""
+    ran = len(pairs(e.large_scale)) > 0
+    return weigh("runs", Finding(what, UNDECIDED if ran else NOT_RUN, notes=("no seeds are planned",) if ran else ()))
+
+
 def _large(e: Evidence) -> pd.DataFrame:
     table = e.table3.query("input == 224")
     return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
@@ -125,7 +131,7 @@ def s1(e: Evidence):
         f"on ILSVRC the weights at beta 0.999 span {weights[0] / weights[1]:.1f} to 1",
     )  # fmt: skip
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
-    runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 2) for (d, depth), values in groups]
+    runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
     line = f"CB focal beats softmax in {better} of {d.size} printed comparisons, which also change the learning rate."
     return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
@@ -141,11 +147,11 @@ def s2(e: Evidence):
     said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%}"
     printed = from_bool("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
     line = f"ResNet-50 with CB focal closes {said} of the printed gap to deeper networks, at a higher rate."
-    return line, weigh("print", printed), weigh("runs", Finding("runs of Table 3", NOT_RUN))
+    return line, weigh("print", printed), _no_plan(e, "runs of Table 3")
 
 
 @statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.")
 def s3(e: Evidence):
     printed = Finding("Figure 7 as it is drawn", CONSISTENT, notes=("its curves are not printed as numbers",))
     line = "The printed curves part after 60 epochs, at a higher learning rate."
-    return line, weigh("print", printed), weigh("runs", Finding("runs of Figure 7", NOT_RUN))
+    return line, weigh("print", printed), _no_plan(e, "runs of Figure 7")
