@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_records import record, write
 
@@ -74,6 +75,15 @@ def test_large_scale_tables():
     worse = Evidence(table3=table.assign(inat18_top1=table["inat18_top1"] + 4 * (table["loss"] == "CB Focal")))
     assert training.s1(worse).words["print"] == INCONSISTENT and training.s2(worse).words["print"] == INCONSISTENT
     assert training.s2(Evidence()).words["print"] == CONSISTENT
+
+
+def test_runs_on_large_images_without_a_plan():
+    """CB focal 2 points better on one data set and depth, two seeds: S1 has a word; S2 and S3 have no planned seeds."""
+    rows = [dict(paper_run=True, status="finished", size=224, dataset="inat2018", depth=50, seed=s, label=label, beta=beta,
+                 error=error + 0.1 * s * beta, curve=[])
+            for s in range(2) for label, beta, error in (("softmax", 0.0, 43.0), ("focal 0.5", 0.999, 41.0))]  # fmt: skip
+    e = Evidence(large_scale=pd.DataFrame(rows))
+    assert [s(e).words["runs"] for s in (training.s1, training.s2, training.s3)] == [REPLICATED, UNDECIDED, UNDECIDED]
 
 
 def with_runs(folder, profile, records):
