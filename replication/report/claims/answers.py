@@ -73,12 +73,10 @@ def _verdict(findings: list[Finding]) -> str:
 def _shown(findings: list[Finding], name) -> str:
     """The measured comparisons and their seeds; the forest plot beneath has the intervals."""
     known = [f for f in findings if f.n]
-    seeds = {f"n = {f.n}{f' of {f.planned}' if f.n < f.planned else ''}" for f in known}
-    return (
-        ", ".join(f"{f.estimate:+.1f} {name(f)}" for f in known) + f" ({', '.join(sorted(seeds))})"
-        if known
-        else NOT_RUN
-    )
+    seeds = [f" (n = {f.n}{f' of {f.planned}' if f.n < f.planned else ''})" for f in known]
+    once = len(set(seeds)) == 1  # said once, at the end
+    said = [f"{f.estimate:+.1f} {name(f)}{'' if once else n}" for f, n in zip(known, seeds, strict=True)]
+    return ", ".join(said) + (seeds[0] if once else "") or NOT_RUN
 
 
 def _fixed(e: Evidence, dataset: str, beta: float = 0.9999) -> list[Finding]:

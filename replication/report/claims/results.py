@@ -21,7 +21,8 @@ def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
     word, findings = rule.decide(e.errors)
     said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
     counted = tally(findings) if {c.claimed for c in rule.parts} == {BETTER} else _as_claimed(rule, findings)
-    said = f"{said} ({counted})" if counted else said
+    if counted:
+        said = f"{said} ({counted})" if said else f"at one fixed beta, our runs: {counted}"
     return weigh("runs", findings, word), f"; {said}" if said else ""
 
 
