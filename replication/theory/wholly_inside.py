@@ -30,7 +30,7 @@ def expected_volume(d: int, volume: float, n: int) -> float:
     >>> round(expected_volume(1, 100, 100), 2)
     63.24
     """
-    side = check_volume(volume, whole=False) ** (1 / check_dimension(d))
+    side = check_volume(volume) ** (1 / check_dimension(d))
     room = side - 1
     scale, near_edge = max(room, 1.0) ** -d, 2 * min(room, 1.0) / side
 
@@ -39,21 +39,31 @@ def expected_volume(d: int, volume: float, n: int) -> float:
         if k == 0:
             return float(-np.expm1(n * np.log1p(-scale))) if scale < 1 else 1.0
         term = lambda g: -np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k)  # noqa: E731
-        return integrate.quad(term, 0, k, limit=200)[0] + integrate.quad(term, k, np.inf, limit=200)[0]
+        near, far = (integrate.quad(term, *ends, limit=200)[0] for ends in ((0, k), (k, np.inf)))
+        return float(near + far)
 
     chances = stats.binom.pmf(np.arange(d + 1), d, near_edge)
     return volume * float(chances @ [covered(k) for k in range(d + 1)])
 
 
 def check_dimension(d: int) -> int:
+    """The dimension d as an int, or ValueError.
+
+    >>> check_dimension(3.0)
+    3
+    """
     if not (d == int(d) and d >= 1):
         raise ValueError(f"d must be a whole number >= 1, got {d!r}")
     return int(d)
 
 
 def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int = 0, probes: int = 256) -> np.ndarray:
-    """Covered volume of n such cubes, the share of random probe points they hold times N: (replicates,) float64."""
-    side = check_volume(volume, whole=False) ** (1 / check_dimension(d))
+    """Covered volume of n such cubes, the share of random probe points they hold times N: (replicates,) float64.
+
+    >>> simulated_volume(2, 100, 1, replicates=2, probes=10_000).shape
+    (2,)
+    """
+    side = check_volume(volume) ** (1 / check_dimension(d))
     shares = np.empty(check_replicates(replicates))
     for r in range(replicates):
         generator = np.random.default_rng([seed, d, r])
@@ -74,6 +84,9 @@ def wholly_inside(
 
     Columns: d, N, n, replicates, mean, standard_error (simulated), exact_mean, E_n, share (exact_mean / E_n),
     z = (mean - exact_mean) / standard_error.
+
+    >>> wholly_inside([2], replicates=20)["share"].round(3).tolist()
+    [0.949]
     """
     effective, rows = float(effective_number(n, beta_from_volume(volume))), []
     for d in dimensions:
