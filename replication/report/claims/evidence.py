@@ -87,6 +87,7 @@ def statement(id: str, place: str, topic: str, text: str) -> Callable:
             line, *weighings = weigh_it(evidence)
             return Statement(id, place, topic, text, line, tuple(weighings))
 
+        weighed.__doc__ = weigh_it.__doc__ or text
         return weighed
 
     return decorate
