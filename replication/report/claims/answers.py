@@ -73,7 +73,7 @@ def _verdict(findings: list[Finding]) -> str:
 def _shown(findings: list[Finding], name) -> str:
     """The measured comparisons and their seeds; the forest plot beneath has the intervals."""
     known = [f for f in findings if f.n]
-    seeds = [f" (n = {f.n}{f' of {f.planned}' if f.n < f.planned else ''})" for f in known]
+    seeds = [f" ({f.n}{f'/{f.planned}' if f.n < f.planned else ''} seed{'s' * (f.n > 1)})" for f in known]
     once = len(set(seeds)) == 1  # said once, at the end
     said = [f"{f.estimate:+.1f} {name(f)}{'' if once else n}" for f, n in zip(known, seeds, strict=True)]
     return ", ".join(said) + (seeds[0] if once else "") or NOT_RUN
@@ -107,7 +107,7 @@ def _short(e: Evidence) -> Answer:
     found = [Finding("", interval_word(r["low"], r["high"], r["n"], ours.SHORT_SEEDS)) for r in rows.to_dict("records")]
     said = NOT_RUN
     if found:
-        said = f"{_span(rows['estimate'])} ({e.profiles[SHORT].budget}, n = {rows['n'].min()})"
+        said = f"{_span(rows['estimate'])} ({e.profiles[SHORT].budget}, {rows['n'].min()} seeds)"
     return Answer("... after short training?", _verdict(found), "-", said, "cpu/README.md")
 
 
@@ -147,7 +147,7 @@ def _method(e: Evidence) -> Answer:
     names = {f.what for f in best.values() if f.word == BETTER}
     answer = names.copy().pop().capitalize() if len(names) == 1 else "It depends on the data"
     answer = "Shift the logits by the class prior" if len(names) > 1 and names <= LOGIT_SHIFTS else answer
-    found = [replace(f, what=f"on {paper.TITLES[d]}, {f.what}") for d, f in best.items()]
+    found = [replace(f, what=f"on {paper.TITLES[d]}") for d, f in best.items()]
     said, answer = _shown(found, lambda f: f.what), answer if names else _verdict(found)
     return Answer("Which method today?", answer, "-", said, "paper/README.md")
 
