@@ -73,7 +73,7 @@ def _verdict(findings: list[Finding]) -> str:
 def _shown(findings: list[Finding], name) -> str:
     """The measured comparisons and their seeds; the forest plot beneath has the intervals."""
     known = [f for f in findings if f.n]
-    seeds = [f" ({f.n}{f'/{f.planned}' if f.n < f.planned else ''} seed{'s' * (f.n > 1)})" for f in known]
+    seeds = [f" ({f.n}{f'/{f.planned}' if f.n < f.planned else ''} seeds)" for f in known]
     once = len(set(seeds)) == 1  # said once, at the end
     said = [f"{f.estimate:+.1f} {name(f)}{'' if once else n}" for f, n in zip(known, seeds, strict=True)]
     return ", ".join(said) + (seeds[0] if once else "") or NOT_RUN
