@@ -17,7 +17,7 @@ from replication.theory.departures import departures
 
 COMMITTED = Path(__file__).parents[2] / "results" / "covering"
 TABLES = ["departures.csv", "near_duplicates.csv", "random_crops.csv", "verify.csv", "wholly_inside.csv"]
-FIGURES = ["covering", "departures", "effective_number", "near_duplicates", "spread", "wholly_inside", "z_scores"]
+FIGURES = ["covering", "departures", "effective_number", "near_duplicates", "wholly_inside", "z_scores"]
 TINY = tuple(
     covering.Case(g, d, n, 20, 2, 4) for g, d, n in (("prototypes", 0, 1), ("prototypes", 0, 50), ("cubes", 1, 100))
 )

@@ -132,7 +132,7 @@ def _rebalancing(e: Evidence) -> Answer:
     )
     answer += "; they interact" if by["interaction"].word == "shown" else ""
     numbers = [" or ".join(f"{f.estimate:+.1f}" for f in parts) for parts in effects.values()]
-    said = "{}; {} (short training)".format(*numbers)
+    said = "balancing {}, scale {} (short training)".format(*numbers)
     return Answer("Re-balancing, or a smaller loss?", answer, "-", said, "cpu/README.md")
 
 

@@ -16,7 +16,6 @@ from replication.theory import torus
 from replication.theory.covering import check
 from replication.theory.departures import draw_centres
 from replication.theory.effective_number import beta_from_volume, effective_number
-from replication.theory.occupancy import occupancy_moments
 
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
 LAW_WORDS = {"uniform": "uniform on a torus", "bounded": "a space with edges", "gaussian": "one normal cloud",
@@ -27,7 +26,6 @@ MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "crop and flip": ("^", MEASURED_COLOUR, "all crops and flips"),
     "one random crop and flip": ("x", "#0072B2", "one crop and flip each"),
 }
-PROBE_SHARE = 0.7  # of the variance: where the probe points add this share of it or more, `spread` draws no point
 
 
 def drawings(folder: Path | str) -> list[Drawing]:
@@ -39,7 +37,6 @@ def drawings(folder: Path | str) -> list[Drawing]:
         Drawing(folder, "covering", picture),
         Drawing(folder, "effective_number", effective_number_figure, (table["verify"],)),
         Drawing(folder, "z_scores", z_scores, (table["verify"],)),
-        Drawing(folder, "spread", spread, (table["verify"],)),
         Drawing(folder, "departures", departures_figure, (table["departures"],)),
         Drawing(folder, "wholly_inside", wholly_inside_figure, (table["wholly_inside"],)),
         Drawing(folder, "near_duplicates", near_duplicates_figure, (near,)),
@@ -68,7 +65,7 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
 
 def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: np.ndarray) -> None:
     """Sets of area 1 around `centres` (n, 2) in a frame at `corner`; what leaves on one side comes in on the other."""
-    frame = Rectangle(corner, side, side, fill=False, linewidth=0.8)
+    frame = Rectangle(tuple(corner), side, side, fill=False, linewidth=0.8)
     turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
     copies = (centres + turns).reshape(-1, 2) + corner
     radius = torus.ball_radius(2)
@@ -126,39 +123,6 @@ def z_scores(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
-    """What shape and dimension do change: the standard deviation of the covered volume, exact (line) and simulated."""
-    figure = Figure(figsize=(WIDTH, 4))
-    axes = figure.subplots(1, 2, sharey=True)
-    n = np.unique(np.geomspace(1, 5 * volume, 120).round())
-    curves = [("prototypes", 0), *[("cubes", d) for d in (1, 2, 3, 6)], *[("balls", d) for d in (2, 3, 4)]]
-    for geometry, d in curves:
-        axis = axes[1] if geometry == "balls" else axes[0]
-        shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else colormaps["inferno"](0.15 + 0.12 * d)
-        group = frame[(frame["geometry"] == geometry) & (frame["d"] == d) & (frame["N"] == volume)]
-        probes = torus.default_probes(geometry, d, group["n"]) if d and len(group) else None
-        group = group[group["n"] <= n.max()]
-        if d == 0:
-            exact, mean = np.sqrt(occupancy_moments(int(volume), n)[1]), 0
-        else:
-            exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
-        axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
-        variance = group["standard_error"] ** 2 * group["replicates"]
-        if probes is not None:  # take out what the probes add
-            covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            group, variance = (v[covering > (1 - PROBE_SHARE) * group["exact_sd"] ** 2] for v in (group, variance))
-        axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
-    for axis in axes:
-        axis.set(xscale="log", xlabel="draws n")
-        axis.legend(fontsize=8, loc="upper left")
-    axes[0].set_ylabel("standard deviation of the covered volume")
-    axes[0].set_title("prototypes and cubes")
-    axes[1].set_title("balls")
-    figure.suptitle(f"Shape and dimension change the spread, not the mean (N = {volume:g}, lines exact)")
-    return figure
-
-
 def departures_figure(frame: pd.DataFrame, d: int = 2, sketched: int = 300) -> Figure:
     """Centres drawn from each law (left), and the covered volume over E_n against n / N in d dimensions (right)."""
     figure = Figure(figsize=(WIDTH, 4))
@@ -169,7 +133,7 @@ def departures_figure(frame: pd.DataFrame, d: int = 2, sketched: int = 300) -> F
         corner = np.array([1.12 * (k % 2), 1.3 * (1 - k // 2)])
         centres = draw_centres(law, 2, 1, sketched, np.random.default_rng(0)) + corner
         left.plot(*centres.T, ".", color=LAW_COLOURS[law], markersize=2)
-        left.add_patch(Rectangle(corner, 1, 1, fill=False, linewidth=0.8, linestyle="-" if k == 1 else ":"))
+        left.add_patch(Rectangle(tuple(corner), 1, 1, fill=False, linewidth=0.8, linestyle="-" if k == 1 else ":"))
         left.text(corner[0] + 0.5, corner[1] + 1.04, words, ha="center", fontsize=8.5)
         group = rows[rows["geometry"] == law]
         x, colour = group["n"] / group["N"], LAW_COLOURS[law]
@@ -193,7 +157,7 @@ def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
     axis.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
     axis.plot(frame["d"], frame["share"], color=GEOMETRY_COLOURS["cubes"], linewidth=1, label="exact")
     bars = 1.96 * frame["standard_error"] / frame["E_n"]
-    style = dict(fmt="o", color=GEOMETRY_COLOURS["cubes"], markersize=3.5, label="simulated, 95 %")
+    style: dict = dict(fmt="o", color=GEOMETRY_COLOURS["cubes"], markersize=3.5, label="simulated, 95 %")
     axis.errorbar(frame["d"], frame["mean"] / frame["E_n"], bars, **style)
     last = frame.iloc[-1]
     title = f"Cubes wholly inside the space cover {100 * last['share']:.0f} % of $E_n$ at d = {last['d']:.0f}"

@@ -14,7 +14,7 @@ from replication.report.figures.style import LOSS_COLOURS, POINTS, PUBLISHED_COL
 CHANGE = "change in error, points (minus is better)"
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
-HOLLOW = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
+HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
 
 
 def forest_figure(rows: pd.DataFrame) -> Figure:
@@ -31,7 +31,8 @@ def forest_figure(rows: pd.DataFrame) -> Figure:
     margin, ticks, y = axis.get_yaxis_transform(), {}, -1.2
     for block, colour in zip(blocks, BLOCK_COLOURS, strict=False):
         y += 1.2
-        head = dict(fontsize=9.5, weight="bold", color=colour, bbox=dict(facecolor="white", edgecolor="none", pad=1))
+        head: dict = dict(fontsize=9.5, weight="bold", color=colour)
+        head["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)  # covers the line at 0
         axis.text(0.01, y, block, transform=margin, va="center", zorder=5, **head)
         for row in rows[rows["block"] == block].to_dict("records"):
             y += 1
@@ -85,7 +86,7 @@ def methods_figure(profile: Profile) -> Figure | None:
             axis.annotate(text, (row["change"], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
         best = here.loc[here["change"].idxmin(), "method"]
         axis.set(xlabel=CHANGE, ylim=(len(names) - 0.5, -0.7))
-        axis.set_title(f"{paper.TITLES[dataset]}: lowest with {best}", fontsize=9.5)
+        axis.set_title(f"{paper.TITLES[dataset]}, lowest error:\n{best}", fontsize=9.5)
         axis.set_yticks(range(len(names)), names)
         axis.xaxis.label.set_fontsize(9)
     figure.suptitle(f"{profile.title.capitalize()} ({profile.budget}), imbalance 100, 95 % intervals")

@@ -66,7 +66,7 @@ def _grid(cells, column: str, rows, factors) -> np.ndarray:
     return np.array(table, dtype=float)  # (rows, factors)
 
 
-def _draw(axis, rows, factors, errors, changes, seeds=None, usual: int = 1):
+def _draw(axis, rows, factors, errors, changes, seeds=None, *, usual: int = 1):
     """Errors, changes and seeds: arrays (rows, factors), NaN where a cell is not there."""
     plain = np.array([beta == 0 for _, beta in rows])
     colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, changes)

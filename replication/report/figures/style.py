@@ -47,8 +47,6 @@ CAPTIONS = {
     "covering": "Figure 2, simulated: squares and discs of area 1 dropped on a torus, and how much they cover.",
     "effective_number": "Simulated mean covered volume (dots) on E_n (lines).",
     "z_scores": "Distance of each simulated mean from E_n in standard errors.",
-    "spread": "Standard deviation of the covered volume, simulated (dots) and exact (lines): it depends on shape and "
-    "dimension.",
     "departures": "Where samples cluster or the space ends, less is covered than E_n says: covered volume over E_n.",
     "wholly_inside": "Sets that lie wholly inside a space with an edge: covered volume over E_n, by dimension.",
     "near_duplicates": "The N that near-duplicates suggest: median over the classes of each data set, and its range.",
@@ -61,7 +59,7 @@ CAPTIONS = {
 }
 WIDTH = 8.3  # inches at most, so that no figure is wider than 1,000 pixels
 POINTS = 5  # a figure of measurements with fewer of them is not drawn: a sentence says as much
-RC = {
+RC: dict = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
     "savefig.dpi": 120,

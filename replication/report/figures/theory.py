@@ -52,7 +52,7 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
     axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
     nan = np.isnan(widespread)
-    style = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
+    style: dict = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
     axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", **style)
     axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
     axis.legend(loc="upper left")

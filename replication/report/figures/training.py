@@ -58,7 +58,7 @@ def betas_figure(profile: Profile, dataset: str) -> Figure | None:
             rows = cells[cells["label"] == label].sort_values("beta")
             x = [BETAS.index(beta) + 0.05 * (step - 2) for beta in rows["beta"]]
             bars = rows["high"] - rows["mean"] if "high" in rows else None
-            style = dict(color=LOSS_COLOURS[label], marker="o", markersize=4, linewidth=1.2, elinewidth=0.8)
+            style: dict = dict(color=LOSS_COLOURS[label], marker="o", markersize=4, linewidth=1.2, elinewidth=0.8)
             axis.errorbar(x, rows["mean"], yerr=bars, label=label, **style)
         axis.set_xticks(range(1, len(BETAS)), [f"{beta:g}" for beta in BETAS[1:]])
         axis.set(title=title, xlabel="beta")
@@ -164,7 +164,7 @@ def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
     axis = figure.subplots()
     axis.axhline(0, color="black", linewidth=0.8)
     bars = None if rows["n"].max() < 2 else (rows["mean"] - rows["low"], rows["high"] - rows["mean"])
-    style = dict(markersize=5, elinewidth=0.9) if few else dict(markersize=2.5, elinewidth=0.4)
+    style: dict = dict(markersize=5, elinewidth=0.9) if few else dict(markersize=2.5, elinewidth=0.4)
     axis.errorbar(rows["class_index"], rows["mean"], yerr=bars, color=BALANCED, marker="o", linewidth=1.2, **style)
     if few:
         ticks = [f"{name} ({images:,})" for name, images in zip(rows["class_name"], rows["images"], strict=True)]

@@ -1,7 +1,5 @@
 """The table of statements."""
 
-from collections.abc import Sequence
-
 from replication.report.claims.finding import sentence
 from replication.report.claims.statements import Statement, statements_table
 from replication.report.tables.table import Table
@@ -12,14 +10,14 @@ RULES = (
 )
 
 
-def claims_table(statements: Sequence[Statement]) -> Table:
+def claims_table(statements: tuple[Statement, ...]) -> Table:
     """One row a statement: its bottom line, and one column for each kind of evidence."""
     data = statements_table(statements)
     shown = data.fillna("").rename(columns={"bottom line": "what the evidence says"})
     return Table("statements", "What the paper says, and what the evidence says", RULES, shown, data)
 
 
-def findings_markdown(statements: Sequence[Statement]) -> str:
+def findings_markdown(statements: tuple[Statement, ...]) -> str:
     """Every statement with the findings beneath it, as nested lists."""
     lines = []
     for s in statements:

@@ -20,7 +20,7 @@ def weights_table() -> Table:
     rows = []
     for dataset, beta in product(("inat2017", "inat2018"), BETAS[1:]):
         counts = class_counts(dataset)
-        effective, weights = effective_number(counts, beta), class_balanced_weights(counts, beta)
+        effective, weights = np.asarray(effective_number(counts, beta)), class_balanced_weights(counts, beta)
         ends = dict(largest=int(counts[0]), smallest=int(counts[-1]))
         ends |= dict(effective_largest=effective[0], effective_smallest=effective[-1])
         ends |= dict(weight_largest=weights[0], weight_smallest=weights[-1], ratio=weights[-1] / weights[0])
