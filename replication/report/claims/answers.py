@@ -139,7 +139,7 @@ def _rebalancing(e: Evidence) -> Answer:
 def _choice(e: Evidence) -> Answer:
     most, question = e.selection_bias["bias_over_plain"].max(), "Gain from choosing among 20?"
     answer, printed = f"At most {most:.1f} points", f"{_span(e.selection_bias['change'])}"
-    return Answer(question, answer, printed, "from its printed numbers", "published/README.md")
+    return Answer(question, answer, printed, "from print", "published/README.md")
 
 
 def _method(e: Evidence) -> Answer:
