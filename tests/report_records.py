@@ -3,21 +3,15 @@
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.experiment import PROFILES, Experiment
 from replication.experiments.records import RunRecord
-from replication.report.claims.evidence import Evidence
-from replication.report.claims.registry import CLAIMS
 
-RULES = {(claim.id, rule.kind): rule for claim in CLAIMS for rule in claim.rules}
-
-
-def verdict(key: tuple[str, str], evidence: Evidence | None = None) -> str:
-    """What the rule of a claim and a kind of evidence says of this evidence; without any, of the paper's own."""
-    return RULES[key].decide(evidence or Evidence()).verdict
+SIZES = {"digits": (150, 10), "cifar20": (2500, 20), "cifar100": (500, 100)}  # largest class, classes
 
 
 def record(error=30.0, profile="cpu", curve=None, status="finished", per_class=None, wall_seconds=360.0, **fields):
     """A record of `profile`'s budget with that last-epoch error and a plausible curve."""
     experiment = Experiment(**PROFILES[profile] | fields)
-    counts = long_tailed_counts(150 if experiment.dataset == "digits" else 5000, 10, experiment.imbalance_factor)
+    largest, classes = SIZES.get(experiment.dataset, (5000, 10))
+    counts = long_tailed_counts(largest, classes, experiment.imbalance_factor)
     epochs = list(range(2, experiment.epochs + 1, 2))
     if curve is None:
         drop = 0.8 * experiment.epochs
@@ -28,7 +22,8 @@ def record(error=30.0, profile="cpu", curve=None, status="finished", per_class=N
         ]  # fmt: skip
     return RunRecord(
         experiment, status, error if status == "finished" else None, error, epochs[-1],
-        per_class or [error + i - 4.5 for i in range(10)], [f"class {i}" for i in range(10)], counts, curve, 500.0,
+        per_class or [error + 10 * i / classes - 4.5 for i in range(classes)], [f"class {i}" for i in range(classes)],
+        counts, curve, 500.0,
         wall_seconds, "0" * 16, "1" * 16, "cpu (test)", 1, "float32", False, "2.14.1", "0.1.0", None, None,
         "2026-01-01T00:00:00+00:00",
     )  # fmt: skip

@@ -14,7 +14,6 @@ from pathlib import Path
 import nbformat
 
 from replication.cli.options import one_line
-from replication.experiments.experiment import PROFILES
 from replication.files import write_text
 from replication.report.figures.style import figure_caption
 
@@ -45,11 +44,10 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
 
     Raises:
         ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
-            not a folder that the profile needs.
+            given and not a folder.
     """
-    needs = PROFILES[profile]["dataset"]
-    if needs != "digits" and (data_root is None or not data_root.expanduser().is_dir()):
-        raise ValueError(f"data_root must be a folder that holds {needs} for profile {profile}, got {data_root}")
+    if data_root is not None and not data_root.expanduser().is_dir():
+        raise ValueError(f"data_root must be a folder of images, got {data_root}")
     names = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     if not names:
         raise ValueError(f"notebooks must lie in {NOTEBOOKS}: run this from a clone of the repository")
@@ -142,12 +140,26 @@ def _forget_paths(copy: Path) -> None:
     nbformat.write(notebook, copy)
 
 
+FOLDED = """{% extends 'lab/index.html.j2' %}
+{% block input_group %}
+{% if 'fold' in cell.metadata.get('tags', []) or 'injected-parameters' in cell.metadata.get('tags', []) %}<details><summary>setup</summary>{{ super() }}</details>
+{% elif 'hide-input' not in cell.metadata.get('tags', []) %}{{ super() }}{% endif %}
+{% endblock %}
+"""
+
+
 def write_html(copy: Path) -> Path:
-    """The executed notebook as one HTML page beside it."""
+    """The executed notebook as one HTML page beside it: inputs tagged "fold" folded, those tagged "hide-input" left out."""
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(copy))
-    return write_text(copy.with_suffix(".html"), body)
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"folded.html.j2": FOLDED})],
+        template_file="folded.html.j2",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    return write_text(copy.with_suffix(".html"), exporter.from_filename(str(copy))[0])
 
 
 def write_site(results: Path, profile: str) -> Path:

@@ -13,6 +13,7 @@ from replication.report.figures.style import draw_all
 from replication.theory import covering
 from replication.theory.departures import LAWS, departures
 from replication.theory.near_duplicates import AUGMENTATIONS, near_duplicates, radii_from_shares, take
+from replication.theory.wholly_inside import wholly_inside
 
 PER_CLASS = 300
 PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are only compared as they are
@@ -88,6 +89,8 @@ def run(
         else departures([(law, 1) for law in LAWS], replicates=60, seed=seed, resamples=100)
     )
     write_csv(failed, folder / "departures.csv")
+    inside = wholly_inside(seed=seed) if full else wholly_inside((1, 2, 6), replicates=40, seed=seed)
+    write_csv(inside, folder / "wholly_inside.csv")
     for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
         write_csv(_with_other_sets(near, folder / f"{name}.csv"), folder / f"{name}.csv")
     draw_all(covering_figures.drawings(folder))

@@ -1,84 +1,92 @@
-"""One switch changed at a time: what part of the gain is re-balancing, and what each porting slip costs.
+"""One switch changed at a time: what part of the change is re-balancing, and what each porting slip costs.
 
-Every control run is paired with the reference run of its seed: same subset, initial weights, batches (where the switch
-leaves them alone), and precision; how many pairs ran on two kinds of hardware is told.  Differences are in points of
-last-epoch error; positive is worse.
+Every run with a switch changed is paired with the reference run of its seed: same subset, initial weights, batches
+(unless the switch changes them) and precision.  All differences are changes in last-epoch error, in points; minus is
+better.
 """
 
 import pandas as pd
 
-from replication.report.analysis.measured import away, finished, pairs, reference
-from replication.report.analysis.statistics import paired
+from replication.report.analysis.measured import finished, off_protocol, reference
+from replication.report.analysis.statistics import detectable_effect, paired, summary
 
 WORDS = {
     ("reduction", "weighted_mean"): "divided by the batch's sum of weights, as torch does",
     ("weights", "uniform_scaled"): "no re-balancing, the loss times the same average weight",
-    ("drop_factor", "0.1"): "learning rate dropped by 0.1 in place of 0.01",
+    ("drop_factor", "0.1"): "learning rate divided by 10 in place of 100",
     ("shortcut", "subsample"): "shortcut takes every other pixel in place of the 2x2 average",
     ("shuffle", "buffered"): "the authors' buffered shuffle in place of an i.i.d. one",
     ("last_bias", "zero"): "last bias 0 in place of -log(C - 1)",
 }
 PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed", "precision"]
-COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words", "against"]
-STATISTICS = ["mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "across"]  # across: pairs on two machines
+COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words"]
+STATISTICS = ["mean", "sd", "n", "low", "high", "detectable", "across"]
 
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
     """The runs with exactly one switch away from the paper's, with `switch` and `value` (as text)."""
-    switched = away(records)
+    switched = off_protocol(records)
     one = records[switched.sum(axis=1) == 1]
     switch = switched.loc[one.index].idxmax(axis=1) if len(one) else pd.Series(dtype=object)
     return one.assign(switch=switch, value=[str(one.at[index, name]) for index, name in switch.items()])
 
 
-def controls(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per control and a thing it is set against: the error of both, and their paired difference.
+def ablations(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per switch and cell: the changed run's error minus that of the paper's protocol, paired by seed.
 
-    `against` is "the paper's protocol" (same loss and beta, no switch changed) or "plain loss" (for class-balanced
-    controls: what is left of the gain over the plain loss).
+    Deferred re-weighting is a method of its own and not among them.
+
+    `detectable` is the smallest effect that so many seeds of this spread show with 80 % power, `across` how many pairs
+    ran on two kinds of hardware.
     """
+    done = finished(changed(records)).query("switch != 'reweight_from'")
+    base = finished(reference(records)).set_index(PAIR)[["error", "device"]].add_prefix("other_")
+    both, rows = done.join(base, on=PAIR, how="inner") if len(done) else done, []
+    for key, group in both.groupby(COLUMNS[:-1]):
+        head = dict(zip(COLUMNS, [*key, WORDS.get(key[4:], f"{key[4]} = {key[5]}")], strict=True))
+        difference = paired(group["other_error"], group["error"])._asdict()
+        across = int((group["device"] != group["other_device"]).sum())
+        rows.append(head | difference | {"across": across})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *STATISTICS])
+
+
+CORNERS = {  # scale of the loss, and whether classes are weighted unlike: how the run is named in records
+    "plain, full scale": "reference at beta 0",
+    "balanced, full scale": "weighted_mean",
+    "plain, small scale": "uniform_scaled",
+    "balanced, small scale": "reference",
+}
+CONTRASTS = {  # coefficients of the four corners
+    "balancing at full scale": (-1, 1, 0, 0),
+    "balancing at small scale": (0, 0, -1, 1),
+    "smaller scale, plain": (-1, 0, 1, 0),
+    "smaller scale, balanced": (0, -1, 0, 1),
+    "interaction": (-1, 1, 1, -1),
+}
+
+
+def scale_by_weights(records: pd.DataFrame) -> pd.DataFrame:
+    """The 2 x 2 of scale and weights, its simple effects and their interaction, by seed, for each cell that has all.
+
+    Class-balanced weights do two things: they weight classes unlike, and they make the loss smaller.  torch's
+    weighted mean undoes the second, uniform weights of the same average undo the first.  Columns: dataset, label,
+    imbalance_factor, beta, part (a corner: error in percent; a contrast: change in points), mean, sd, n, low, high,
+    detectable.
+    """
+    cell, rows = ["dataset", "label", "imbalance_factor"], []
     done, base = finished(changed(records)), finished(reference(records))
-    if not len(done) or not len(base):
-        return pd.DataFrame(columns=[*COLUMNS, "control", "other", *STATISTICS])
-    partners = {
-        "the paper's protocol": (PAIR, base),
-        "plain loss": ([k for k in PAIR if k != "beta"], base[base["beta"] == 0]),
-    }
-    rows = []
-    for key, group in done.groupby(["dataset", "label", "imbalance_factor", "beta", "switch", "value"]):
-        for against, (on, other) in partners.items():
-            if against == "plain loss" and key[3] == 0:
-                continue
-            both = group.join(other.set_index(on)[["error", "device"]].add_prefix("other_"), on=on, how="inner")
-            if len(both):
-                words = WORDS.get(key[4:6], f"{key[4]} = {key[5]}")
-                means = {"control": both["error"].mean(), "other": both["other_error"].mean()}
-                head = dict(zip(COLUMNS, [*key, words, against], strict=True))
-                across = {"across": int((both["device"] != both["other_device"]).sum())}
-                rows.append(head | means | paired(both["other_error"], both["error"])._asdict() | across)
-    return pd.DataFrame(rows, columns=[*COLUMNS, "control", "other", *STATISTICS])
-
-
-def parts_of_the_gain(records: pd.DataFrame) -> pd.DataFrame:
-    """The gain of the class-balanced loss over the plain one, and its two parts, paired by seed (points).
-
-    gain = plain - class_balanced; `step` = plain - uniform_scaled, what the smaller loss gives alone, at the same
-    weight decay; `re-balancing` = uniform_scaled - class_balanced, what the weights between classes add to it.
-    """
-    both = pairs(records)
-    scaled = finished(changed(records)).query("switch == 'weights' and value == 'uniform_scaled'")
-    columns = ["dataset", "label", "imbalance_factor", "beta", "part", *STATISTICS]
-    if not len(both) or not len(scaled):
-        return pd.DataFrame(columns=columns)
-    rows = []
-    other = scaled.set_index(PAIR)[["error", "device"]].rename(columns={"error": "scaled", "device": "scaled_device"})
-    parts = {
-        "gain": ("class_balanced", "plain"),
-        "step": ("scaled", "plain"),
-        "re-balancing": ("class_balanced", "scaled"),
-    }
-    for key, g in both.join(other, on=PAIR, how="inner").groupby(["dataset", "label", "imbalance_factor", "beta"]):
-        for part, (a, b) in parts.items():
-            across = {"across": int((g[f"{a}_device"] != g[f"{b}_device"]).sum())}
-            rows.append(dict(zip(columns, [*key, part], strict=False)) | paired(g[a], g[b])._asdict() | across)
+    for key, group in done[done["value"] == "uniform_scaled"].groupby([*cell, "beta"]):
+        here = [frame[(frame[cell] == list(key[:3])).all(axis=1)] for frame in (base, done, group, base)]
+        here[0] = here[0][here[0]["beta"] == 0]
+        here[1] = here[1][(here[1]["value"] == "weighted_mean") & (here[1]["beta"] == key[3])]
+        here[3] = here[3][here[3]["beta"] == key[3]]
+        table = pd.concat([f.set_index(["seed", "precision"])["error"] for f in here], axis=1, keys=CORNERS).dropna()
+        values = {name: table[name] for name in CORNERS} | {name: table @ c for name, c in CONTRASTS.items()}
+        for part, numbers in values.items():
+            s = summary(numbers)
+            found = {"part": part, **s._asdict()}
+            if part in CONTRASTS:
+                found["detectable"] = detectable_effect(s.sd, s.n)
+            rows.append(dict(zip([*cell, "beta"], key, strict=True)) | found)
+    columns = [*cell, "beta", "part", "mean", "sd", "n", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)

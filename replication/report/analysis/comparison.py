@@ -1,24 +1,33 @@
-"""Measured cells beside the paper's: Table 2 and Figures 8 to 10 as numbers."""
+"""Measured cells beside the paper's: Table 2, Figures 8 to 10 and the rows of a forest plot as numbers."""
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import CELL, cells, enough, fixed_beta, paired_cells
+from replication.report.analysis.measured import (
+    CELL,
+    cells,
+    complete,
+    differences,
+    enough,
+    fixed_beta,
+    paired_cells,
+    settings_by_seeds,
+)
+from replication.report.analysis.profile import Profile
+from replication.report.analysis.statistics import detectable_effect, summary
 
 FACTORS = (*IMBALANCE_FACTORS, 1.0)
+COLUMN = ["dataset", "imbalance_factor"]
+LOWEST = "class-balanced, lowest"
+MEASURED = ["mean", "sd", "n", "low", "high", "diverged", "seeds"]
 
 
-def datasets(records: pd.DataFrame, first=("cifar10", "cifar100")) -> list[str]:
-    """The paper's data sets of a table, then whatever else was measured."""
-    return [*first, *sorted(set(records["dataset"]) - set(first))]
-
-
-def by_cell(frame: pd.DataFrame) -> dict:
-    """(data set, label, beta, imbalance factor) -> its row as a dict."""
-    return {tuple(row[k] for k in CELL): row for row in frame.to_dict("records")}
+def _rows_by(frame: pd.DataFrame, keys: list[str]) -> dict[tuple, dict]:
+    return {tuple(row[k] for k in keys): row for row in frame.to_dict("records")}
 
 
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
@@ -28,70 +37,83 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     (three, or the most that any has), picked on the test set as the paper does, of how many, without an interval,
     which would not hold after a pick; "CB <loss>": at the one beta fixed beforehand, nothing picked by us.
     """
-    ours = cells(records)
-    measured, printed = by_cell(ours), by_cell(pd.concat([paper.heat_maps(), _balanced_column()]))
-    best_ours = _lookup_best(paper.lowest(_with_most_seeds(ours), "mean").assign(low=math.nan, high=math.nan))
-    table2 = paper.table2()
-    best_paper = {
-        (r["dataset"], r["imbalance_factor"]): r for r in table2[table2["row"] == "class_balanced"].to_dict("records")
-    }
+    ours, table2 = cells(records), paper.table2()
+    balanced = table2["row"] == "class_balanced"
+    at_one = table2[~balanced & (table2["imbalance_factor"] == 1)]
+    measured, printed = _rows_by(ours, CELL), _rows_by(pd.concat([paper.heat_maps(), at_one]), CELL)
+    best_ours, best_paper = _rows_by(_lowest(ours), COLUMN), _rows_by(table2[balanced], COLUMN)
+    datasets = [*paper.TABLE2_SETS, *sorted(set(records["dataset"]) - set(paper.TABLE2_SETS))]
     rows = []
-    for dataset in datasets(records):
-        for factor in FACTORS:
-            for label in paper.LABELS:
-                for beta, row in ((0.0, label), (fixed_beta(dataset), f"CB {label}, beta {fixed_beta(dataset):g}")):
-                    key = (dataset, label, beta, factor)
-                    rows.append(_beside(dataset, row, factor, printed.get(key), measured.get(key)))
-            key = (dataset, factor)
-            pick = best_ours.get(key)
-            rows.append(_beside(dataset, "class-balanced, lowest", factor, best_paper.get(key), pick))
-    order = [*paper.LABELS, "class-balanced, lowest"]
-    frame = pd.DataFrame(rows)
-    return frame.sort_values(["dataset", "row"], key=lambda c: c.map({k: i for i, k in enumerate(order)}).fillna(9)
-                             if c.name == "row" else c, kind="stable").reset_index(drop=True)  # fmt: skip
+    for dataset in datasets:
+        beta = fixed_beta(dataset)
+        wanted: list[tuple] = [(label, label, 0.0) for label in paper.LABELS]
+        wanted += [(LOWEST, None, None), *((f"CB {label}, beta {beta:g}", label, beta) for label in paper.LABELS)]
+        for row, label, b in wanted:
+            for factor in FACTORS:
+                key = (dataset, factor) if row == LOWEST else (dataset, label, b, factor)
+                theirs, mine = (best_paper, best_ours) if row == LOWEST else (printed, measured)
+                rows.append(_beside(dataset, row, factor, theirs.get(key), mine.get(key, {})))
+    return pd.DataFrame(rows)
 
 
-def _with_most_seeds(ours: pd.DataFrame) -> pd.DataFrame:
-    ours = ours[(ours["beta"] > 0) & (ours["imbalance_factor"] > 1)]  # at 1 all betas are one loss
-    return ours[ours.groupby(["dataset", "imbalance_factor"])["n"].transform(enough).astype(bool)]
+def _lowest(ours: pd.DataFrame) -> pd.DataFrame:
+    """The lowest of the class-balanced cells that have enough seeds; at imbalance 1 all betas are one loss."""
+    ours = ours[(ours["beta"] > 0) & (ours["imbalance_factor"] > 1)]
+    ours = ours[ours.groupby(COLUMN)["n"].transform(enough).astype(bool)]
+    return paper.lowest(ours, "mean").assign(low=math.nan, high=math.nan)
 
 
-def _balanced_column() -> pd.DataFrame:
-    table = paper.table2()
-    return table[(table["imbalance_factor"] == 1) & (table["row"] != "class_balanced")]
-
-
-def _lookup_best(best: pd.DataFrame) -> dict:
-    return {(row["dataset"], row["imbalance_factor"]): row for row in best.to_dict("records")}
-
-
-def _beside(dataset: str, row: str, factor: float, published: dict | None, ours: dict | None) -> dict:
-    ours = ours or {}
+def _beside(dataset: str, row: str, factor: float, published: dict | None, ours: dict) -> dict:
     pick = f"{ours['label']}, beta {ours['beta']:g}, lowest of {ours['of']}" if "of" in ours else ""
-    return {
-        "dataset": dataset, "row": row, "imbalance_factor": factor,
-        "published": published["error"] if published else math.nan,
-        "mean": ours.get("mean", math.nan), "sd": ours.get("sd", math.nan), "n": ours.get("n", 0),
-        "low": ours.get("low", math.nan), "high": ours.get("high", math.nan),
-        "diverged": ours.get("diverged", 0), "seeds": ours.get("seeds", ""), "pick": pick,
-    }  # fmt: skip
+    head = {"dataset": dataset, "row": row, "imbalance_factor": factor}
+    missing = dict.fromkeys(MEASURED, math.nan) | {"n": 0, "diverged": 0, "seeds": ""}
+    numbers = {name: ours.get(name, missing[name]) for name in MEASURED}
+    return head | {"published": published["error"] if published else math.nan} | numbers | {"pick": pick}
 
 
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The 125 cells of a heat map: published and measured, each with its difference to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
-    here, differences = (f[f["dataset"] == dataset] for f in (cells(records), paired_cells(records)))
-    renamed = differences.set_index(cell)[["mean", "low", "high", "n"]].add_prefix("difference_")
+    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (cells(records), paired_cells(records)))
+    frame = here[[]].assign(published=math.nan, published_difference=math.nan)
     if dataset in paper.HEAT_MAPS:
         printed = paper.heat_map(dataset)
-        against = paper.difference_to_plain(printed).set_index(cell)["difference"].rename("published_difference")
-        frame = printed.set_index(cell)[["error"]].rename(columns={"error": "published"}).join(against)
-    else:
-        frame = pd.DataFrame(
-            index=pd.MultiIndex.from_frame(here[cell]), columns=["published", "published_difference"], dtype=float
-        )
-    extra = here.set_index(cell)[["mean", "sd", "n", "low", "high", "diverged", "seeds"]]
-    frame = frame.join(extra, how="left").join(renamed, how="left").reset_index()
-    for count in ("n", "diverged", "difference_n"):
-        frame[count] = pd.to_numeric(frame[count]).fillna(0).astype(int)
-    return frame.assign(seeds=frame["seeds"].fillna(""))
+        to_plain = paper.difference_to_plain(printed).set_index(cell)["difference"].rename("published_difference")
+        frame = printed.set_index(cell)[["error"]].rename(columns={"error": "published"}).join(to_plain)
+    frame = (
+        frame.join(here[MEASURED]).join(changes[["mean", "low", "high", "n"]].add_prefix("difference_")).reset_index()
+    )
+    counts = {name: pd.to_numeric(frame[name]).fillna(0).astype(int) for name in ("n", "diverged", "difference_n")}
+    return frame.assign(seeds=frame["seeds"].fillna(""), **counts)
+
+
+def forest(profile: Profile) -> pd.DataFrame:
+    """Class-balanced minus plain at the beta fixed beforehand, one row per column of Table 2: ours and printed.
+
+    The mean over the losses that all columns of a data set share, if they share any, else over the column's own; one
+    value per seed.  Columns: dataset, imbalance_factor, beta, labels, estimate, sd, n, low, high, detectable, printed
+    (the paper's mean difference over the same losses).
+    """
+    rows, keys = [], ["dataset", "label", "imbalance_factor"]
+    printed = paper.difference_to_plain(paper.heat_maps()).set_index([*keys, "beta"])["difference"]
+    pairs = profile.pairs[profile.pairs["beta"] == profile.pairs["dataset"].map(fixed_beta)]
+    pairs = pairs[
+        pairs["label"].isin(paper.LABELS) & pairs["dataset"].isin(paper.HEAT_MAPS) & pairs["imbalance_factor"].gt(1)
+    ]
+    for dataset, both in pairs.groupby("dataset"):
+        columns = {
+            factor: complete(settings_by_seeds(differences(group))).droplevel(["dataset", "beta", "imbalance_factor"])
+            for factor, group in both.groupby("imbalance_factor")
+        }
+        shared, beta = set.intersection(*(set(table.index) for table in columns.values())), fixed_beta(dataset)
+        for factor, table in sorted(columns.items(), reverse=True):
+            labels = tuple(label for label in paper.LABELS if label in (shared or set(table.index)))
+            s = summary(table.loc[list(labels)].mean())
+            row = dict(
+                dataset=dataset, imbalance_factor=factor, beta=beta, labels=labels, estimate=s.mean, sd=s.sd, n=s.n
+            )
+            row |= dict(low=s.low, high=s.high, detectable=detectable_effect(s.sd, s.n))
+            theirs = [printed.get((dataset, label, factor, beta), math.nan) for label in labels]
+            rows.append(row | dict(printed=float(np.mean(theirs))))
+    names = ["dataset", "imbalance_factor", "beta", "labels", "estimate", "sd", "n", "low", "high", "detectable"]
+    return pd.DataFrame(rows, columns=[*names, "printed"])

@@ -12,27 +12,6 @@ from replication.experiments.experiment import PROFILES, loss_label, paper_setti
 from replication.experiments.records import read_records
 from replication.report.analysis.statistics import SEEDS, paired, summary
 
-
-def per_class(records: pd.DataFrame) -> pd.DataFrame:
-    """Error of each class (head to tail), plain and at the fixed beta: summary over seeds."""
-    done = finished(of_one_precision(records))
-    rows = []
-    for (dataset, label, factor, beta), group in done.groupby(["dataset", "label", "imbalance_factor", "beta"]):
-        if beta not in (0.0, fixed_beta(dataset)):
-            continue
-        errors, counts, names = (
-            group["error_per_class"].tolist(),
-            group["class_counts"].iloc[0],
-            group["class_names"].iloc[0],
-        )
-        for c, values in enumerate(zip(*errors, strict=True)):
-            head = {"dataset": dataset, "label": label, "imbalance_factor": factor, "beta": beta, "class_index": c}
-            rows.append(head | {"class_name": names[c], "images": counts[c]} | summary(values)._asdict())
-    head = ["dataset", "label", "imbalance_factor", "beta", "class_index", "class_name", "images"]
-    frame = pd.DataFrame(rows, columns=[*head, "mean", "sd", "n", "low", "high"])
-    return frame.assign(low=frame["low"].clip(0, 100), high=frame["high"].clip(0, 100))
-
-
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
 PROTOCOL = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # what a run of the paper's protocol keeps
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice
@@ -41,7 +20,7 @@ FIXED_BETA = {"cifar10": 0.9999, "cifar20": 0.99, "cifar100": 0.99, "digits": 0.
 
 
 def fixed_beta(dataset: str) -> float:
-    """The beta fixed beforehand for a data set: 0.9999 where nothing else is said."""
+    """The beta fixed beforehand for a data set: 0.9999 if nothing else is said."""
     return FIXED_BETA.get(dataset, 0.9999)
 
 
@@ -70,16 +49,16 @@ def with_labels(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def profiles_with_records(results: Path | str) -> list[str]:
-    """The profiles that have records under RESULTS, in the order smoke, cpu, paper."""
+    """The profiles that have records under RESULTS, in the order smoke, cpu, length, paper."""
     return [profile for profile in PROFILES if any((Path(results) / profile / "runs").glob("*.json"))]
 
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:
     """The runs of the paper's own protocol: no switch away from it."""
-    return records[~away(records).any(axis=1)]
+    return records[~off_protocol(records).any(axis=1)]
 
 
-def away(records: pd.DataFrame) -> pd.DataFrame:
+def off_protocol(records: pd.DataFrame) -> pd.DataFrame:
     """Which of the switches (columns) of which runs (rows) are not the paper's."""
     factors = records["imbalance_factor"]
     return pd.DataFrame({name: records[name] != factors.map(partial(paper_setting, name)) for name in PROTOCOL})
@@ -107,51 +86,48 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
         head = dict(zip(CELL, key, strict=True)) | summary(done["error"])._asdict()
         seeds = " ".join(map(str, sorted(done["seed"])))
         rows.append(head | {"diverged": len(group) - len(done), "seeds": seeds})
-    columns = [*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"])
 
 
 def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """One row per class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
 
     Same seed: same subset, initial weights (last bias apart), batch order and augmentation; and the same precision.
-    Negative is better.  Pairs that lost a member to divergence are in `lost_pairs`.
+    Negative is better.
     """
-    joined = _beside_plain(finished(reference(records)))
+    runs, keys = finished(reference(records)), ["dataset", "label", "imbalance_factor", "seed", "precision"]
+    plain, balanced = (
+        runs[of_kind].rename(columns={"error": name, "device": f"{name}_device"})
+        for name, of_kind in (("plain", runs["beta"] == 0), ("class_balanced", runs["beta"] > 0))
+    )
+    joined = balanced.merge(plain[[*keys, "plain", "plain_device"]], on=keys)
     joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
-    both = ["plain", "class_balanced"]
-    columns = [*CELL, "seed", "precision", *both, "difference", *(f"{member}_device" for member in both)]
+    columns = [
+        *CELL,
+        "seed",
+        "precision",
+        "plain",
+        "class_balanced",
+        "difference",
+        "plain_device",
+        "class_balanced_device",
+    ]
     return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
 
 
-def lost_pairs(records: pd.DataFrame) -> pd.DataFrame:
-    """The pairs of which one member or both diverged: data set, label, beta, imbalance factor, seed, precision."""
-    joined = _beside_plain(reference(records))
-    lost = (joined["status"] != "finished") | (joined["plain_status"] != "finished")
-    return joined.loc[lost, [*CELL, "seed", "precision"]].reset_index(drop=True)
-
-
-def _beside_plain(runs: pd.DataFrame) -> pd.DataFrame:
-    keys = ["dataset", "label", "imbalance_factor", "seed", "precision"]
-    plain = runs.loc[runs["beta"] == 0, [*keys, "error", "status", "device"]]
-    plain = plain.rename(columns={"error": "plain", "status": "plain_status", "device": "plain_device"})
-    balanced = runs[runs["beta"] > 0].rename(columns={"error": "class_balanced", "device": "class_balanced_device"})
-    return balanced.merge(plain, on=keys)
-
-
 def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per class-balanced cell: summary of its paired differences and their exact p-values."""
+    """One row per class-balanced cell: its paired differences, and how many pairs ran on two kinds of hardware."""
     rows = [
         dict(zip(CELL, key, strict=True))
         | paired(g["plain"], g["class_balanced"])._asdict()
         | {"across": int((g["plain_device"] != g["class_balanced_device"]).sum())}
         for key, g in pairs(records).groupby(CELL, sort=True)
     ]
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "p_sign", "p_permutation", "across"])
+    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "detectable", "across"])
 
 
 def settings_by_seeds(values: pd.Series) -> pd.DataFrame:
-    """A row per setting, a column per seed: every setting that was begun, NaN where it lacks a seed.
+    """A row per setting, a column per seed: every setting that was begun, NaN if it lacks a seed.
 
     `values` has the setting, "seed" and "precision", over which a setting is averaged, in its index.
     """
@@ -160,7 +136,7 @@ def settings_by_seeds(values: pd.Series) -> pd.DataFrame:
 
 
 def enough(seeds: pd.Series) -> pd.Series:
-    """Which of these numbers of seeds are enough: three, or the most there are where that is fewer."""
+    """Which of these numbers of seeds are enough: three, or the most there are if that is fewer."""
     return seeds >= seeds.clip(upper=SEEDS).max()
 
 

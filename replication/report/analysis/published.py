@@ -19,7 +19,7 @@ def class_counts(dataset: str) -> np.ndarray:
     frame = published("inaturalist_counts").query("dataset == @dataset")
     if not len(frame):
         raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
-    return np.repeat(frame["images_per_class"], frame["classes"]).to_numpy()[::-1]
+    return np.repeat(frame["images_per_class"].to_numpy(), frame["classes"].to_numpy())[::-1]
 
 
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}

@@ -1,18 +1,19 @@
-"""Mean, spread, t-interval; paired differences with exact p-values; how much the best of k gains by luck.
+"""Mean, spread, t-interval; paired differences; power; what picking the best of k gains by chance.
 
 Nothing here knows of losses or data sets: arrays in, numbers out.  Errors and differences are in points (percent).
 """
 
 import math
 from functools import cache
-from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
-from scipy import integrate, stats
-from scipy.special import log_ndtr
+from scipy import optimize, stats
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+POWER = 0.8
+SEEDS = 3  # fewest seeds for a cell to count as measured beside others
 
 
 class Summary(NamedTuple):
@@ -26,7 +27,7 @@ class Summary(NamedTuple):
 
 
 def summary(values, level: float = CONFIDENCE) -> Summary:
-    """Mean, sample standard deviation, n and the two-sided Student t-interval: mean -+ t_{n-1} sd / sqrt(n).
+    """Mean, sample standard deviation, n and the two-sided Student t-interval of the mean.
 
     No value gives NaN and n = 0; one value has no spread and no interval (NaN).
 
@@ -43,9 +44,20 @@ def summary(values, level: float = CONFIDENCE) -> Summary:
     mean = float(values.mean()) if n else math.nan
     if n < 2:
         return Summary(mean, math.nan, n, math.nan, math.nan)
-    sd = float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
-    return Summary(mean, sd, n, mean - half, mean + half)
+    low, high = t_interval(values, level)
+    return Summary(mean, float(values.std(ddof=1)), n, float(low), float(high))
+
+
+def t_interval(values, level: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the t-interval of the mean over the last axis: (..., n) -> two arrays (...).
+
+    >>> [round(float(bound), 2) for bound in t_interval([1.0, 2.0, 3.0])]
+    [-0.48, 4.48]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n = values.shape[-1]
+    half = stats.t.isf((1 - level) / 2, n - 1) * values.std(-1, ddof=1) / math.sqrt(n)
+    return values.mean(-1) - half, values.mean(-1) + half
 
 
 def _finite(name: str, values) -> np.ndarray:
@@ -56,120 +68,118 @@ def _finite(name: str, values) -> np.ndarray:
 
 
 def t_test(values) -> float:
-    """Two-sided Student p-value of a mean of 0: below 1 - level exactly where `summary`'s interval leaves out 0.
+    """Two-sided Student p-value of a mean of 0; NaN for fewer than two values.
 
-    NaN for fewer than two values; values without spread give 0, or 1 where all are 0.
+    Values without spread give 0, or 1 where all are 0.
 
     >>> round(t_test([1.0, 2.0, 3.0]), 4)
     0.0742
     """
-    s = summary(values)
-    if s.n < 2:
+    values = _finite("values", values)
+    if len(values) < 2:
         return math.nan
-    if s.sd == 0:
-        return float(s.mean == 0)
-    return float(2 * stats.t.sf(abs(s.mean) / (s.sd / math.sqrt(s.n)), s.n - 1))
+    return float(stats.ttest_1samp(values, 0).pvalue) if np.ptp(values) else float(values[0] == 0)
 
 
 def sign_test(differences) -> float:
     """Two-sided exact sign test: p-value of the split of positive and negative differences; zeros are left out.
 
     The smallest p that n differences can give is 2 ** (1 - n): 0.25 for three seeds.  No difference at all gives 1.
+
+    >>> sign_test([-1.0, -2.0, -0.5])
+    0.25
     """
     differences = _finite("differences", differences)
     below, above = int((differences < 0).sum()), int((differences > 0).sum())
     return float(stats.binomtest(below, below + above).pvalue) if below + above else 1.0
 
 
-def permutation_test(differences, limit: int = 16) -> float:
-    """Two-sided exact sign-flip test of paired differences: share of the 2**n sign patterns with as large a |sum|.
-
-    Raises:
-        ValueError: more than `limit` differences (2**n patterns would be too many), or none.
-    """
-    differences = _finite("differences", differences)
-    n = len(differences)
-    if not 1 <= n <= limit:
-        raise ValueError(f"differences must be 1 to {limit} values, got {n}")
-    sums = np.abs(np.array(list(product((-1.0, 1.0), repeat=n))) @ differences)
-    return float((sums >= abs(differences.sum()) - 1e-9 * np.abs(differences).sum()).mean())
-
-
 class Paired(NamedTuple):
-    """Paired differences b - a: their summary, and exact two-sided p-values."""
+    """Paired differences b - a: their summary, and the smallest effect that so many of this spread can show."""
 
     mean: float
     sd: float
     n: int
     low: float
     high: float
-    p_sign: float
-    p_permutation: float  # NaN beyond 16 pairs or with none
+    detectable: float
 
 
 def paired(a, b) -> Paired:
-    """b - a, pair by pair (same seed, same subset, same batches): summary, sign and sign-flip p-values.
+    """b - a, pair by pair (same seed, same subset, same batches).
 
     Raises:
         ValueError: a and b differ in length, or hold a value that is not finite.
+
+    >>> paired([30.0, 31.0], [28.0, 28.0])[:3]
+    (-2.5, 0.7071067811865476, 2)
     """
     a, b = _finite("a", a), _finite("b", b)
     if len(a) != len(b):
         raise ValueError(f"a and b must have as many values as each other, got {len(a)} and {len(b)}")
-    d = b - a
-    flip = permutation_test(d) if 1 <= len(d) <= 16 else math.nan
-    return Paired(*summary(d), sign_test(d), flip)
+    s = summary(b - a)
+    return Paired(*s, detectable_effect(s.sd, s.n))
+
+
+def detectable_effect(sd: float, n: int) -> float:
+    """Smallest true mean of n differences with standard deviation sd that a t-test shows with 80 % power (5 %).
+
+    NaN for n < 2.
+
+    >>> round(detectable_effect(1.0, 3), 2), round(detectable_effect(1.0, 5), 2)
+    (3.26, 1.68)
+    """
+    return sd * _detectable_noncentrality(n) / math.sqrt(n) if n >= 2 else math.nan
+
+
+@cache
+def _detectable_noncentrality(n: int) -> float:
+    """The t statistic's noncentrality that gives the power; the other tail then holds less than 1e-6."""
+    critical = stats.t.isf(SIGNIFICANCE / 2, n - 1)
+    return float(optimize.brentq(lambda d: stats.nct.sf(critical, n - 1, d) - POWER, 1, 20))
 
 
 @cache
 def expected_minimum(k: int) -> float:
-    """Expected lowest of k independent standard normals: -k * integral of x phi(x) Phi(x)^(k-1) dx, by quadrature.
+    """Expected lowest of k independent standard normals.
 
-    k = 1: 0; k = 2: -1 / sqrt(pi); k = 20: -1.867.  Times the standard deviation of a run, it is what the best of k
-    equal settings gains by luck.
+    Times the standard deviation of a run, it is what the best of k equal settings gains by chance.
 
     Raises:
         ValueError: k < 1 or not whole.
+
+    >>> round(expected_minimum(20), 3)
+    -1.867
     """
     if not (k == int(k) and k >= 1):
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
-    value, _ = integrate.quad(
-        lambda x: x * k * math.exp(-x * x / 2 + (k - 1) * log_ndtr(x)) / math.sqrt(2 * math.pi),
-        -40,
-        40,
-        points=(0,),
-        limit=200,
-    )
-    return -value
+    return float(stats.order_statistic(stats.Normal(), r=1, n=int(k)).mean())
 
 
-class Luck(NamedTuple):
-    """What picking the lowest of k noisy errors gains beyond what a rerun of the pick would give (points, >= 0)."""
+class SelectionBias(NamedTuple):
+    """How far the lowest of k noisy errors lies below what a rerun of the pick would give (points, >= 0)."""
 
     mean: float
-    low: float  # central 95 % of the simulated selections
+    low: float  # central share, `level`, of the simulated selections
     high: float
 
 
-def luck_of_the_best(means, sd: float, draws: int = 20000, seed: int = 0) -> Luck:
+def selection_bias(
+    means, sd: float, others=None, level: float = CONFIDENCE, draws: int = 20000, seed: int = 0
+) -> SelectionBias:
     """Parametric bootstrap of the winner's curse: errors ~ N(means, sd^2), pick the lowest, compare with its own mean.
 
-    Equal means give -sd * expected_minimum(k); one setting far below the rest gives 0.
+    Equal means give -sd * expected_minimum(k); one setting far below the rest gives 0.  With `others`, what the pick
+    among `means` is biased beyond the pick among those: added to the difference of the two picks, its mean leaves what
+    a rerun of both would give.
 
     Raises:
         ValueError: no means, sd < 0, or values that are not finite.
     """
-    return _luck(_picks(means, sd, draws, np.random.default_rng(seed)), CONFIDENCE)
-
-
-def luck_beyond(means, others, sd: float, level: float = CONFIDENCE, draws: int = 20000, seed: int = 0) -> Luck:
-    """Luck of picking the lowest of `means` beyond that of picking the lowest of `others`, both with noise sd.
-
-    Taken off the difference of the two picks, its mean leaves what a rerun of both would give, its bounds (central
-    `level` of the simulated selections) the interval of that.  Raises as luck_of_the_best.
-    """
     rng = np.random.default_rng(seed)
-    return _luck(_picks(means, sd, draws, rng) - _picks(others, sd, draws, rng), level)
+    bias = _picks(means, sd, draws, rng) - (0 if others is None else _picks(others, sd, draws, rng))
+    low, high = np.quantile(bias, [(1 - level) / 2, (1 + level) / 2])
+    return SelectionBias(float(bias.mean()), float(low), float(high))
 
 
 def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -184,19 +194,32 @@ def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray
     return means[pick] - errors[np.arange(draws), pick]
 
 
-def _luck(gain: np.ndarray, level: float) -> Luck:
-    low, high = np.quantile(gain, [(1 - level) / 2, (1 + level) / 2])
-    return Luck(float(gain.mean()), float(low), float(high))
+def same_pick(table, sd: float, draws: int = 100_000, seed: int = 0) -> float:
+    """Probability that two noisy readings of the same settings, each with noise sd, have the same setting lowest.
+
+    The true errors are taken to be the additive fit of the (r, c) table plus the share of its residuals that noise of
+    this size does not explain.
+
+    >>> round(same_pick([[10.0, 20.0], [30.0, 40.0]], 0.1), 2)
+    1.0
+    """
+    table = np.asarray(table, dtype=np.float64)
+    fit, residual_sd = additive_fit(table), additive_residual_sd(table)[0]
+    keep = max(0.0, 1 - (sd / residual_sd) ** 2) if residual_sd else 0.0
+    means = (fit + keep * (table - fit)).ravel()
+    lowest = (means + sd * np.random.default_rng(seed).standard_normal((draws, means.size))).argmin(1)
+    return float(((np.bincount(lowest, minlength=means.size) / draws) ** 2).sum())
 
 
 def pooled_sd(groups) -> tuple[float, int]:
-    """Standard deviation within groups, pooled over them, and its degrees of freedom; (NaN, 0) without a repeat."""
-    squares, freedom = 0.0, 0
-    for group in groups:
-        group = _finite("groups", group)
-        if len(group):
-            squares += float(((group - group.mean()) ** 2).sum())
-            freedom += len(group) - 1
+    """Standard deviation within groups, pooled over them, and its degrees of freedom; (NaN, 0) without a repeat.
+
+    >>> pooled_sd([[1.0, 3.0], [5.0]])
+    (1.4142135623730951, 1)
+    """
+    groups = [values for group in groups if len(values := _finite("groups", group))]
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
     return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
 
 
@@ -211,34 +234,11 @@ def additive_residual_sd(table) -> tuple[float, int]:
     table = np.asarray(table, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(f"table must be complete with two rows and columns at least, got shape {table.shape}")
-    residual = table - additive_fit(table)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return math.sqrt(float((residual**2).sum()) / freedom), freedom
+    return math.sqrt(float(((table - additive_fit(table)) ** 2).sum()) / freedom), freedom
 
 
 def additive_fit(table) -> np.ndarray:
     """Row mean + column mean - grand mean, (r, c): the least-squares additive fit of a complete table."""
     table = np.asarray(table, dtype=np.float64)
     return table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
-
-
-def trend_test(table) -> tuple[float, float]:
-    """Do values rise from column to column?  Mean Kendall tau of the rows, exact p-value over column orders.
-
-    The p-value is two-sided: the share of the c! common reorderings of the columns with as large a |mean tau|.
-
-    Raises:
-        ValueError: fewer than three or more than seven columns.
-    """
-    table = np.asarray(table, dtype=np.float64)
-    if table.ndim != 2 or not 3 <= table.shape[1] <= 7:
-        raise ValueError(f"table must have 3 to 7 columns, got shape {table.shape}")
-    c = table.shape[1]
-    signs = np.sign(table[:, None, :] - table[:, :, None]).mean(0)  # (c, c): sign of column j minus column i
-    upper = np.triu_indices(c, 1)
-    taus = np.array([signs[np.ix_(order, order)][upper].mean() for order in map(list, permutations(range(c)))])
-    return float(taus[0]), float((np.abs(taus) >= abs(taus[0]) - 1e-12).mean())
-
-
-SEEDS = 3  # fewest seeds for a verdict from runs
-SIGNIFICANCE = 0.05

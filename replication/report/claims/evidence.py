@@ -1,7 +1,8 @@
-"""The evidence that the rules read: published numbers, covering tables, records."""
+"""What statements are weighed on, and what a statement is once it is weighed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property, wraps
 from pathlib import Path
 
 import pandas as pd
@@ -9,37 +10,105 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.large_scale import large_scale_records
-from replication.report.analysis.measured import profile_records
+from replication.report.analysis.profile import Profile, read_profiles
+from replication.report.analysis.selection import published_selection_bias
+from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
+from replication.report.claims.planned import Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
+FULL, SHORT = "paper", "cpu"  # the profiles of the full protocol and of the short study
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a rule may look at.  Tests replace one field by evidence that flips the rule."""
+    """All that a statement may be weighed on.  Tests replace one field by evidence that turns the word."""
 
     heat_maps: pd.DataFrame = field(default_factory=paper.heat_maps)
     table2: pd.DataFrame = field(default_factory=paper.table2)
     table3: pd.DataFrame = field(default_factory=paper.table3)
-    records: pd.DataFrame | None = None  # of one profile, with labels
-    large_scale: pd.DataFrame | None = None  # of large_scale_tables.large_scale_records
-    verify: pd.DataFrame | None = None  # results/covering/verify.csv
-    departures: pd.DataFrame | None = None  # results/covering/departures.csv
-    near_duplicates: pd.DataFrame | None = None  # results/covering/near_duplicates.csv
-    random_crops: pd.DataFrame | None = None  # results/covering/random_crops.csv
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    large_scale: pd.DataFrame | None = None
+    covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that are there
     effective_number: Callable = effective_number
     class_balanced_weights: Callable = class_balanced_weights
 
+    @cached_property
+    def selection_bias(self) -> pd.DataFrame:
+        """How much choosing the best of 20 gains by chance, from the printed cells of Table 2's data sets."""
+        return published_selection_bias(self.heat_maps[self.heat_maps["dataset"].isin(paper.TABLE2_SETS)])
 
-def evidence(results: Path | str, profile: str, records: pd.DataFrame | None = None) -> Evidence:
-    """What the claims are judged on: the records of `profile`, and the covering's tables (its own, else the common).
+    @cached_property
+    def errors(self) -> Errors:
+        """Last-epoch error of each finished run of the full protocol."""
+        return errors_of(self.profiles[FULL].records) if FULL in self.profiles else {}
 
-    Here and below, `records` are those of the profile where they have been read already.
-    """
-    results = Path(results)
-    found = {}
-    for name in TABLES:
-        paths = [results / folder / f"{name}.csv" for folder in (f"{profile}/covering", "covering")]
-        path = next((path for path in paths if path.exists()), None)
-        found[name] = path and pd.read_csv(path, dtype={"class_name": str}, keep_default_na=False, na_values=[""])
-    records = profile_records(results, profile) if records is None else records
-    return Evidence(records=records, large_scale=large_scale_records(results), **found)
+
+def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
+    """The evidence under RESULTS: profiles (those given, if they have been read), covering tables, large scale."""
+    paths = {name: Path(results) / "covering" / f"{name}.csv" for name in TABLES}
+    text = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
+    covering = {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}
+    profiles = read_profiles(results) if profiles is None else profiles
+    return Evidence(profiles=profiles, covering=covering, large_scale=large_scale_records(results))
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What one kind of evidence says of a statement."""
+
+    kind: str  # derivation, simulation, print or runs
+    word: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of the paper, or a question of ours, with its bottom line and what it rests on."""
+
+    id: str
+    place: str  # in the paper
+    topic: str  # theory, loss, training, results, large scale or ours
+    text: str
+    bottom_line: str
+    weighings: tuple[Weighing, ...]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The word of each kind of evidence."""
+        return {w.kind: w.word for w in self.weighings}
+
+
+def statement(id: str, place: str, topic: str, text: str) -> Callable:
+    """Make a function of the evidence that returns a bottom line and weighings into one that returns a Statement."""
+
+    def decorate(weigh_it: Callable) -> Callable[[Evidence], Statement]:
+        @wraps(weigh_it)
+        def weighed(evidence: Evidence) -> Statement:
+            line, *weighings = weigh_it(evidence)
+            return Statement(id, place, topic, text, line, tuple(weighings))
+
+        weighed.__doc__ = weigh_it.__doc__ or text
+        return weighed
+
+    return decorate
+
+
+def weigh(kind: str, findings: Iterable[Finding] | Finding, word: str | None = None) -> Weighing:
+    """Findings of one kind; without a word of its own it is that of the findings: against if any is, for if all are."""
+    findings = (findings,) if isinstance(findings, Finding) else tuple(findings)
+    found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
+    if word is None:
+        word = fails if fails in found else holds if found == {holds} else found.pop() if len(found) == 1 else UNDECIDED
+    return Weighing(kind, word, findings)
+
+
+def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str) -> str:
+    """`fails` if a kind of evidence speaks against the statement, `holds` if one speaks for it and none against."""
+    words = {w.word for w in weighings}
+    if words & {fail for _, fail in WORDS.values()}:
+        return fails
+    return (
+        holds
+        if words & {hold for hold, _ in WORDS.values()}
+        else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."
+    )

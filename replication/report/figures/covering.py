@@ -11,65 +11,70 @@ from matplotlib.patches import Circle, Rectangle
 
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.published import TITLES
-from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, Drawing
+from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawing
 from replication.theory import torus
 from replication.theory.covering import check
-from replication.theory.departures import clamped_mean
+from replication.theory.departures import draw_centres
 from replication.theory.effective_number import beta_from_volume, effective_number
-from replication.theory.occupancy import occupancy_moments
 
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
+LAW_WORDS = {"uniform": "uniform on a torus", "bounded": "a space with edges", "gaussian": "one normal cloud",
+             "mixture": "four clusters"}  # fmt: skip
 LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
 MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "none": ("o", "#4D4D4D", "images as they are"),
-    "crop and flip": ("^", MEASURED_COLOUR, "with all crops and flips"),
-    "one random crop and flip": ("x", "#0072B2", "one random crop and flip each"),
+    "crop and flip": ("^", MEASURED_COLOUR, "all crops and flips"),
+    "one random crop and flip": ("x", "#0072B2", "one crop and flip each"),
 }
-PROBE_SHARE = 0.7  # of the variance: where the probe points add this share of it or more, `spread` draws no point
 
 
 def drawings(folder: Path | str) -> list[Drawing]:
     """The figures of the tables in `folder`, to be saved there."""
     folder = Path(folder)
-    verified, failed, *near = (pd.read_csv(folder / f"{name}.csv") for name in TABLES)
+    table = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
+    near = pd.concat([table["near_duplicates"], table["random_crops"]], ignore_index=True)
     return [
         Drawing(folder, "covering", picture),
-        Drawing(folder, "effective_number", effective_number_figure, (verified,)),
-        Drawing(folder, "z_scores", z_scores, (verified,)),
-        Drawing(folder, "spread", spread, (verified,)),
-        Drawing(folder, "departures", departures_figure, (failed,)),
-        Drawing(folder, "volume_not_whole", not_whole),
-        Drawing(folder, "near_duplicates", near_duplicates_figure, (pd.concat(near, ignore_index=True),)),
+        Drawing(folder, "effective_number", effective_number_figure, (table["verify"],)),
+        Drawing(folder, "z_scores", z_scores, (table["verify"],)),
+        Drawing(folder, "departures", departures_figure, (table["departures"],)),
+        Drawing(folder, "wholly_inside", wholly_inside_figure, (table["wholly_inside"],)),
+        Drawing(folder, "near_duplicates", near_duplicates_figure, (near,)),
     ]
 
 
 def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
-    """The paper's Figure 2 made real: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
-    figure = Figure(figsize=(8, 5.9))
-    axes = figure.subplots(2, 3)
+    """The paper's Figure 2, simulated: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
+    figure = Figure(figsize=(WIDTH, 6.1))
     centres = np.random.default_rng(seed).random((max(draws), 2)) * side
     probes = (np.stack(np.meshgrid(*[np.arange(200)] * 2), -1).reshape(-1, 2) + 0.5) / 200 * side
-    radius = torus.ball_radius(2)
-    for row, geometry in zip(axes, ("cubes", "balls"), strict=True):
+    for axis, geometry, name in zip(figure.subplots(2, 1), ("cubes", "balls"), ("squares", "discs"), strict=True):
         first = torus.first_cover(probes, centres, geometry, side)
-        for axis, n in zip(row, draws, strict=True):
-            turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
-            copies = (centres[:n] + turns).reshape(-1, 2)  # what leaves on one side comes in on the other
-            shapes = [Rectangle(c - 0.5, 1, 1) if geometry == "cubes" else Circle(c, radius) for c in copies]
-            axis.add_collection(
-                PatchCollection(
-                    shapes, facecolor=GEOMETRY_COLOURS[geometry], alpha=0.35, edgecolor="white", linewidth=0.6
-                )
-            )
+        for k, n in enumerate(draws):
+            corner = np.array([1.15 * side * k, 0])  # the tori of a row stand side by side
+            _draw_torus(axis, centres[:n], geometry, side, corner)
             expected = effective_number(n, beta_from_volume(side**2))
-            axis.set(xlim=(0, side), ylim=(0, side), aspect="equal", xticks=[], yticks=[])
-            axis.set_title(f"n = {n}: covered {(first < n).mean() * side**2:.2f}, $E_n$ = {expected:.2f}", fontsize=9.5)
-            for spine in axis.spines.values():
-                spine.set_visible(True)
-    for row, name in zip(axes, ("squares", "discs"), strict=True):
-        row[0].set_ylabel(f"{name} of area 1")
-    figure.suptitle(f"Random covering of a torus of area N = {side**2}; one covering, not an average")
+            text = f"n = {n}: covered {(first < n).mean() * side**2:.2f}, $E_n$ = {expected:.2f}"
+            axis.text(corner[0] + side / 2, 1.03 * side, text, ha="center", fontsize=9.5)
+        axis.set(xlim=(-0.02 * side, 3.32 * side), ylim=(-0.02 * side, 1.13 * side), aspect="equal")
+        axis.set(xticks=[], yticks=[], ylabel=f"{name} of area 1")
+        axis.spines[:].set_visible(False)
+    figure.suptitle(f"Random covering of a torus of area N = {side**2}: one covering, not an average")
     return figure
+
+
+def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: np.ndarray) -> None:
+    """Sets of area 1 around `centres` (n, 2) in a frame at `corner`; what leaves on one side comes in on the other."""
+    frame = Rectangle(tuple(corner), side, side, fill=False, linewidth=0.8)
+    turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
+    copies = (centres + turns).reshape(-1, 2) + corner
+    radius = torus.ball_radius(2)
+    shapes = [Rectangle(c - 0.5, 1, 1) if geometry == "cubes" else Circle(c, radius) for c in copies]
+    colour = GEOMETRY_COLOURS[geometry]
+    drawn = PatchCollection(shapes, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=0.6)
+    axis.add_collection(drawn)
+    axis.add_patch(frame)
+    drawn.set_clip_path(frame)
 
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:
@@ -91,15 +96,15 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
     axis.plot(n, n, color=THEORY_COLOUR, linewidth=0.8, linestyle=":", label="$E_n = n$  (N infinite)")
     axis.plot([], [], color="grey", linewidth=1, label=r"$E_n = (1-\beta^n)/(1-\beta)$")
     axis.plot([], [], "o", color="grey", markersize=3.5, label="simulated mean (error below the marker)")
-    axis.set(xscale="log", yscale="log", xlabel="draws n", ylabel="prototypes covered", title="Expected volume covered")
-    axis.set(xlim=(0.8, top * 12), ylim=(0.8, 3 * max(volumes)))
+    axis.set(xscale="log", yscale="log", xlabel="draws n", ylabel="prototypes covered")
+    axis.set(title="The simulated mean follows $E_n$", xlim=(0.8, top * 12), ylim=(0.8, 3 * max(volumes)))
     axis.legend(loc="upper left")
     return figure
 
 
 def z_scores(frame: pd.DataFrame) -> Figure:
     """(simulated mean - E_n) / standard error of each row against n / N, and the bound that the check sets."""
-    figure = Figure(figsize=(7, 3.8))
+    figure = Figure(figsize=(7, 4))
     axis = figure.subplots()
     verdict = check(frame)
     for geometry, group in frame.groupby("geometry", sort=False):
@@ -108,133 +113,84 @@ def z_scores(frame: pd.DataFrame) -> Figure:
         )
     for sign in (-1, 1):
         axis.axhline(sign * verdict.bound, color=THEORY_COLOUR, linestyle="--", linewidth=1)
-    axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), xytext=(0, 3), textcoords="offset points",
+    axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), xytext=(-6, 3), textcoords="offset points",
                   xycoords=("axes fraction", "data"), ha="right", fontsize=9)  # fmt: skip
-    axis.set(xscale="log", xlabel="n / N", ylabel="z", ylim=(-1.35 * verdict.bound, 1.35 * verdict.bound))
-    axis.set_title(f"{len(frame)} means against $E_n$: largest |z| {verdict.largest_z:.2f}")
+    edge = 1.35 * verdict.bound
+    axis.set(xscale="log", xlabel="n / N", ylabel="z = (simulated − exact) / standard error", ylim=(-edge, edge))
+    found = f"all lie within {verdict.bound:.2f}" if verdict.largest_z < verdict.bound else "some stray"
+    axis.set_title(f"{len(frame)} simulated means against $E_n$: {found}, largest |z| {verdict.largest_z:.2f}")
     axis.legend(loc="lower left", ncols=3)
     return figure
 
 
-def spread(frame: pd.DataFrame, volume: float = 100) -> Figure:
-    """What shape and dimension do change: the standard deviation of the covered volume, exact (line) and simulated."""
-    figure = Figure(figsize=(9, 4))
-    axes = figure.subplots(1, 2, sharey=True)
-    n = np.unique(np.geomspace(1, 5 * volume, 120).round())
-    curves = [("prototypes", 0), *[("cubes", d) for d in (1, 2, 3, 6)], *[("balls", d) for d in (2, 3, 4)]]
-    for geometry, d in curves:
-        axis = axes[1] if geometry == "balls" else axes[0]
-        shade = GEOMETRY_COLOURS["prototypes"] if d == 0 else colormaps["inferno"](0.15 + 0.12 * d)
-        group = frame[(frame["geometry"] == geometry) & (frame["d"] == d) & (frame["N"] == volume)]
-        probes = torus.default_probes(geometry, d, group["n"]) if d and len(group) else None
-        group = group[group["n"] <= n.max()]
-        if d == 0:
-            exact, mean = np.sqrt(occupancy_moments(int(volume), n)[1]), 0
-        else:
-            exact, mean = torus.exact_sd(geometry, d, volume, n), group["mean"]
-        axis.plot(n, exact, color=shade, linewidth=1, label=geometry if d == 0 else f"{geometry}, d = {d}")
-        variance = group["standard_error"] ** 2 * group["replicates"]
-        if probes is not None:  # take out what the probes add
-            covering = (group["exact_sd"] ** 2 - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            variance = (variance - mean * (volume - mean) / probes) / (1 - 1 / probes)
-            group, variance = (v[covering > (1 - PROBE_SHARE) * group["exact_sd"] ** 2] for v in (group, variance))
-        axis.plot(group["n"], np.sqrt(variance.clip(lower=0)), "o", color=shade, markersize=3.5)
-    for axis in axes:
-        axis.set(xscale="log", xlabel="draws n")
-        axis.legend(fontsize=8, loc="upper left")
-    axes[0].set_ylabel("standard deviation of the covered volume")
-    axes[0].set_title("prototypes and cubes")
-    axes[1].set_title("balls")
-    figure.suptitle(
-        f"Same mean, different spread (N = {volume:g}; lines exact, points simulated)\nwithout what the probes add; no "
-        f"point where that is {100 * PROBE_SHARE:.0f} % of the variance or more",
-        fontsize=11,
-    )
+def departures_figure(frame: pd.DataFrame, d: int = 2, sketched: int = 300) -> Figure:
+    """Centres drawn from each law (left), and the covered volume over E_n against n / N in d dimensions (right)."""
+    figure = Figure(figsize=(WIDTH, 4))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.7))
+    d = d if (frame["d"] == d).any() else frame["d"].max()  # a reduced run has one dimension
+    rows = frame[frame["d"] == d]
+    for k, (law, words) in enumerate(LAW_WORDS.items()):
+        corner = np.array([1.12 * (k % 2), 1.3 * (1 - k // 2)])
+        centres = draw_centres(law, 2, 1, sketched, np.random.default_rng(0)) + corner
+        left.plot(*centres.T, ".", color=LAW_COLOURS[law], markersize=2)
+        left.add_patch(Rectangle(tuple(corner), 1, 1, fill=False, linewidth=0.8, linestyle="-" if k == 1 else ":"))
+        left.text(corner[0] + 0.5, corner[1] + 1.04, words, ha="center", fontsize=8.5)
+        group = rows[rows["geometry"] == law]
+        x, colour = group["n"] / group["N"], LAW_COLOURS[law]
+        right.plot(x, group["exact_mean"] / group["E_n"], color=colour, linewidth=1)
+        bars = 1.96 * group["standard_error"] / group["E_n"]
+        right.errorbar(x, group["mean"] / group["E_n"], bars, fmt="o", color=colour, markersize=3, label=words)
+    left.set(xlim=(-0.05, 2.2), ylim=(-0.05, 2.5), aspect="equal", title="300 centres of each kind")
+    left.set_axis_off()
+    right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+    least = 100 * (1 - (rows["exact_mean"] / rows["E_n"]).min())
+    right.set(xscale="log", xlabel="draws n / N", ylabel="volume covered / $E_n$")
+    right.set_title(f"Clustered samples cover up to {least:.0f} % less than $E_n$ (d = {d})")
+    right.legend(loc="lower left", fontsize=8)
     return figure
 
 
-def departures_figure(frame: pd.DataFrame) -> Figure:
-    """Covered volume over E_n (left) and the N that would explain it (right), by law; one row of panels a dimension."""
-    dimensions = sorted(frame["d"].unique())
-    figure = Figure(figsize=(9, 3 * len(dimensions) + 0.6))
-    axes = figure.subplots(len(dimensions), 2, squeeze=False, sharex="col")
-    for (left, right), d in zip(axes, dimensions, strict=True):
-        for law, group in frame[frame["d"] == d].groupby("geometry", sort=False):
-            x, colour = group["n"] / group["N"], LAW_COLOURS[law]
-            left.plot(x, group["exact_mean"] / group["E_n"], color=colour, linewidth=1, label=law)
-            left.errorbar(x, group["mean"] / group["E_n"], 1.96 * group["standard_error"] / group["E_n"], fmt="o",
-                          color=colour, markersize=3, linewidth=0.8)  # fmt: skip
-            known = group[x > 0.2]
-            bars = [
-                (known["N_at_n"] - known["N_at_n_low"]) / known["N"],
-                (known["N_at_n_high"] - known["N_at_n"]) / known["N"],
-            ]
-            right.errorbar(known["n"] / known["N"], known["N_at_n"] / known["N"], bars, fmt="o-", color=colour,
-                           markersize=3, linewidth=0.8)  # fmt: skip
-        left.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        left.set(xscale="log", ylabel=f"d = {d}: covered / $E_n$")
-        right.set(xscale="log", ylabel="effective N / N", ylim=(0, 1.6))
-        right.set_xticks([0.3, 1, 3], ["0.3", "1", "3"])
-        right.set_xticks([], minor=True)
-    axes[0, 0].legend(loc="lower left", fontsize=8, ncols=2)
-    for axis in axes[-1]:
-        axis.set_xlabel("n / N")
-    figure.suptitle("Where the formula fails (lines left: exact; points: simulated, 95 %)")
-    return figure
-
-
-def not_whole(volumes=(1.5, 2.5, 4.5, 10.5), largest: int = 100) -> Figure:
-    """Mean of the paper's chain for N not whole, p cut off at 1, over E_n: it ends at ceil(N) / N."""
-    figure = Figure(figsize=(6.4, 3.6))
+def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
+    """Covered volume over E_n against the dimension, for sets that lie wholly inside a space with an edge."""
+    figure = Figure(figsize=(6.4, 3.8))
     axis = figure.subplots()
-    n = np.arange(1, largest + 1)
-    for volume, colour in zip(volumes, colormaps["viridis"](np.linspace(0, 0.85, len(volumes))), strict=True):
-        ratio = clamped_mean(volume, n) / effective_number(n, beta_from_volume(volume))
-        axis.plot(n, ratio, color=colour, label=f"N = {volume:g}, ends at {np.ceil(volume) / volume:.3f}")
     axis.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-    axis.set(xscale="log", xlabel="draws n", ylabel="mean covered / $E_n$", title="N not whole: the chain passes N")
-    axis.legend(loc="upper left")
+    axis.plot(frame["d"], frame["share"], color=GEOMETRY_COLOURS["cubes"], linewidth=1, label="exact")
+    bars = 1.96 * frame["standard_error"] / frame["E_n"]
+    style: dict = dict(fmt="o", color=GEOMETRY_COLOURS["cubes"], markersize=3.5, label="simulated, 95 %")
+    axis.errorbar(frame["d"], frame["mean"] / frame["E_n"], bars, **style)
+    last = frame.iloc[-1]
+    title = f"Cubes wholly inside the space cover {100 * last['share']:.0f} % of $E_n$ at d = {last['d']:.0f}"
+    axis.set(xlabel="dimension d", ylabel="volume covered / $E_n$", ylim=(0, 1.1), title=title)
+    axis.legend()
     return figure
 
 
 def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
-    """N of each class, by augmentation and radius, with 95 % intervals; the paper's four N as lines."""
-    shown = [d for d in ("digits", "cifar10") if d in set(frame["dataset"])]
-    radii = {d: sorted(frame.loc[frame["dataset"] == d, "radius"].unique()) for d in shown}
-    figure = Figure(figsize=(9, 3.6 * len(shown)))
-    axes = figure.subplots(len(shown), 2, squeeze=False, sharey=True)
-    for row, dataset in zip(axes, shown, strict=True):
-        for axis, radius in zip(row, radii[dataset], strict=True):
-            here = (frame["dataset"] == dataset) & (frame["radius"] == radius)
-            _near_duplicates_panel(axis, frame[here], label_betas=axis is row[-1])
-            axis.set_title(f"{TITLES[dataset]}, pixel distance up to {radius:.4g}")
-        row[0].set_ylabel("N (95 % interval)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=4,
-        fontsize=9,
-        title="a line without a mark: no near-duplicate at all",
-    )
-    return figure
+    """Median over classes of the N that near-duplicates suggest, a row a data set and augmentation; bars: quartiles.
 
-
-def _near_duplicates_panel(axis, rows: pd.DataFrame, label_betas: bool) -> None:
-    names = list(rows["class_name"].astype(str).unique())
-    for k, (augmentation, (mark, colour, words)) in enumerate(MARKS.items()):
-        group = rows[rows["augmentation"] == augmentation]
-        x = np.array([names.index(str(c)) for c in group["class_name"]]) + (k - 1) * 0.2
-        high = group["N_high"].to_numpy()
-        axis.vlines(x, group["N_low"], np.where(np.isfinite(high), high, 1e9), color=colour, linewidth=1)
-        axis.plot(x, group["N"], mark, color=colour, markersize=4, label=words)
+    At the smaller of the two radii; an N without bound, where a class has no near-duplicate, counts as the largest.
+    """
+    radius = frame.groupby(frame["dataset"] == "digits")["radius"].transform("min")
+    groups = frame[frame["radius"] == radius].groupby(["dataset", "augmentation"])["N"]
+    names = [(d, a) for d in ("digits", "cifar10", "cifar20", "cifar100") for a in MARKS if (d, a) in groups.groups]
+    figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.4))
+    axis = figure.subplots()
+    for y, name in enumerate(names):
+        mark, colour, _ = MARKS[name[1]]
+        low, middle, high = groups.get_group(name).quantile([0.25, 0.5, 0.75], interpolation="lower")
+        axis.hlines(y, low, high if np.isfinite(high) else 1e7, color=colour, linewidth=1.5)
+        if np.isfinite(middle):
+            axis.plot(middle, y, mark, color=colour, markersize=6)
+            axis.annotate(f"{middle:,.0f}", (middle, y), xytext=(0, 6), textcoords="offset points", ha="center")
+        else:
+            axis.annotate("no bound", (1e7, y), xytext=(-4, 6), textcoords="offset points", ha="right")
     for beta, colour in list(BETA_COLOURS.items())[1:]:
-        axis.axhline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
-        if label_betas:
-            axis.annotate(rf"$\beta$ = {beta:g}", (1.01, 1 / (1 - beta)), xycoords=("axes fraction", "data"),
-                          color=colour, fontsize=8, va="center", annotation_clip=False)  # fmt: skip
-    long = max(map(len, names)) > 2
-    axis.set(yscale="log", ylim=(1, 1e7))
-    axis.set_xticks(range(len(names)), names, rotation=40 if long else 0, ha="right" if long else "center")
+        axis.axvline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
+        axis.annotate(rf"$\beta$ = {beta:g}", (1 / (1 - beta), 1), xycoords=("data", "axes fraction"), color=colour,
+                      fontsize=8, ha="center", va="bottom")  # fmt: skip
+    axis.set_yticks(range(len(names)), [f"{TITLES[d]}, {MARKS[a][2]}" for d, a in names])
+    axis.set(xscale="log", xlim=(1, 1.2e7), ylim=(len(names) - 0.5, -0.7))
+    axis.set_xlabel("N: median over classes, bar from lower to upper quartile")
+    axis.set_title("N that near-duplicates suggest", pad=16)
+    return figure

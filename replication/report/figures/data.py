@@ -6,13 +6,14 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import IMBALANCE_FACTORS
+from replication.report.figures.style import WIDTH
 
-SETS = {"CIFAR-100": (500, 100), "CIFAR-10": (5000, 10)}  # images of the largest class, classes
+SETS = {"CIFAR-10": (5000, 10), "CIFAR-100": (500, 100)}  # images of the largest class, classes
 
 
 def class_counts_figure() -> Figure:
     """Images kept per class at each imbalance factor, log axis: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
-    figure = Figure(figsize=(10, 3.6))
+    figure = Figure(figsize=(WIDTH, 3.4))
     for axis, (name, (largest, classes)) in zip(figure.subplots(1, 2), SETS.items(), strict=True):
         for step, factor in enumerate(sorted(IMBALANCE_FACTORS)):
             counts = long_tailed_counts(largest, classes, factor)
@@ -32,16 +33,20 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
         labels: written at the left of each row.
         title: above all.
     """
-    width = max(len(row) for row in rows)
-    figure = Figure(figsize=(0.55 * width + 1.5, 0.55 * len(rows) + 0.6))
-    axes = figure.subplots(len(rows), width, squeeze=False)
-    for row, label, line in zip(rows, labels, axes, strict=True):
-        for axis in line:
-            axis.set_axis_off()
-        for image, axis in zip(row, line, strict=False):
-            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        line[0].text(-0.3, 0.5, label, transform=line[0].transAxes, ha="right", va="center")
-    figure.suptitle(title)
+    size, width = rows[0].shape[1], max(len(row) for row in rows)
+    cell = size + max(1, size // 10)
+    canvas = np.full((cell * len(rows), cell * width, 3), 255, dtype=np.uint8)  # one picture: white between the images
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            canvas[i * cell :, j * cell :][:size, :size] = image
+    figure = Figure(figsize=(WIDTH, min(9, (WIDTH - 1.3) * len(rows) / width) + 0.5))
+    axis = figure.subplots()
+    axis.imshow(canvas)
+    axis.set_yticks([i * cell + size / 2 for i in range(len(rows))], labels)
+    axis.set(xticks=[], title=title)
+    axis.grid(False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
     return figure
 
 

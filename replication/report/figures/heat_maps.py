@@ -1,4 +1,4 @@
-"""Figures 8, 9 and 10: error for each loss, beta and imbalance factor, the difference to plain in each cell."""
+"""Figures 8, 9 and 10: error for each loss, beta and imbalance factor, and its change from the plain loss."""
 
 import math
 
@@ -8,74 +8,92 @@ from matplotlib.figure import Figure
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import heat_map_cells
+from replication.report.analysis.profile import Profile
+from replication.report.figures.style import POINTS, WIDTH
 
 ROWS = [(label, beta) for label in paper.LABELS for beta in BETAS]
+LIMIT = 6.0  # points where the colours end: one scale for all maps, so that CIFAR-10 and CIFAR-100 compare
 
 
-def _grid(cells, column: str, factors) -> np.ndarray:
+def published_heat_map(dataset: str) -> Figure:
+    """Figure 8, 9 or 10 as printed; the title says where beta 0.9999 helps."""
+    cells = paper.heat_map(dataset)
+    changes = paper.difference_to_plain(cells)
+    largest = changes[changes["beta"] == 0.9999]["difference"]
+    figure = Figure(figsize=(6.8, 7.6))
+    axis = figure.subplots()
+    grids = [_grid(cells, "error", ROWS, IMBALANCE_FACTORS), _grid(changes, "difference", ROWS, IMBALANCE_FACTORS)]
+    image = _draw(axis, ROWS, IMBALANCE_FACTORS, *grids)
+    helped = f"0.9999 helps in {(largest < 0).sum()} of {len(largest)} cells"
+    axis.set_title(f"{paper.TITLES[dataset]}, as printed (Figure {paper.FIGURES[dataset]}): {helped}")
+    _label_rows(axis, ROWS)
+    _colour_bar(figure, image, [axis])
+    return figure
+
+
+def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
+    """The measured cells, at full protocol the paper's own at their left; None below POINTS of them.
+
+    Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error in percent and that
+    change; the number of seeds where it is not the usual one.
+    """
+    cells = heat_map_cells(profile.records, dataset)
+    known = cells[(cells["n"] > 0) & (cells["imbalance_factor"] > 1)]
+    if len(known) < POINTS:
+        return None
+    measured = set(zip(known["label"], known["beta"], strict=True))
+    rows = [row for row in ROWS if row in measured]
+    factors = [f for f in IMBALANCE_FACTORS if f in set(known["imbalance_factor"])]
+    usual = int(known["n"].mode()[0])
+    ours = [_grid(known, c, rows, factors) for c in ("mean", "difference_mean", "n")]
+    maps = [(f"{profile.title}, n = {usual}", ours)]
+    if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # sizes of the short study do not compare
+        printed = [_grid(cells, c, rows, factors) for c in ("published", "published_difference")]
+        maps.insert(0, ("the paper", printed))
+    figure = Figure(figsize=(WIDTH if len(maps) == 2 else 6.4, 0.27 * len(rows) + 1.6))
+    axes = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
+    for axis, (title, grids) in zip(axes, maps, strict=True):
+        image = _draw(axis, rows, factors, *grids, usual=usual)
+        axis.set_title(f"{paper.TITLES[dataset]}: {title}", fontsize=10)
+    _label_rows(axes[0], rows)
+    _colour_bar(figure, image, list(axes))
+    return figure
+
+
+def _grid(cells, column: str, rows, factors) -> np.ndarray:
     values = cells.set_index(["label", "beta", "imbalance_factor"])[column]
-    return np.array([[values.get((*row, f), math.nan) for f in factors] for row in ROWS], dtype=float)  # (25, factors)
+    table = [[values.get((*row, factor), math.nan) for factor in factors] for row in rows]
+    return np.array(table, dtype=float)  # (rows, factors)
 
 
-def _draw(axis, limit: float, factors, title: str, errors, differences, counts=None, paired=None, lost=None):
-    """Colours end at `limit`.  From `errors` on arrays (25, factors); seeds, pairs and diverged runs for ours alone."""
-    plain = np.array([beta == 0 for _, beta in ROWS])
-    colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, differences)
-    image = axis.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axis.set_facecolor("#E4E4E4")
-    inside = dict(ha="center", va="center", in_layout=False)
-    for i, j in np.ndindex(errors.shape):
-        if not math.isfinite(errors[i, j]):
-            gone = lost is not None and lost[i, j] > 0
-            axis.text(j, i, "diverged" if gone else "not measured", **inside, fontsize=6, color="#808080")
-            continue
-        text = f"{errors[i, j]:.2f}"
-        if math.isfinite(differences[i, j]):
-            few = paired is not None and paired[i, j] != counts[i, j]
-            text += f"  ({differences[i, j]:+.2f}{f', n={paired[i, j]:.0f}' if few else ''})"
-        if counts is not None:
-            text += f"  n={counts[i, j]:.0f}"
-        dark = abs(differences[i, j]) > 0.7 * limit  # False for NaN
-        axis.text(j, i, text, **inside, fontsize=6.5, color="white" if dark else "black")
+def _draw(axis, rows, factors, errors, changes, seeds=None, *, usual: int = 1):
+    """Errors, changes and seeds: arrays (rows, factors), NaN where a cell is not there."""
+    plain = np.array([beta == 0 for _, beta in rows])
+    colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, changes)
+    image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+    axis.set_facecolor("#EEEEEE")
+    size = 7.5 if len(factors) * (1 if seeds is None else 2) <= 6 else 6.5
+    for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
+        text = f"{errors[i, j]:.1f}"
+        text += f" ({changes[i, j]:+z.1f})" if math.isfinite(changes[i, j]) else ""
+        text += f" n={seeds[i, j]:.0f}" if seeds is not None and seeds[i, j] != usual else ""
+        dark = abs(changes[i, j]) > 0.7 * LIMIT  # False for NaN
+        axis.text(j, i, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set_xlabel("imbalance factor")
-    axis.set_title(title)
     axis.grid(False)
     axis.tick_params(length=0)
-    for edge in range(len(BETAS), len(ROWS), len(BETAS)):
-        axis.axhline(edge - 0.5, color="black", linewidth=0.8)
+    for k in range(1, len(rows)):
+        if rows[k][0] != rows[k - 1][0]:
+            axis.axhline(k - 0.5, color="black", linewidth=0.8)
     return image
 
 
-def heat_map_figure(records, dataset: str, profile: str | None = None) -> Figure | None:
-    """The published heat map and, beside it, that of the records; None where neither knows the data set.
+def _label_rows(axis, rows) -> None:
+    names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
+    axis.set_yticks(range(len(rows)), names, fontsize=8)
 
-    Colour: class-balanced minus plain (points; blue is better), ours paired by seed, on one scale for both maps.
-    Text: error (percent), the difference in brackets, and for ours the number of seeds.  `records` may be None: the
-    published map alone.
-    """
-    measured = records is not None and bool((records["dataset"] == dataset).any())
-    printed = dataset in paper.HEAT_MAPS
-    if not (measured or printed):
-        return None
-    maps = []  # (factors, title, grids)
-    if printed:
-        cells = paper.heat_map(dataset)
-        against = paper.difference_to_plain(cells)
-        grids = [_grid(cells, "error", IMBALANCE_FACTORS), _grid(against, "difference", IMBALANCE_FACTORS)]
-        maps.append((IMBALANCE_FACTORS, f"paper, Figure {paper.FIGURES[dataset]}: {paper.TITLES[dataset]}", grids))
-    if measured:
-        cells = heat_map_cells(records, dataset)
-        factors = [f for f in sorted(set(cells["imbalance_factor"]), reverse=True) if f > 1]
-        grids = [_grid(cells, c, factors) for c in ("mean", "difference_mean", "n", "difference_n", "diverged")]
-        maps.append((factors, f"measured, profile {profile}: {paper.TITLES[dataset]}", grids))
-    limit = max([1, *(math.ceil(abs(d)) for *_, grids in maps for d in grids[1].flat if math.isfinite(d))])
-    figure = Figure(figsize=(6.2 * len(maps), 7.6))
-    axes = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
-    for axis, (factors, title, grids) in zip(axes, maps, strict=True):
-        image = _draw(axis, limit, factors, title, *grids)
-    axes[0].set_yticks(
-        range(len(ROWS)), [f"{label}, {'plain' if b == 0 else f'beta {b:g}'}" for label, b in ROWS], fontsize=8
-    )
-    figure.colorbar(image, ax=list(axes), label="class-balanced minus plain (points)", shrink=0.5, aspect=30)
-    return figure
+
+def _colour_bar(figure, image, axes) -> None:
+    label = "change in error, points (minus is better)"
+    figure.colorbar(image, ax=axes, label=label, shrink=0.7, aspect=30, extend="both", pad=0.02)

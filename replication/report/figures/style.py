@@ -23,45 +23,46 @@ BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6
 PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside ours
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
-# What each figure of report and notebooks shows, by its file's name; heat_map_<data set> by "heat_map".
+# What each figure of report and notebooks shows, by what its file's name holds: "heat_map" for heat_map_cifar10.
 CAPTIONS = {
-    "gain": "Class-balanced minus plain error at one beta fixed beforehand; error of each class, head to tail.",
-    "figure5": "Figure 5: error against beta, the paper's at imbalance 50, ours at the imbalance in its title; "
-    "horizontal lines are plain losses.",
-    "heat_map": "A heat map as Figures 8 to 10: error of each loss, beta and imbalance, the paper's and ours; in "
-    "brackets and colour the difference to the plain loss (blue: better).",
+    "forest": "Change in error of the class-balanced softmax loss against the plain one, column by column of Table 2: "
+    "the paper's printed value (hollow) and ours with its 95 % interval.",
+    "methods": "Change in error against plain cross-entropy at imbalance 100, paired by seed, 95 % interval.",
+    "class_change": "Change of each class's error, head to tail, with 95 % intervals over seeds.",
+    "figure5": "Figure 5: error against beta at imbalance 50, as printed; dashed lines are the plain losses.",
+    "betas": "Change in error against the plain loss for each beta, the paper's and ours.",
+    "heat_map": "The measured cells of Figures 8 to 10: error and, in brackets and colour, the change from the plain "
+    "loss (blue is better).",
     "curves": "Test error and training loss over the epochs, mean and range over seeds.",
-    "drop": "Test error and training loss with the learning rate dropped by 0.01, the paper's, and by 0.1.",
-    "per_class": "Error of each class, head to tail, plain and class-balanced, mean over seeds with 95 % intervals.",
+    "drop": "Test error with the learning rate divided by 100, as in the paper, and divided by 10.",
     "figure4": "Figure 4: images of each class of long-tailed CIFAR-10 and CIFAR-100, five imbalance factors.",
     "figure7": "Figure 7: validation error over 90 epochs; dots are what Table 3 prints.",
-    "figure8": "Figure 8, printed: CIFAR-10, error of each loss, beta and imbalance, and the difference to plain.",
-    "figure9": "Figure 9, printed: CIFAR-20, error of each loss, beta and imbalance, and the difference to plain.",
-    "figure10": "Figure 10, printed: CIFAR-100, error of each loss, beta and imbalance, and the difference to plain.",
+    "figure8": "Figure 8 as printed: CIFAR-10, error of each loss, beta and imbalance, and the change from plain.",
+    "figure9": "Figure 9 as printed: CIFAR-20, error of each loss, beta and imbalance, and the change from plain.",
+    "figure10": "Figure 10 as printed: CIFAR-100, error of each loss, beta and imbalance, and the change from plain.",
     "inaturalist_counts": "Images of each class of iNaturalist 2017 and 2018, and their effective numbers.",
     "class_weights": "Class-balanced weight of each class at imbalance 50, each beta; they average 1 over the classes.",
     "figure3_weights": "Figure 3: the class-balanced term (1 - beta)/(1 - beta^n) against n.",
     "figure6_effective_numbers": "Figure 6: number and effective number of images of each class, four betas.",
-    "covering": "Figure 2 made real: squares and discs of volume 1 dropped on a torus, and how much they cover.",
+    "covering": "Figure 2, simulated: squares and discs of area 1 dropped on a torus, and how much they cover.",
     "effective_number": "Simulated mean covered volume (dots) on E_n (lines).",
     "z_scores": "Distance of each simulated mean from E_n in standard errors.",
-    "spread": "Standard deviation of the covered volume, simulated (dots) and exact (lines): it depends on shape and "
-    "dimension.",
-    "departures": "Where E_n fails (the space ends, samples are not uniform): covered volume over E_n, and the N that "
-    "would explain it.",
-    "volume_not_whole": "The paper's chain for N that is not whole, over E_n: it ends at the next whole number.",
-    "near_duplicates": "The N that near-duplicates suggest for each class, with and without augmentation.",
+    "departures": "Where samples cluster or the space ends, less is covered than E_n says: covered volume over E_n.",
+    "wholly_inside": "Sets that lie wholly inside a space with an edge: covered volume over E_n, by dimension.",
+    "near_duplicates": "The N that near-duplicates suggest: median over the classes of each data set, and its range.",
     "kept_images": "Images of each class that the long-tailed subset of one seed keeps, head to tail.",
     "augmentation": "Images and random crops of them, as training sees them.",
-    "learning_rate": "Learning rate over the epochs: warm-up, and drops by 0.01, the paper's, and by 0.1.",
+    "learning_rate": "Learning rate over the epochs: warm-up, then divided by 100 twice, as in the paper, or by 10.",
     "losses_true_class": "Losses and their slopes against the logit of the true class.",
     "losses_other_class": "Losses and their slopes against the logit of another class, the true one's at 0.",
-    "focal_modulator": "Slope of the focal loss in float32: as here, and as one common form of it gives it.",
+    "focal_modulator": "Slope of the focal loss in float32: this package's, and one common form's.",
 }
-RC = {
+WIDTH = 8.3  # inches at most, so that no figure is wider than 1,000 pixels
+POINTS = 5  # a figure of measurements with fewer of them is not drawn: a sentence says as much
+RC: dict = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
-    "savefig.dpi": 160,
+    "savefig.dpi": 120,
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.labelsize": 10,
@@ -94,8 +95,9 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
 
 
 def figure_caption(stem: str) -> str:
-    """What the figure of that file name shows; the name in words where nothing is said of it."""
-    return CAPTIONS.get("heat_map" if stem.startswith("heat_map") else stem, stem.replace("_", " "))
+    """What the figure of that file name shows: that of the longest name of CAPTIONS in it, else the name in words."""
+    known = max((name for name in CAPTIONS if name in stem), key=len, default=None)
+    return CAPTIONS[known] if known else stem.replace("_", " ")
 
 
 class Drawing(NamedTuple):

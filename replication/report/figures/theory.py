@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR
+from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR, WIDTH
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 
@@ -15,7 +15,7 @@ def losses_figure(
     logit: np.ndarray, values: Mapping[str, np.ndarray], slopes: Mapping[str, np.ndarray], xlabel: str
 ) -> Figure:
     """Each loss and its derivative against a logit (n,): `values` and `slopes` by name, in the losses' colours."""
-    figure = Figure(figsize=(10, 3.8))
+    figure = Figure(figsize=(WIDTH, 3.5))
     left, right = figure.subplots(1, 2)
     for axis, curves, ylabel in ((left, values, "loss"), (right, slopes, "derivative of the loss")):
         for name, curve in curves.items():
@@ -23,13 +23,15 @@ def losses_figure(
             axis.plot(logit, curve, dashed, color=LOSS_COLOURS.get(name, PUBLISHED_COLOUR), label=name, zorder=3)
         axis.axvline(0, color=THEORY_COLOUR, linewidth=0.5)
         axis.set(xlabel=xlabel, ylabel=ylabel)
+    if "softmax" in values and np.allclose(values["softmax"], values.get("sigmoid", np.nan)):
+        left.set_title("softmax lies on sigmoid: two classes, one probability", fontsize=9)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     return figure
 
 
 def class_weights_figure() -> Figure:
     """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
-    figure = Figure(figsize=(10, 3.9))
+    figure = Figure(figsize=(WIDTH, 3.6))
     for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
         axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
@@ -38,7 +40,7 @@ def class_weights_figure() -> Figure:
             axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
         inverse = class_balanced_weights(counts, 1)
         axis.semilogy(inverse, color=THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
-        axis.set(title=name, xlabel="class, head to tail", ylabel="weight")
+        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="weight")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
@@ -47,12 +49,11 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     """Two slopes of one loss against a logit (n,); where the second is NaN a mark says so, at the bottom."""
     figure = Figure(figsize=(6.4, 3.6))
     axis = figure.subplots()
-    axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="here")
+    axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
     axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
     nan = np.isnan(widespread)
-    axis.plot(
-        logit[nan], np.full(nan.sum(), -1.25), "x", color=LOSS_COLOURS["focal 2.0"], markersize=4, label="NaN there"
-    )
+    style: dict = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
+    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", **style)
     axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
     axis.legend(loc="upper left")
     return figure
@@ -80,13 +81,14 @@ def class_balanced_term_figure() -> Figure:
 
 def effective_numbers_figure() -> Figure:
     """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel per data set."""
-    figure = Figure(figsize=(10, 3.9))
+    figure = Figure(figsize=(WIDTH, 3.6))
     for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
         axis.semilogy(counts, color=THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
         for beta in sorted(BETAS[1:], reverse=True):
             covered = effective_number(counts, beta)
             axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
-        axis.set(title=name, xlabel="class, head to tail", ylabel="samples", ylim=(5, 2 * max(counts)))
+        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="samples")
+        axis.set_ylim(5, 2 * max(counts))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure

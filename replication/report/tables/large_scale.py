@@ -1,6 +1,7 @@
 """iNaturalist's class counts, from the authors' lists, and what each beta makes of them."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,35 +18,23 @@ from replication.theory.effective_number import class_balanced_weights, effectiv
 def weights_table() -> Table:
     """What each beta does to iNaturalist: effective numbers and weights of the largest and smallest class."""
     rows = []
-    for dataset in ("inat2017", "inat2018"):
+    for dataset, beta in product(("inat2017", "inat2018"), BETAS[1:]):
         counts = class_counts(dataset)
-        for beta in BETAS[1:]:
-            effective, weights = effective_number(counts, beta), class_balanced_weights(counts, beta)
-            rows.append(
-                dict(
-                    dataset=dataset,
-                    beta=beta,
-                    largest=int(counts[0]),
-                    smallest=int(counts[-1]),
-                    effective_largest=effective[0],
-                    effective_smallest=effective[-1],
-                    weight_largest=weights[0],
-                    weight_smallest=weights[-1],
-                    ratio=weights[-1] / weights[0],
-                    average_weight=float(np.average(weights, weights=counts)),
-                )
-            )
+        effective, weights = np.asarray(effective_number(counts, beta)), class_balanced_weights(counts, beta)
+        ends = dict(largest=int(counts[0]), smallest=int(counts[-1]))
+        ends |= dict(effective_largest=effective[0], effective_smallest=effective[-1])
+        ends |= dict(weight_largest=weights[0], weight_smallest=weights[-1], ratio=weights[-1] / weights[0])
+        average = float(np.average(weights, weights=counts))
+        rows.append(dict(dataset=dataset, beta=beta, **ends, average_weight=average))
     data = pd.DataFrame(rows)
-    shown = data.assign(
-        dataset=data["dataset"].map(TITLES), **{c: data[c].map(lambda v: f"{v:.2f}") for c in data.columns[4:]}
-    )
+    shown = data.assign(dataset=data["dataset"].map(TITLES), **data.iloc[:, 4:].map("{:.2f}".format)).astype(str)
     text = "Largest and smallest class: images, effective number, weight (scaled to sum to C); average over images."
-    shown.columns = [c.replace("_", " ") for c in shown.columns]
-    return Table("inaturalist_weights", "Class-balanced weights on iNaturalist", text, shown.astype(str), data)
+    shown = shown.rename(columns=lambda name: name.replace("_", " "))
+    return Table("inaturalist_weights", "Class-balanced weights on iNaturalist", text, shown, data)
 
 
 def table3(records: pd.DataFrame) -> Table:
-    """Table 3: two lines a row, the paper's and ours; "not measured" where there is no record of the paper's budget."""
+    """Table 3: the paper's line of each row and, where there is a record of the paper's budget, ours."""
     data = table3_cells(records)
     lines = []
     for (depth, size, label, beta), group in data.groupby(["depth", "size", "label", "beta"], sort=False):
@@ -53,14 +42,13 @@ def table3(records: pd.DataFrame) -> Table:
         head = {"network": f"ResNet-{depth}", "loss": loss, "input": size}
         by = {f"{TITLES[r['dataset']]} {r['measure']}": r for r in group.to_dict("records")}
         lines.append(head | {"source": "paper"} | {k: number(r["published"]) for k, r in by.items()})
-        lines.append(head | {"source": "measured"} | {k: spread(r) for k, r in by.items()})
+        if any(r["n"] for r in by.values()):
+            lines.append(head | {"source": "ours"} | {k: spread(r) for k, r in by.items()})
     text = (
         f"Error in percent on the validation set, last of 90 epochs, batch 1024. {_what_there_is(records)} "
-        "Measured: mean ± sample standard deviation (n seeds) [95 % t-interval of the mean]."
+        "Ours: mean ± sample standard deviation (n seeds) [95 % t-interval of the mean]."
     )
-    return Table(
-        "table3", "Table 3. Large-scale data sets, published and measured", text, pd.DataFrame(lines), data, PROFILE
-    )
+    return Table("table3", "Table 3: large-scale data sets", text, pd.DataFrame(lines), data, PROFILE)
 
 
 def _what_there_is(records: pd.DataFrame) -> str:
@@ -70,42 +58,24 @@ def _what_there_is(records: pd.DataFrame) -> str:
 
 def runs_table(records: pd.DataFrame) -> Table:
     """Every large-scale record there is, whatever its budget, with its processes and speed."""
+    names = {"label": "loss", "global_batch": "batch", "error": "top-1", "top5_error": "top-5"}
     columns = [
-        "data set",
-        "network",
-        "loss",
+        "dataset",
+        "depth",
+        "label",
         "beta",
         "size",
         "epochs",
-        "batch",
+        "global_batch",
         "processes",
-        "images",
-        "top-1",
-        "top-5",
-        "images/s",
-        "device",
+        "error",
+        "top5_error",
     ]
-    rows = [
-        (
-            TITLES[r["dataset"]],
-            f"ResNet-{r['depth']}",
-            r["label"],
-            f"{r['beta']:g}",
-            r["size"],
-            r["epochs"],
-            r["global_batch"],
-            r["processes"],
-            sum(r["class_counts"]),
-            number(r["error"]),
-            number(r["top5_error"]),
-            number(r["images_per_second"], 1),
-            r["device"],
-        )
-        for r in records.to_dict("records")
-    ]
-    shown = pd.DataFrame(rows, columns=columns)
+    data = records[[*columns, "images_per_second", "device"]]
+    shown = data.assign(dataset=data["dataset"].map(TITLES)).round(2).astype(str)
+    shown = shown.rename(columns=lambda name: names.get(name, name.replace("_", " ")))
     text = "Error in percent of the last epoch. Runs of less than the paper's budget or data say nothing about Table 3."
-    return Table("large_scale_runs", "Large-scale runs on record", text, shown, shown, PROFILE)
+    return Table("large_scale_runs", "Large-scale runs on record", text, shown, data, PROFILE)
 
 
 def cost_table(records: pd.DataFrame, rate: float | None = None) -> Table:
@@ -123,23 +93,12 @@ def cost_table(records: pd.DataFrame, rate: float | None = None) -> Table:
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"rate must be a finite number > 0 (images a second), got {rate!r}")
     images = paper.table1().set_index("dataset")["train_images"]
-    rows = []
-    for e in table3_rows():
-        work = multiply_adds(e.depth, e.size) / multiply_adds(50, 224)
-        n = int(images[TITLES[e.dataset]])
-        rows.append(
-            dict(
-                dataset=e.dataset,
-                depth=e.depth,
-                size=e.size,
-                loss=e.loss,
-                beta=e.beta,
-                images=e.epochs * n,
-                images_per_second=rate / work,
-                gpu_hours=e.epochs * n * work / rate / 3600,
-            )
-        )
-    data = pd.DataFrame(rows)
+    data = pd.DataFrame([vars(e) for e in table3_rows()])[["dataset", "depth", "size", "loss", "beta"]]
+    work = [multiply_adds(d, s) / multiply_adds(50, 224) for d, s in zip(data["depth"], data["size"], strict=True)]
+    data = data.assign(
+        images=90 * data["dataset"].map(TITLES).map(images).astype(int), images_per_second=rate / np.array(work)
+    )
+    data = data.assign(gpu_hours=data["images"] / data["images_per_second"] / 3600)
     hours = data.pivot_table(index=["depth", "size", "loss"], columns="dataset", values="gpu_hours", sort=False)
     shown = hours[list(COLUMNS)].map(lambda h: f"{h:.0f}").rename(columns=TITLES).reset_index()
     text = (
@@ -148,3 +107,9 @@ def cost_table(records: pd.DataFrame, rate: float | None = None) -> Table:
         f"it holds where decoding images keeps up. All 27 runs: {data['gpu_hours'].sum():.0f} GPU hours."
     )
     return Table("large_scale_cost", "What Table 3 costs", text, shown, data, PROFILE)
+
+
+def tables(records: pd.DataFrame) -> list[Table]:
+    """All tables of RESULTS/large-scale."""
+    made = [table3(records), cost_table(records), weights_table()]
+    return [*made, runs_table(records)] if len(records) else made

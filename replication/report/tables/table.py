@@ -9,28 +9,30 @@ from pathlib import Path
 import pandas as pd
 
 from replication.files import write_text
-from replication.report.claims.verdicts import NOT_MEASURED
+from replication.report.analysis.profile import Profile
 
+NO_NUMBER = "-"
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 
 
-def diverged(records: pd.DataFrame) -> list[str]:
-    """Names of the runs that diverged."""
-    return sorted(records.loc[records["status"] != "finished", "name"])
+def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
+    """What every caption says: the study, its budget, runs, seeds, hardware, precision and what diverged.
 
-
-def budget(records: pd.DataFrame, profile: str) -> str:
-    """The words that go into every caption: profile, depth, epochs, seeds, runs, hardware, precision, what diverged."""
-    warning = f"{SMOKE_NOTE} " if profile == "smoke" else ""
+    Args:
+        profile: whose table it is.
+        records: those of its records that the table is about; default: all.
+    """
+    records = profile.records if records is None else records
+    warning = f"{SMOKE_NOTE} " if profile.name == "smoke" else ""
+    study = f"{profile.title[0].upper()}{profile.title[1:]} ({profile.budget})"
     if not len(records):
-        return f"{warning}Profile {profile}: no records, nothing measured."
+        return f"{warning}{study}: no records."
     words = [
-        f"Profile {profile}: ResNet-{_several(records['depth'])}, {_several(records['epochs'])} epochs, "
-        f"batch {_several(records['batch_size'])}, last epoch",
+        f"{study}; error of the last epoch",
         f"{len(records)} run{'s' * (len(records) > 1)}, seeds {_several(records['seed'])}",
         f"hardware: {_several(records['device'])}; precision: {_several(records['precision'])}",
     ]
-    lost = diverged(records)
+    lost = sorted(records.loc[records["status"] != "finished", "name"])
     if lost:
         words.append(f"{len(lost)} diverged and in no mean: {', '.join(lost)}")
     return f"{warning}{'; '.join(words)}."
@@ -40,16 +42,11 @@ def _several(values) -> str:
     return ", ".join(str(v) for v in sorted(set(values)))
 
 
-def caption(records: pd.DataFrame, profile: str, *more: str) -> str:
-    """What every caption holds: the budget of the records, then whatever else the table needs."""
-    return " ".join(filter(None, [budget(records, profile), *more]))
-
-
 def across(data: pd.DataFrame) -> str:
     """How many of a table's pairs (columns n, across) differ in hardware, or in torch.compile, and so in rounding."""
     crossed = int(data["across"].sum())
-    words = f"{crossed} ran on two kinds of hardware, or one of the two with torch.compile"
-    return f"Of {data['n'].sum():.0f} pairs {words}." if crossed else ""
+    total = int(data["n"].sum())
+    return f"{crossed} of {total} pairs compare runs on different hardware or with torch.compile." if crossed else ""
 
 
 TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
@@ -80,11 +77,11 @@ class Table:
 
     def latex(self) -> str:
         """A table environment with booktabs rules, title and caption."""
-        head, *rows = [[_tex(v) for v in row] for row in [self.shown.columns, *self.shown.itertuples(index=False)]]
-        body = ["\\begin{table}", "\\centering", f"\\caption{{{_tex(self.title)} {_tex(self.caption)}}}"]
-        body += [f"\\begin{{tabular}}{{l{'l' * (len(head) - 1)}}}", "\\toprule", " & ".join(head) + r" \\", "\\midrule"]
-        body += [" & ".join(row) + r" \\" for row in rows]
-        return "\n".join([*body, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+        shown = self.shown.astype(str).replace({"<br>": " ", r"\*\*": ""}, regex=True)
+        style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+        caption = re.sub(r"([&%$#_{}])", r"\\\1", f"{self.title}. {self.caption}")  # Styler escapes cells alone
+        layout = dict(column_format="l" * shown.shape[1], hrules=True, position_float="centering")
+        return style.to_latex(caption=caption, **layout)
 
     def write(self, folder: Path | str) -> list[Path]:
         """FOLDER/NAME.md, .csv and .tex, each written aside and renamed; returns the paths."""
@@ -103,25 +100,15 @@ def markdown_rows(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
 
 
-_TEX = str.maketrans(
-    {c: "\\" + c for c in "&%$#_{}"}
-    | {"±": "$\\pm$", "^": "\\^{}", "~": "\\~{}", "<": "$<$", ">": "$>$", "\\": "\\textbackslash{}"}
-)
-
-
-def _tex(value) -> str:
-    return str(value).replace("<br>", " ").replace("**", "").translate(_TEX)
-
-
 def number(value: float, digits: int = 2) -> str:
-    """Fixed decimals; NaN says "not measured"."""
-    return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NOT_MEASURED
+    """Fixed decimals; "-" where there is no number."""
+    return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NO_NUMBER
 
 
 def signed(value: float) -> str:
-    """Two decimals with the sign; NaN says "not measured"."""
+    """Two decimals with the sign; "-" where there is no number."""
     if value is None or not math.isfinite(value):
-        return NOT_MEASURED
+        return NO_NUMBER
     text = f"{value:+.2f}"
     return text if float(text) else text[1:]  # no sign on what rounds to zero
 
@@ -139,15 +126,10 @@ def spread(row, sign: bool = False) -> str:
     """
     lost = 0 if row is None else row.get("diverged", 0)
     if row is None or not row["n"]:
-        return f"diverged ({lost} of {lost})" if lost else NOT_MEASURED
+        return f"diverged ({lost} of {lost})" if lost else NO_NUMBER
     show = signed if sign else number
     count = f"(n = {row['n']}{f', {lost} diverged' if lost else ''})"
     if row["n"] < 2:
         return f"{show(row['mean'])} {count}"
     bounds = interval(row["low"], row["high"], show) if row["sd"] > 0 else ""
     return f"{show(row['mean'])} ± {number(row['sd'])} {count}{bounds}"
-
-
-def p_value(p: float) -> str:
-    """Three decimals; below 0.001 says so."""
-    return "" if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,15 +1,13 @@
-"""Cells, pairs and controls from records written for the purpose, against means and differences by hand."""
+"""Cells, pairs and ablations from records written for the purpose, against means and differences by hand."""
 
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from report_records import record, write
 
-from replication.report.analysis import ablations as controls
-from replication.report.analysis import measured
-from replication.report.tables.table import SMOKE_NOTE, budget, diverged
+from replication.report.analysis import ablations, measured
+from replication.report.analysis.profile import Profile
 
 
 @pytest.fixture
@@ -36,11 +34,10 @@ def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
     frame = records(record(30, seed=0), lost(seed=1))
     cell = measured.cells(frame).iloc[0]
     assert (cell["mean"], cell["n"], cell["diverged"]) == (30, 1, 1)
-    assert diverged(frame) == frame.loc[frame["seed"] == 1, "name"].tolist()
-    assert diverged(frame)[0] in budget(frame, "cpu")
+    assert Profile("cpu", frame).diverged == frame.loc[frame["seed"] == 1, "name"].tolist()
 
 
-def test_controls_are_in_no_cell(records):
+def test_changed_runs_are_in_no_cell(records):
     frame = records(
         record(30), record(50, reduction="weighted_mean"), record(50, weight_decay=1e-3), record(50, drop_factor=0.1)
     )
@@ -60,13 +57,12 @@ def test_pairs_do_not_join_float32_with_bfloat16(records):
     frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1),
                     replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast"))  # fmt: skip
     assert measured.pairs(frame)["seed"].tolist() == [0]
-    assert "precision: bfloat16 autocast, float32" in budget(frame, "cpu")
 
 
-def test_a_control_is_not_set_against_a_run_of_another_precision(records):
+def test_a_changed_run_is_not_set_against_a_run_of_another_precision(records):
     runs = [record(35, beta=0.9999, reduction="weighted_mean"), record(40)]
     runs.append(replace(record(30, beta=0.9999), precision="bfloat16 autocast"))
-    assert controls.controls(records(*runs))["against"].tolist() == ["plain loss"]
+    assert ablations.ablations(records(*runs)).empty
 
 
 def test_a_cell_is_a_mean_over_one_precision(records):
@@ -86,12 +82,12 @@ def test_pairs_on_unlike_hardware_are_counted(records):
     assert measured.paired_cells(moved)["across"].tolist() == [1]
 
 
-def test_lost_pairs_are_those_with_a_diverged_member(records):
+def test_a_pair_with_a_diverged_member_is_none(records):
     """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
     frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),
                     lost(seed=2), lost(seed=2, beta=0.9999), record(30, seed=3), lost(seed=3, beta=0.9999),
                     lost(seed=4), lost(seed=5, beta=0.9999, shortcut="subsample"), record(30, seed=5))  # fmt: skip
-    assert measured.lost_pairs(frame)["seed"].tolist() == [1, 2, 3] and measured.pairs(frame)["seed"].tolist() == [0]
+    assert measured.pairs(frame)["seed"].tolist() == [0]
 
 
 def test_seed_means_use_only_seeds_that_have_every_cell(records):
@@ -128,54 +124,25 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
         assert measured.profile_records(tmp_path, "cpu")["error"].tolist() == [30]
 
 
-def test_smoke_says_what_it_is(records):
-    assert budget(records(record(9, profile="smoke"), profile="smoke"), "smoke").startswith(SMOKE_NOTE)
-
-
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
-    assert measured.cells(empty).empty and measured.pairs(empty).empty and measured.lost_pairs(empty).empty
+    assert measured.cells(empty).empty and measured.pairs(empty).empty
     assert measured.paired_cells(empty).empty
-    assert measured.profiles_with_records(tmp_path) == [] and "nothing measured" in budget(empty, "cpu")
-    assert controls.controls(empty).empty and controls.parts_of_the_gain(empty).empty
+    assert measured.profiles_with_records(tmp_path) == []
 
 
-def test_control_against_protocol_and_plain_by_seed(records):
-    """Control 35, 37; protocol 30, 31; plain 40, 44, on seeds 0 and 1."""
-    runs = [record(e, seed=s, beta=0.9999, reduction="weighted_mean") for s, e in enumerate((35, 37))]
-    runs += [record(e, seed=s, beta=0.9999) for s, e in enumerate((30, 31))] + [
-        record(e, seed=s) for s, e in enumerate((40, 44))
-    ]
-    table = controls.controls(records(*runs)).set_index("against")
-    assert table["mean"].to_dict() == {"the paper's protocol": 5.5, "plain loss": -6.0}
-    assert table.loc["plain loss", ["control", "other", "n"]].tolist() == [36, 42, 2]
+def test_a_run_with_two_switches_changed_is_no_ablation(records):
+    assert ablations.changed(records(record(30, reduction="weighted_mean", drop_factor=0.1))).empty
 
 
-def test_parts_of_the_gain_add_up(records):
-    rng = np.random.default_rng(0)
-    runs = [record(40 + rng.normal(), seed=s) for s in range(3)] + [
-        record(34 + rng.normal(), seed=s, beta=0.9999) for s in range(3)
-    ]
-    runs += [record(38 + rng.normal(), seed=s, beta=0.9999, weights="uniform_scaled") for s in range(3)]
-    parts = controls.parts_of_the_gain(records(*runs)).set_index("part")["mean"]
-    assert (
-        parts["gain"] == pytest.approx(parts["step"] + parts["re-balancing"])
-        and parts["re-balancing"] > parts["step"] > 0
-    )
-
-
-def test_a_run_with_two_switches_changed_is_no_control(records):
-    assert controls.changed(records(record(30, reduction="weighted_mean", drop_factor=0.1))).empty
-
-
-def test_a_drop_of_a_tenth_is_the_protocol_of_balanced_runs_and_a_control_of_others(records):
+def test_a_drop_of_a_tenth_is_the_protocol_of_balanced_runs_and_an_ablation_of_others(records):
     frame = records(*(record(30, imbalance_factor=f, drop_factor=d) for f in (1, 100) for d in (0.1, 0.01)))
-    kept, away = measured.reference(frame), controls.changed(frame).set_index("imbalance_factor")
+    kept, switched = measured.reference(frame), ablations.changed(frame).set_index("imbalance_factor")
     assert dict(zip(kept["imbalance_factor"], kept["drop_factor"], strict=True)) == {1: 0.1, 100: 0.01}
-    assert away["value"].to_dict() == {1: "0.01", 100: "0.1"} and set(away["switch"]) == {"drop_factor"}
+    assert switched["value"].to_dict() == {1: "0.01", 100: "0.1"} and set(switched["switch"]) == {"drop_factor"}
 
 
-def test_every_control_of_the_grid_has_its_words():
+def test_every_ablation_of_the_grid_has_its_words():
     from replication.experiments.experiment import Experiment, paper_setting
     from replication.experiments.grids import GRIDS
 
@@ -186,7 +153,7 @@ def test_every_control_of_the_grid_has_its_words():
             for s in measured.PROTOCOL
             if getattr(row, s) != paper_setting(s, row.imbalance_factor)
         ]
-        assert len(away) == 1 and away[0] in controls.WORDS
+        assert len(away) == 1 and away[0] in ablations.WORDS
 
 
 def test_wall_hours(records):

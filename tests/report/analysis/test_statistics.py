@@ -58,24 +58,22 @@ def test_sign_test_by_counting(d, p):
     assert s.sign_test(d) == pytest.approx(p)
 
 
-def test_permutation_test_against_scipy():
-    d = RNG.normal(-0.5, 1, 8)
-    exact = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert s.permutation_test(d) == pytest.approx(exact.pvalue)
-    assert s.permutation_test([-3, -2, -1]) == 0.25
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_detectable_effect_is_shown_in_80_percent_of_experiments(n):
+    true = s.detectable_effect(0.7, n)
+    low, high = s.t_interval(RNG.normal(true, 0.7, (40_000, n)))
+    assert ((low > 0) | (high < 0)).mean() == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 40_000))
 
 
-@pytest.mark.parametrize("bad", [[], [1.0] * 17])
-def test_permutation_test_size(bad):
-    with pytest.raises(ValueError, match="differences must be 1 to 16 values"):
-        s.permutation_test(bad)
+def test_one_run_can_show_nothing():
+    assert math.isnan(s.detectable_effect(1.0, 1))
 
 
 def test_paired_is_the_paired_t_interval():
     a, b = RNG.normal(30, 5, 6), RNG.normal(28, 5, 6)
     got, exact = s.paired(a, b), stats.ttest_rel(b, a).confidence_interval(0.95)
     assert (got.low, got.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
-    assert got.mean == pytest.approx((b - a).mean())
+    assert got.mean == pytest.approx((b - a).mean()) and got.detectable == s.detectable_effect(got.sd, 6)
     with pytest.raises(ValueError, match="as many values as each other, got 6 and 5"):
         s.paired(a, b[:5])
 
@@ -93,16 +91,18 @@ def test_expected_minimum_range(k):
         s.expected_minimum(k)
 
 
-def test_luck_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
-    assert s.luck_of_the_best([25.0] * 20, 0.7).mean == pytest.approx(0.7 * 1.86747506, rel=0.01)
-    assert abs(s.luck_of_the_best([10.0] + [25.0] * 19, 0.7).mean) < 0.02
-    assert s.luck_of_the_best([1.0, 2.0], 0.0) == (0, 0, 0)
+def test_bias_of_equals_is_the_order_statistic_and_of_one_runaway_nothing():
+    assert s.selection_bias([25.0] * 20, 0.7).mean == pytest.approx(0.7 * 1.86747506, rel=0.01)
+    assert abs(s.selection_bias([10.0] + [25.0] * 19, 0.7).mean) < 0.02
+    assert s.selection_bias([1.0, 2.0], 0.0) == (0, 0, 0)
 
 
-def test_luck_beyond_that_of_a_smaller_choice():
+def test_bias_beyond_that_of_a_smaller_choice():
     """Of equals: sd times the difference of order statistics (Harter), 1.867 - 1.163; of one each, N(0, 2 sd^2)."""
-    assert s.luck_beyond([25.0] * 20, [25.0] * 5, 0.7).mean == pytest.approx(0.7 * (1.86747506 - 1.16296447), rel=0.03)
-    one = s.luck_beyond([25.0], [30.0], 1.0, level=0.99)
+    assert s.selection_bias([25.0] * 20, 0.7, [25.0] * 5).mean == pytest.approx(
+        0.7 * (1.86747506 - 1.16296447), rel=0.03
+    )
+    one = s.selection_bias([25.0], 1.0, [30.0], level=0.99)
     bound = stats.norm.ppf(0.995) * math.sqrt(2)
     assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.15) for x in (0, -bound, bound))
 
@@ -110,9 +110,15 @@ def test_luck_beyond_that_of_a_smaller_choice():
 @pytest.mark.parametrize(
     ("means", "sd", "word"), [([], 1, "means"), ([1], -1, "sd"), ([1], math.nan, "sd"), ([math.nan], 1, "means")]
 )
-def test_luck_bad_input(means, sd, word):
+def test_selection_bias_bad_input(means, sd, word):
     with pytest.raises(ValueError, match=word):
-        s.luck_of_the_best(means, sd)
+        s.selection_bias(means, sd)
+
+
+def test_the_same_pick_twice_among_equals_has_chance_one_in_k():
+    """Without any effect the additive fit of noise is all that is left of the table; a far lowest is always picked."""
+    assert s.same_pick(np.full((4, 5), 30.0), 0.5) == pytest.approx(1 / 20, rel=0.02)
+    assert s.same_pick([[10.0, 30.0], [30.0, 30.0]], 0.5) == pytest.approx(1)
 
 
 def test_pooled_sd_is_the_root_mean_square_of_one_way_anova():
@@ -140,13 +146,3 @@ def test_additive_residual_recovers_the_noise():
     assert math.sqrt(np.mean(variances)) == pytest.approx(0.7, rel=0.06)
     with pytest.raises(ValueError, match="table must be complete"):
         s.additive_residual_sd([[1, math.nan], [1, 2]])
-
-
-def test_trend_test_of_one_row_is_kendalls_tau():
-    row = RNG.normal(size=5)
-    exact = stats.kendalltau(range(5), row, method="exact")
-    tau, p = s.trend_test(row[None])
-    assert (tau, p) == (pytest.approx(exact.statistic), pytest.approx(exact.pvalue))
-    assert s.trend_test([[1, 2, 3, 4, 5]] * 3) == (1.0, pytest.approx(2 / 120))
-    with pytest.raises(ValueError, match="3 to 7 columns"):
-        s.trend_test([[1, 2]])

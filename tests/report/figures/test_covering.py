@@ -39,33 +39,29 @@ def test_picture_states_the_area_it_shows():
     """Squares at n = 5: the titled area is that of the union, which the exact method gives too."""
     from replication.theory.torus import union_of_squares
 
-    title = cf.picture().axes[0].get_title()
+    title = cf.picture().axes[0].texts[0].get_text()
     centres = np.random.default_rng(3).random((75, 2)) * 5
     stated = float(title.split("covered ")[1].split(",")[0])
     assert stated == pytest.approx(union_of_squares(centres[:5], 5.0), abs=0.05)
 
 
-def test_points_of_the_spread_lie_on_their_lines(verified):
-    """Each simulated standard deviation, without the probes' part, within a quarter of the largest of its curve."""
-    figure = cf.spread(verified)
-    for axis in figure.axes:
-        for line, dots in zip(axis.lines[0::2], axis.lines[1::2], strict=True):
-            expected = np.interp(dots.get_xdata(), line.get_xdata(), line.get_ydata())
-            assert np.abs(dots.get_ydata() - expected).max(initial=0) < 0.25 * line.get_ydata().max()
-            assert len(dots.get_xdata()) or "6" in line.get_label()  # in d = 6 the probes hide it
-
-
-def test_departures_and_near_duplicates_have_a_panel_each():
+def test_departures_show_every_law_in_two_dimensions_beside_its_cloud():
     failed = pd.read_csv(COMMITTED / "departures.csv")
-    assert len(cf.departures_figure(failed).axes) == 2 * failed.d.nunique()
+    sketch, ratios = cf.departures_figure(failed).axes
+    assert points(ratios) == (failed.d == 2).sum() and points(sketch) == 4 * 300
+    assert points(cf.departures_figure(failed[failed.d == 1]).axes[1]) == (failed.d == 1).sum()
+
+
+def test_near_duplicates_show_the_median_of_each_data_set():
     near = pd.concat([pd.read_csv(COMMITTED / f"{n}.csv") for n in ("near_duplicates", "random_crops")])
-    assert len(cf.near_duplicates_figure(near).axes) == 4
-    titles = [axis.get_title() for axis in cf.near_duplicates_figure(near).axes]
-    assert [title.split(",")[0] for title in titles] == ["digits", "digits", "CIFAR-10", "CIFAR-10"]
-    only = cf.near_duplicates_figure(near[near.dataset == "digits"])
-    assert len(only.axes) == 2
+    axis = cf.near_duplicates_figure(near).axes[0]
+    shown = {float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "o"}
+    smallest = [near.radius.min(), near[near.dataset == "cifar10"].radius.min()]  # of digits, of CIFAR
+    plain = near[(near.augmentation == "none") & near.radius.isin(smallest)]
+    assert shown == set(plain.groupby("dataset").N.quantile(0.5, interpolation="lower"))
 
 
-def test_not_whole_ends_at_the_next_whole_number():
-    line = cf.not_whole(volumes=(2.5,), largest=200).axes[0].lines[0]
-    assert line.get_ydata()[-1] == pytest.approx(3 / 2.5, rel=1e-6)
+def test_sets_wholly_inside_cover_less_in_higher_dimension():
+    frame = pd.read_csv(COMMITTED / "wholly_inside.csv")
+    axis = cf.wholly_inside_figure(frame).axes[0]
+    assert axis.lines[1].get_ydata().tolist() == frame["share"].tolist() and points(axis) == len(frame)

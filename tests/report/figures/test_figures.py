@@ -1,66 +1,88 @@
 """Figures: what is drawn is what the records and the printed numbers say."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 from report_records import record, write
 
 from replication.data.long_tail import long_tailed_counts
-from replication.experiments.experiment import loss_label
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import profile_records
+from replication.report.analysis.profile import read_profile
 from replication.report.figures import data as data_figures
-from replication.report.figures import heat_maps
-from replication.report.figures import training as training_figures
+from replication.report.figures import gains, heat_maps, style, training
 from replication.report.figures.style import LOSS_COLOURS
+
+BETAS = (0.0, 0.9, 0.99, 0.999, 0.9999)
+
+
+@pytest.fixture
+def profile(tmp_path):
+    def read(runs, name="cpu"):
+        return read_profile(write(tmp_path, name, runs), name)
+
+    return read
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """Softmax, plain and 0.9999, seeds 0 and 1, at imbalance 100; one control with a drop of 0.1."""
-    runs = [record(40 + s - 4 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)]
-    return profile_records(write(tmp_path_factory.mktemp("r"), "cpu", [*runs, record(41, drop_factor=0.1)]), "cpu")
+def softmax(tmp_path_factory):
+    """Softmax at five betas, seeds 0 and 1, imbalance 100, each beta one point below the last; one other drop."""
+    runs = [record(40 + s - k, seed=s, beta=b) for s in (0, 1) for k, b in enumerate(BETAS)]
+    results = write(tmp_path_factory.mktemp("r"), "cpu", [*runs, record(41, drop_factor=0.1)])
+    write(
+        results,
+        "paper",
+        [record(40 + s - k, profile="paper", seed=s, beta=b) for s in (0, 1) for k, b in enumerate(BETAS)],
+    )
+    return {name: read_profile(results, name) for name in ("cpu", "paper")}
 
 
 def texts(axis):
     return [t.get_text() for t in axis.texts]
 
 
+def points(axis, marker="o"):
+    """(x, y) of every point drawn with that marker, those of the legend aside."""
+    lines = [line for line in axis.lines if line.get_marker() == marker]
+    return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True) if not np.isnan(x)]
+
+
 def test_figure_4_plots_the_counts():
-    axis = data_figures.class_counts_figure().axes[0]
+    axis = data_figures.class_counts_figure().axes[1]
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axis.lines}
     assert drawn["imbalance 100: 10,847 images"] == long_tailed_counts(500, 100, 100)
     assert len(drawn) == 5
 
 
 @pytest.mark.parametrize("dataset", paper.HEAT_MAPS)
-def test_published_heat_maps_hold_every_printed_error(dataset):
-    figure = heat_maps.heat_map_figure(None, dataset)
-    cells = {t.split("  ")[0] for t in texts(figure.axes[0])}
-    assert cells == {f"{e:.2f}" for e in paper.heat_map(dataset)["error"]} and len(texts(figure.axes[0])) == 125
+def test_published_heat_maps_hold_every_printed_error_on_one_scale(dataset):
+    axis = heat_maps.published_heat_map(dataset).axes[0]
+    assert sorted(t.split(" ")[0] for t in texts(axis)) == sorted(f"{e:.1f}" for e in paper.heat_map(dataset)["error"])
+    assert axis.images[0].get_clim() == (-heat_maps.LIMIT, heat_maps.LIMIT)
 
 
-def test_measured_heat_map_shows_difference_seeds_and_what_is_not_measured(records):
-    figure = heat_maps.heat_map_figure(records, "cifar10", "cpu")
-    shown = texts(figure.axes[1])
-    assert "36.50  (-4.00)  n=2" in shown and "40.50  n=2" in shown
-    assert shown.count("not measured") == 123
-    colours = np.ma.filled(figure.axes[1].images[0].get_array(), np.nan)
-    assert colours[4, 1] == -4 and np.isfinite(colours).sum() == 2
+def test_measured_heat_map_shows_the_measured_cells_and_at_full_protocol_the_papers_beside_them(softmax):
+    short, full = (heat_maps.measured_heat_map(softmax[name], "cifar10").axes for name in ("cpu", "paper"))
+    assert texts(short[0]) == ["40.5", "39.5 (-1.0)", "38.5 (-2.0)", "37.5 (-3.0)", "36.5 (-4.0)"]
+    assert texts(full[1]) == texts(short[0]) and texts(full[0])[0] == "29.6"
+    clims = {axis.images[0].get_clim() for axis in (short[0], *full[:2])}
+    assert clims == {(-heat_maps.LIMIT, heat_maps.LIMIT)} and len(short) == 2  # one map and its scale
 
 
-@pytest.mark.parametrize(("gain", "limit"), [(4.0, 5), (8.5, 9)])  # the paper's largest on CIFAR-10: 4.19
-def test_both_heat_maps_share_a_scale_that_reaches_the_largest_difference(tmp_path, gain, limit):
-    frame = profile_records(write(tmp_path, "cpu", [record(40), record(40 - gain, beta=0.9999)]), "cpu")
-    maps = heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[:2]
-    assert [axis.images[0].get_clim() for axis in maps] == [(-limit, limit)] * 2
+def test_a_cell_of_other_seeds_than_usual_says_so(profile):
+    runs = [record(40, seed=s, beta=b) for s in (0, 1) for b in BETAS] + [record(40, seed=2)]
+    assert "40.0 n=3" in texts(heat_maps.measured_heat_map(profile(runs), "cifar10").axes[0])
 
 
-def test_no_heat_map_of_what_nobody_knows(records):
-    assert heat_maps.heat_map_figure(records, "digits", "cpu") is None
+def test_below_five_cells_nothing_is_drawn(profile):
+    few = profile([record(40, beta=b) for b in BETAS[:4]])
+    assert heat_maps.measured_heat_map(few, "cifar10") is None and training.betas_figure(few, "cifar10") is None
+    assert gains.methods_figure(few) is None
 
 
 def test_figure_5_draws_the_papers_lines_at_imbalance_50():
-    axis = training_figures.figure5(None).axes[0]
+    axis = training.figure5().axes[0]
     printed = paper.heat_map("cifar10").query("imbalance_factor == 50 and label == 'softmax'")
     lines = {
         tuple(np.asarray(line.get_ydata(), float).round(2))
@@ -70,74 +92,78 @@ def test_figure_5_draws_the_papers_lines_at_imbalance_50():
     assert tuple(printed.query("beta > 0")["error"]) in lines and (25.19, 25.19) in lines
 
 
-def test_figure_5_of_records_stands_beside_the_paper_at_the_same_imbalance(records):
-    titles = [axis.get_title() for axis in training_figures.figure5(records, "cpu").axes]
-    assert titles[2:] == ["CIFAR-10, imbalance 100\n(paper)", "CIFAR-10, imbalance 100\n(profile cpu, n = 2)"]
+def test_betas_are_drawn_as_changes_and_only_full_protocol_stands_beside_the_paper(profile):
+    losses = ({"loss": "softmax"}, {"loss": "sigmoid"})
+    runs = [record(40 - k, beta=b, **loss) for loss in losses for k, b in enumerate(BETAS)]
+    axes = training.betas_figure(profile(runs), "cifar10").axes
+    assert len(axes) == 1 and sorted({y for _, y in points(axes[0])}) == [-4, -3, -2, -1]
+    full = [record(40 - k, profile="paper", beta=b, **loss) for loss in losses for k, b in enumerate(BETAS)]
+    assert len(training.betas_figure(profile(full, "paper"), "cifar10").axes) == 2
 
 
-def test_figure_5_compares_a_loss_over_one_set_of_seeds(tmp_path):
-    """Plain 50 on seed 0 and 40 on seeds 1, 2; beta 0.9999 three below each; beta 0.9, 49, on seed 0 alone: no gain."""
-    runs = [record(40 + 10 * (s == 0) - 3 * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
-    frame = profile_records(write(tmp_path, "cpu", [*runs, record(49, beta=0.9)]), "cpu")
-    axis = training_figures.figure5(frame, "cpu").axes[-1]
-    assert axis.get_title().endswith("n = 3)")
-    points = [np.asarray(line.get_ydata(), float) for line in axis.lines if line.get_marker() == "o"]
-    assert [y.round(2).tolist() for y in points if len(y)] == [[40.33]]
-
-
-def test_a_difference_of_fewer_pairs_than_runs_says_so(tmp_path):
-    runs = [record(40, seed=s, beta=0.9999) for s in range(3)]
-    frame = profile_records(write(tmp_path, "cpu", [*runs, record(45)]), "cpu")
-    assert "40.00  (-5.00, n=1)  n=3" in texts(heat_maps.heat_map_figure(frame, "cifar10", "cpu").axes[1])
-
-
-def test_curves_are_means_over_seeds_with_a_band_from_lowest_to_highest(records):
-    axis = training_figures.curves_figure(records, "cpu").axes[0]
+def test_curves_are_means_over_seeds_with_a_band_from_lowest_to_highest(softmax):
+    axis = training.curves_figure(softmax["cpu"], "cifar10").axes[0]
     plain = next(line for line in axis.lines if line.get_label() == "plain (n = 2)")
     assert plain.get_ydata()[-1] == pytest.approx(40.5)
     band = axis.collections[0].get_paths()[0].vertices
     assert {40.0, 41.0} <= set(band[np.isclose(band[:, 0], 30), 1].round(6))
+    dotted = [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"]
+    assert dotted == [24]  # the records' rate drops at 0.8 of 30 epochs
 
 
-def test_drop_figure_only_with_runs_at_both_drops(records):
-    labels = [line.get_label() for line in training_figures.drop_figure(records, "cpu").axes[0].lines]
-    assert labels == ["drop 0.01 (n = 2)", "drop 0.1 (n = 1)"]
-    assert training_figures.drop_figure(records[records["drop_factor"] == 0.01], "cpu") is None
+def test_drop_figure_only_with_runs_at_both_drops(softmax):
+    axis = training.drop_figure(softmax["cpu"]).axes[0]
+    labels = [line.get_label() for line in axis.lines if not line.get_label().startswith("_")]
+    assert labels == ["rate / 100, the paper's (n = 2)", "rate / 10 (n = 1)"]
+    assert training.drop_figure(softmax["paper"]) is None
 
 
-def test_per_class_figure_names_classes_with_their_images(records):
-    ticks = [t.get_text() for t in training_figures.per_class_figure(records, "cpu").axes[0].get_xticklabels()]
-    assert ticks[0] == "class 0 (5000)" and ticks[-1] == "class 9 (50)"
+def test_change_of_each_class_is_paired_and_runs_head_to_tail(profile):
+    """Plain 40 in each class; class-balanced 45 in class 0, 30 in the last, two seeds that differ by one point."""
+    balanced = [45, *[40] * 8, 30]
+    runs = [record(40, seed=s, per_class=[40 + s] * 10) for s in (0, 1)]
+    runs += [record(38, seed=s, beta=0.9999, per_class=[e + s for e in balanced]) for s in (0, 1)]
+    axis = training.class_change_figure(profile(runs), "cifar10").axes[0]
+    assert axis.lines[1].get_ydata().tolist() == [5, *[0] * 8, -10]
+    ticks = [t.get_text() for t in axis.get_xticklabels()]
+    assert ticks[0] == "class 0 (5,000)" and ticks[-1] == "class 9 (50)"
 
 
-def test_gain_figure_joins_only_what_has_the_seeds(tmp_path):
-    """Three seeds at 10 and 100, one at 200: a line from 10 to 100, and a hollow marker that the legend explains."""
-    cells = [(f, s) for f in (10, 100) for s in range(3)] + [(200, 0)]
-    runs = [record(40 - 4 * (b > 0), imbalance_factor=f, seed=s, beta=b) for f, s in cells for b in (0.0, 0.9999)]
-    axis = training_figures.gain_figure(profile_records(write(tmp_path, "cpu", runs), "cpu"), "cpu").axes[0]
-    ours = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert [(len(line.get_xdata()), line.get_markerfacecolor()) for line in ours] == [
-        (2, LOSS_COLOURS["softmax"]), (1, "white")]  # fmt: skip
-    assert axis.get_legend().get_texts()[-1].get_text() == "hollow: fewer seeds, no interval"
+def test_cifar100_has_its_figures_too(profile):
+    runs = [record(60 - k, dataset="cifar100", beta=b, seed=s) for s in (0, 1) for k, b in enumerate(BETAS)]
+    read = profile(runs)
+    assert training.class_change_figure(read, "cifar100").axes[0].lines[1].get_xdata().size == 100
+    assert training.curves_figure(read, "cifar100") and heat_maps.measured_heat_map(read, "cifar100")
 
 
-def test_gain_figure_has_ours_and_the_papers(records):
-    axis = training_figures.gain_figure(records, "cpu").axes[0]
-    heights = [line.get_ydata() for line in axis.lines]
-    assert any(len(y) == 1 and y[0] == -4 for y in heights)  # ours, imbalance 100
-    assert any(
-        len(y) == 5 and np.allclose(y, [-0.15, -2.13, -3.24, -2.01, -3.21]) for y in heights
-    )  # softmax, Figure 8
+def test_forest_draws_ours_filled_the_print_hollow_and_the_word_at_the_margin():
+    ours = dict(block="b", label="CIFAR-10", estimate=-3.0, low=-4.0, high=-2.0, n=3, word="better", printed=-3.24)
+    not_run = ours | dict(label="CIFAR-100", estimate=math.nan, low=math.nan, high=math.nan, n=0, word="")
+    axis = gains.forest_figure(pd.DataFrame([ours, not_run])).axes[0]
+    drawn = {(x, line.get_markerfacecolor()) for line in axis.lines for x in np.atleast_1d(line.get_xdata())[:1]}
+    assert (-3.24, "white") in drawn and (-3.0, gains.OURS) in drawn
+    assert texts(axis) == ["b", "better, n = 3", "not run"]
 
 
-def test_empty_records_draw_nothing_of_their_own(tmp_path):
-    empty = profile_records(tmp_path, "cpu")
-    for draw in (training_figures.curves_figure, training_figures.drop_figure, training_figures.per_class_figure):
-        assert draw(empty, "cpu") is None
-    assert (
-        len(training_figures.figure5(empty, "cpu").axes) == 2
-        and len(training_figures.gain_figure(empty, "cpu").axes) == 1
-    )
+def test_methods_are_drawn_as_changes_from_plain(profile):
+    fields = [
+        dict(),
+        dict(beta=0.99),
+        dict(beta=0.9999),
+        dict(beta=0.9999, reweight_from=0.8),
+        dict(loss="balanced_softmax"),
+    ]
+    runs = [record(40 - k, profile="paper", seed=s, **f) for s in (0, 1) for k, f in enumerate(fields)]
+    runs += [record(60 - k, profile="paper", dataset="cifar100", seed=0, **f) for k, f in enumerate(fields)]
+    axes = gains.methods_figure(profile(runs, "paper")).axes
+    assert len(axes) == 2 and [x for x, _ in points(axes[0])] == [-1, -2, -3, -4]
+
+
+def test_without_records_nothing_is_drawn(profile):
+    empty = profile([])
+    by_set = (training.curves_figure, training.betas_figure, training.class_change_figure, heat_maps.measured_heat_map)
+    assert [draw(empty, "cifar10") for draw in by_set] == [None] * 4
+    assert training.drop_figure(empty) is None and gains.methods_figure(empty) is None
 
 
 @pytest.mark.parametrize(
@@ -149,15 +175,14 @@ def test_empty_records_draw_nothing_of_their_own(tmp_path):
     ],
     ids=["balanced", "other betas", "another loss"],
 )
-def test_figures_of_other_grids_than_the_papers_do_not_fail(tmp_path, runs):
-    frame = profile_records(write(tmp_path, "cpu", [record(40, **fields) for fields in runs]), "cpu")
-    figure = training_figures.per_class_figure(frame, "cpu")
-    gain = training_figures.gain_figure(frame, "cpu")
-    assert (figure is None) == (len(gain.axes) == 1) == (frame["label"] == "focal 3.0").all()
-    ours = [line.get_xdata() for line in gain.axes[0].lines if line.get_marker() == "o"]
-    assert not any(x < 5 for xs in ours for x in xs)  # none at imbalance 1, where both are one loss
+def test_figures_of_other_grids_than_the_papers_do_not_fail(profile, runs):
+    read = profile([record(40, **fields) for fields in runs])
+    drawn = [training.class_change_figure(read, "cifar10"), training.curves_figure(read, "cifar10")]
+    assert (drawn[0] is None) == (read.records["label"] != "focal 3.0").all() and drawn[1] is None
 
 
-def test_losses_of_other_gammas_have_other_names():
-    names = [loss_label("focal", gamma) for gamma in (0.5, 1, 2.0, 0.45, 1.04, 0.25)]
-    assert names == ["focal 0.5", "focal 1.0", "focal 2.0", "focal 0.45", "focal 1.04", "focal 0.25"]
+def test_no_figure_is_wider_than_a_page_and_the_longest_name_gives_the_caption():
+    for figure in (training.figure5(), data_figures.class_counts_figure(), heat_maps.published_heat_map("cifar100")):
+        assert figure.get_figwidth() <= style.WIDTH and style.WIDTH * style.RC["savefig.dpi"] <= 1000
+    assert style.figure_caption("cpu_heat_map_cifar10") == style.CAPTIONS["heat_map"]
+    assert style.figure_caption("unknown_thing") == "unknown thing"

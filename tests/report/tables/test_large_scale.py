@@ -1,4 +1,4 @@
-"""Table 3 beside our records, what it costs, iNaturalist's counts, and claims S1 to S3 judged from records."""
+"""Table 3 beside our records, what it costs, iNaturalist's counts, Figure 7."""
 
 import math
 from dataclasses import replace
@@ -10,11 +10,8 @@ import pytest
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord, table3_rows
 from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import large_scale_records, measured_cells
-from replication.report.claims import large_scale as rules
-from replication.report.claims.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_MEASURED, REPLICATED
 from replication.report.figures import large_scale as figures
 from replication.report.figures.style import draw_all
-from replication.report.site import write_tables
 from replication.report.tables import large_scale as inaturalist
 from replication.report.tables import large_scale as tables
 
@@ -90,8 +87,7 @@ def test_without_records_table3_holds_the_54_published_numbers_and_nothing_measu
     printed = paper.table3().drop(columns=["net", "loss", "beta", "gamma", "input"])
     assert len(data) == 54 and sorted(data["published"]) == sorted(printed.to_numpy().ravel())
     assert data["mean"].isna().all() and (data["n"] == 0).all()
-    shown = tables.table3(_frame(tmp_path, [])).shown
-    assert (shown[shown["source"] == "measured"].iloc[:, 4:] == "not measured").all(axis=None)
+    assert set(tables.table3(_frame(tmp_path, [])).shown["source"]) == {"paper"}
     row = data.query("dataset == 'inat2018' and depth == 101 and size == 320 and measure == 'top5'").iloc[0]
     assert row["published"] == 14.27 and row["label"] == "focal 0.5"
 
@@ -187,67 +183,6 @@ def test_weights_lie_between_equal_and_inverse_frequency():
     assert data.loc[("inat2018", 0.9), "effective_smallest"] == pytest.approx(1.9)  # 1 + beta
 
 
-TABLE3 = [(d, k) for d in ("inat2017", "inat2018", "ilsvrc2012") for k in (50, 101, 152)]
-
-
-@pytest.mark.parametrize(
-    "differences, verdict",
-    [
-        ((-4.0, -4.1, -3.9), REPLICATED),
-        ((4.0, 4.1, 3.9), CONTRADICTED),
-        ((-4.0, 4.0, 0.0), INCONCLUSIVE),
-        ((-4.0,), INCONCLUSIVE),
-        ((), NOT_MEASURED),
-    ],
-)
-def test_s1_follows_the_interval_over_seeds(tmp_path, differences, verdict):
-    records = [r for d, k in TABLE3 for r in _pairs(differences, dataset=d, depth=k)]
-    assert rules.s1_runs(_frame(tmp_path, records)).verdict == verdict
-
-
-def test_s1_speaks_of_every_data_set_and_depth(tmp_path):
-    records = [r for d, k in TABLE3[:8] for r in _pairs((-4.0, -4.1, -3.9), dataset=d, depth=k)]
-    finding = rules.s1_runs(_frame(tmp_path, records))
-    assert finding.verdict == INCONCLUSIVE and "data sets and depths of Table 3 measured: 8, needed: 9" in finding.words
-
-
-@pytest.mark.parametrize("rule", [rules.s1_runs, rules.s3_runs])
-def test_a_diverged_member_keeps_s1_and_s3_from_replicated(tmp_path, rule):
-    curves = (_curve(59.0, 43.0), _curve(60.0, 39.0))
-    records = [r for d, k in TABLE3 for r in _pairs((-4.0, -4.1, -3.9, -4.05), dataset=d, depth=k, curves=curves)]
-    assert rule(_frame(tmp_path, records)).verdict == REPLICATED
-    records[-1] = replace(records[-1], status="diverged", error=None)
-    finding = rule(_frame(tmp_path, records))
-    assert finding.verdict == INCONCLUSIVE and "diverged and in no mean: 1 of the runs" in finding.words
-
-
-def test_s1_needs_every_measured_pair(tmp_path):
-    records = _pairs((-4.0, -4.1, -3.9)) + _pairs((1.0, 1.1, 0.9), dataset="ilsvrc2012", depth=152)
-    assert rules.s1_runs(_frame(tmp_path, records)).verdict == CONTRADICTED
-
-
-@pytest.mark.parametrize(
-    "plain, deep, balanced, verdict",
-    [
-        (43.0, 38.6, 39.0, REPLICATED),
-        (43.0, 38.6, 42.5, CONTRADICTED),
-        (40.0, 40.5, 38.0, REPLICATED),  # better than both, though depth only harmed
-        (40.0, 40.0, 38.0, REPLICATED),  # and where depth changed nothing
-    ],
-)
-def test_s2_asks_how_much_of_the_gap_is_closed(tmp_path, plain, deep, balanced, verdict):
-    records = []
-    for seed in range(3):
-        for dataset, deeper in (("inat2017", 152), ("inat2018", 152), ("ilsvrc2012", 101)):
-            records += [
-                _record(plain, dataset=dataset, depth=50, seed=seed),
-                _record(deep, dataset=dataset, depth=deeper, seed=seed),
-                _record(balanced + 0.05 * seed, dataset=dataset, depth=50, seed=seed, **FOCAL),
-            ]
-    assert rules.s2_runs(_frame(tmp_path, records)).verdict == verdict
-    assert rules.s2_runs(None).verdict == NOT_MEASURED
-
-
 def _moved(curve, by):
     return [row | dict(error=row["error"] + by * (row["epoch"] > 60)) for row in curve]
 
@@ -259,26 +194,10 @@ def _curve(before, after):
     ]
 
 
-@pytest.mark.parametrize(
-    "balanced, verdict",
-    [
-        (_curve(60.0, 39.0), REPLICATED),  # behind until 60, then ahead
-        (_curve(50.0, 39.0), CONTRADICTED),  # further ahead before 60 than after
-        (_curve(60.0, 45.0), CONTRADICTED),
-    ],  # never ahead
-)
-def test_s3_compares_the_curves_after_and_before_epoch_60(tmp_path, balanced, verdict):
-    records = _frame(tmp_path, _pairs((-4.0, -4.1, -3.9), curves=(_curve(59.0, 43.0), balanced)))
-    assert rules.s3_runs(records).verdict == verdict
-    assert rules.s3_runs(records[records["loss"] == "softmax"]).verdict == NOT_MEASURED
-
-
 def test_figure7_draws_curves_where_there_are_runs(tmp_path):
-    empty = figures.figure7(_frame(tmp_path, []))
-    assert all("not measured" in axis.get_title() for axis in empty.axes)
+    assert figures.figure7(_frame(tmp_path, [])) is None
     records = _frame(tmp_path, _pairs((-4.0,), curves=(_curve(59.0, 43.0), _curve(60.0, 39.0))))
     drawn = figures.figure7(records)
-    assert ["not measured" in axis.get_title() for axis in drawn.axes] == [True, False]
     curves = [line for line in drawn.axes[1].lines if len(line.get_xdata()) == 90]
     assert sorted(line.get_ydata()[-1] for line in curves) == [39.0, 43.0]
     ends = [line.get_ydata()[0] for line in drawn.axes[1].lines if list(line.get_xdata()) == [90]]
@@ -286,8 +205,9 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
 
 
 def test_all_files_are_written(tmp_path):
-    _frame(tmp_path, _pairs((-4.0,)))
-    paths = write_tables(tmp_path) + draw_all(figures.drawings(tmp_path))
+    made = tables.tables(_frame(tmp_path, _pairs((-4.0,))))
+    paths = [path for table in made for path in table.write(tmp_path / "large-scale" / "tables")]
+    paths += draw_all(figures.drawings(tmp_path))
     assert {p.name for p in paths} >= {
         "table3.md",
         "large_scale_cost.csv",

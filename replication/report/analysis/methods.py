@@ -1,0 +1,112 @@
+"""Which method today: the class-balanced loss beside its successors, same seeds, same images, imbalance 100."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from replication.report.analysis import published as paper
+from replication.report.analysis.measured import finished, off_protocol
+from replication.report.analysis.profile import Profile
+from replication.report.analysis.statistics import paired, summary
+
+IMBALANCE = 100.0
+MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
+
+
+class Method(NamedTuple):
+    """How the runs of a method are known, what other work calls it, and what it costs beside plain training."""
+
+    loss: str
+    beta: float
+    reweight_from: float
+    published: tuple[str, ...]
+    cost: str
+    after_training: bool = False  # read from the plain run's `adjusted_error`
+
+
+SAME = "one training, as plain"
+METHODS = {
+    "plain": Method("softmax", 0.0, 0.0, ("plain",), "one training"),
+    "class-balanced 0.99": Method("softmax", 0.99, 0.0, ("class-balanced",), SAME),
+    "class-balanced 0.9999": Method("softmax", 0.9999, 0.0, ("class-balanced",), SAME),
+    "deferred class-balanced 0.9999": Method("softmax", 0.9999, 0.8, ("deferred class-balanced",), SAME),
+    "balanced softmax": Method("balanced_softmax", 0.0, 0.0, ("balanced softmax",), SAME),
+    "logit adjustment after training": Method(
+        "softmax", 0.0, 0.0, ("logit adjustment after training",), "no training beside the plain one", True
+    ),
+}
+COLUMNS = ["dataset", "method", "mean", "sd", "n", "low", "high"]
+COLUMNS += ["change", "change_low", "change_high", "change_n", "detectable", "many", "medium", "few"]
+COLUMNS += ["published_low", "published_high", "sources", "cost"]
+
+
+def comparators() -> pd.DataFrame:
+    """Top-1 errors (percent) that later work reports: method, dataset, imbalance_factor, error, source.
+
+    Their protocols differ, so nothing under two points is evidence.
+    """
+    return paper.published("comparators").rename(columns={"error_percent": "error"})
+
+
+def published_errors(method: str, dataset: str) -> pd.DataFrame:
+    """What the paper and later work report for a method at imbalance 100: error, source."""
+    kind = METHODS[method]
+    later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method in @kind.published")
+    printed = paper.heat_map(dataset).query("imbalance_factor == @IMBALANCE and label == @kind.loss")
+    printed = printed[(printed["beta"] == kind.beta) & (kind.reweight_from == 0) & (not kind.after_training)]
+    return pd.concat([printed.assign(source="Cui et al. 2019"), later])[["error", "source"]]
+
+
+def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
+    """Mean error of the classes with many (over 100), medium (20 to 100) and few training images; NaN without any.
+
+    >>> shot_errors([10.0, 20.0, 40.0], [500, 100, 20])
+    (10.0, 30.0, nan)
+    """
+    errors, counts = np.asarray(error_per_class, dtype=float), np.asarray(class_counts)
+    groups = (counts > MANY, (counts <= MANY) & (counts >= FEW), counts < FEW)
+    many, medium, few = (float(errors[group].mean()) if group.any() else math.nan for group in groups)
+    return many, medium, few
+
+
+def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
+    """The finished runs of a method by seed and precision: error, many, medium, few (all percent)."""
+    kind = METHODS[method]
+    switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
+    runs = finished(profile.records[~switched]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
+    same = (runs["loss"] == kind.loss) & (runs["beta"] == kind.beta) & (runs["reweight_from"] == kind.reweight_from)
+    runs = runs[same].set_index(["seed", "precision"])
+    if kind.after_training:
+        runs = runs[runs["adjusted_error"].notna()]
+        runs = runs.assign(error=runs["adjusted_error"], error_per_class=runs["adjusted_error_per_class"])
+    shots = [shot_errors(*pair) for pair in zip(runs["error_per_class"], runs["class_counts"], strict=True)]
+    shots = pd.DataFrame(shots, index=runs.index, columns=["many", "medium", "few"])
+    return runs[["error"]].join(shots).astype(float).sort_index()
+
+
+def methods(profile: Profile) -> pd.DataFrame:
+    """One row per data set and method that is measured or published: error, change against plain, error by shots.
+
+    Error: mean, sd, n, low, high over seeds.  change: minus the plain run of the same seed, with its interval, n and
+    the smallest effect that so many seeds show.  many, medium, few: means over seeds.  published_low and
+    _high: what the paper and later work report (`sources`).
+    """
+    rows = []
+    for dataset in paper.TABLE2_SETS:
+        plain = method_runs(profile, "plain", dataset)
+        for method, kind in METHODS.items():
+            runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
+            if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
+                continue
+            row = dict(dataset=dataset, method=method, cost=kind.cost, **summary(runs["error"])._asdict())
+            if method != "plain":
+                both = runs[["error"]].join(plain["error"].rename("plain"), how="inner")
+                change = paired(both["plain"], both["error"])
+                row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
+                row |= dict(detectable=change.detectable)
+            row |= runs[["many", "medium", "few"]].mean().to_dict()
+            row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
+            rows.append(row | dict(sources="; ".join(dict.fromkeys(printed["source"]))))
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,136 @@
+"""A finding is data: an estimate with its interval, n and a word.  Its sentence is made here and nowhere else.
+
+The words name the kind of evidence.  A comparison of runs is better, worse, alike or undecided, and awaits its seeds
+until those of the plan are there.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from replication.report.analysis.statistics import detectable_effect, summary, t_test
+
+BETTER, WORSE, ALIKE, UNDECIDED = "better", "worse", "alike", "undecided"
+AWAITING, NOT_RUN = "awaiting seeds", "not run"
+PROVED, CONFIRMED, CONSISTENT, REPLICATED = "proved", "confirmed", "consistent", "replicated"
+REFUTED, INCONSISTENT, NOT_REPLICATED = "refuted", "inconsistent", "not replicated"
+WORDS = {  # kind of evidence: the word where the statement holds, and where it does not
+    "derivation": (PROVED, REFUTED),
+    "simulation": (CONFIRMED, REFUTED),
+    "print": (CONSISTENT, INCONSISTENT),
+    "runs": (REPLICATED, NOT_REPLICATED),
+}
+MARGIN = 0.5  # points: an interval within -0.5 to +0.5 says that two errors are alike
+NONE = math.nan
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one piece of evidence says.  Changes in error are in points, minus is better; NaN: there is none."""
+
+    what: str
+    word: str
+    estimate: float = NONE
+    low: float = NONE
+    high: float = NONE
+    n: int = 0
+    planned: int = 0  # seeds fixed in the plan; 0: none were
+    p: float = NONE
+    detectable: float = NONE  # smallest effect that n seeds of this spread show with 80 % power
+    printed: float = NONE  # what the paper prints for the same comparison
+    unit: str = "points"
+    notes: tuple[str, ...] = ()
+
+
+def from_bool(kind: str, holds: bool, what: str, *notes: str, **numbers) -> Finding:
+    """The finding of evidence that leaves no room for chance.
+
+    >>> from_bool("derivation", True, "weights at beta 0 are 1").word
+    'proved'
+    """
+    return Finding(what, WORDS[kind][0 if holds else 1], notes=notes, **numbers)
+
+
+def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
+    """The word of an interval of a change in error; arrays in, an array of words out.  A missing bound is undecided.
+
+    >>> word_of([-3, 1, -0.2, -1], [-1, 3, 0.3, 2]).tolist()
+    ['better', 'worse', 'alike', 'undecided']
+    """
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    cases = [high < 0, low > 0, (low > -margin) & (high < margin)]
+    return np.select(cases, [BETTER, WORSE, ALIKE], UNDECIDED)
+
+
+def interval_word(low: float, high: float, n: int, planned: int = 0, margin: float = MARGIN) -> str:
+    """The word of a comparison over n seeds, of which `planned` were fixed beforehand; two are the fewest.
+
+    >>> interval_word(-3.2, -2.8, n=3, planned=3), interval_word(-3.2, -2.8, n=3, planned=5)
+    ('better', 'awaiting seeds')
+    """
+    return NOT_RUN if not n else AWAITING if n < max(planned, 2) else str(word_of(low, high, margin))
+
+
+def tally(findings: Iterable[Finding]) -> str:
+    """How many comparisons are better and how many worse, of those with a word; empty without any.
+
+    >>> tally([Finding("a", BETTER), Finding("b", BETTER), Finding("c", UNDECIDED), Finding("d", NOT_RUN)])
+    '2 of 3 better, 0 worse'
+    """
+    words = [f.word for f in findings if f.word in (BETTER, WORSE, ALIKE, UNDECIDED)]
+    return f"{words.count(BETTER)} of {len(words)} better, {words.count(WORSE)} worse" if words else ""
+
+
+def of_seeds(
+    what: str, values: Iterable[float], planned: int, printed: float = NONE, margin: float = MARGIN, **more
+) -> Finding:
+    """The finding of a comparison with one value per seed; its word waits for all planned seeds.
+
+    >>> of_seeds("a change", [-3.0, -3.1, -2.9], planned=3).word
+    'better'
+    >>> of_seeds("a change", [-3.0, -3.1], planned=3).word
+    'awaiting seeds'
+    """
+    values = list(values)
+    s = summary(values)
+    word = interval_word(s.low, s.high, s.n, planned, margin)
+    return Finding(what, word, s.mean, s.low, s.high, s.n, planned, t_test(values), detectable_effect(s.sd, s.n),
+                   printed, **more)  # fmt: skip
+
+
+def sentence(finding: Finding) -> str:
+    """The finding in words: what, estimate with interval, n, what n could have shown, what the paper prints, notes.
+
+    >>> sentence(of_seeds("x", [-3.0, -3.4], planned=3, printed=-3.24))
+    'x: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; 2 seeds can show 3.27; paper -3.24'
+    """
+    f, parts = finding, []
+    if math.isfinite(f.estimate):
+        bounds = f" [{f.low:+.2f}, {f.high:+.2f}]" if math.isfinite(f.low) else ""
+        seeds = f", n = {f.n}" + (f" of {f.planned} seeds planned" if f.n < f.planned else "") if f.n else ""
+        parts.append(f"{f.estimate:+.2f} {f.unit}{bounds}{seeds}")
+    parts.append(f.word)
+    if math.isfinite(f.detectable):
+        parts.append(f"{f.n} seeds can show {f.detectable:.2f}")
+    if math.isfinite(f.printed):
+        parts.append(f"paper {f.printed:+.2f}")
+    return f"{f.what}: {'; '.join([*parts, *f.notes])}"
+
+
+def majority(words, claimed: list[str]) -> np.ndarray:
+    """What runs say of a statement in several parts: (..., parts) words, one claimed word a part -> (...).
+
+    Replicated: more than half of the parts are as claimed and none is the opposite.  Not replicated: more than half
+    are not as claimed, by a word (the opposite or alike).  Else undecided; all parts must hold for neither.
+
+    >>> str(majority(["better", "better", "undecided"], ["better"] * 3))
+    'replicated'
+    """
+    found, wanted = np.asarray(words), np.asarray(claimed)
+    as_claimed, half = (found == wanted).sum(-1), len(claimed) / 2
+    opposite = ((found == BETTER) & (wanted == WORSE)) | ((found == WORSE) & (wanted == BETTER))
+    against = (opposite | ((found == ALIKE) & (wanted != ALIKE))).sum(-1)
+    cases = [(as_claimed > half) & ~opposite.any(-1), against > half]
+    return np.select(cases, [REPLICATED, NOT_REPLICATED], UNDECIDED)

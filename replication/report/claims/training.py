@@ -1,0 +1,157 @@
+"""Statements on the course of training (P1, P2) and on large images (S1 to S3)."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from replication.experiments.experiment import Experiment
+from replication.experiments.plan import PLAN
+from replication.report.analysis.ablations import changed
+from replication.report.analysis.large_scale import pairs
+from replication.report.analysis.published import HEAT_MAPS, TITLES
+from replication.report.claims.evidence import FULL, Evidence, Weighing, statement, weigh
+from replication.report.claims.finding import (
+    AWAITING,
+    BETTER,
+    CONSISTENT,
+    NOT_REPLICATED,
+    NOT_RUN,
+    REPLICATED,
+    UNDECIDED,
+    WORSE,
+    Finding,
+    from_bool,
+    majority,
+    of_seeds,
+)
+
+ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
+CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
+
+
+def change_between_drops(curve: list[dict], epochs: int, name: str = "error") -> float:
+    """Change of a curve over the stretch between the two drops of the rate (epochs 160 to 180 of 200), least squares.
+
+    NaN with fewer than two evaluations there, or without that value in the record.
+    """
+    rows = [r for r in curve if 0.8 * epochs < r["epoch"] <= 0.9 * epochs and r.get(name) is not None]
+    if len(rows) < 2:
+        return math.nan
+    return float(np.polyfit([r["epoch"] for r in rows], [r[name] for r in rows], 1)[0] * 0.1 * epochs)
+
+
+@statement("P1", "Sec. 5.2", "training",
+           "Where the rate is divided by 10, test error and loss rise after it; dividing by 100 cures it.")  # fmt: skip
+def p1(e: Evidence):
+    """Plan D: plain softmax, imbalance 200, both drops, five seeds."""
+    seeds, rises = sorted({run.seed for run in PLAN["D"]}), {}
+    records = e.profiles[FULL].records.set_index("name") if FULL in e.profiles else pd.DataFrame({"status": []})
+    records = records[records["status"] == "finished"]
+    for drop in (0.1, 0.01):
+        names = {s: Experiment(imbalance_factor=200.0, drop_factor=drop, seed=s).name for s in seeds}
+        runs = {s: records.loc[name] for s, name in names.items() if name in records.index}
+        for value in ("error", "test_loss"):
+            found = {s: change_between_drops(r["curve"], r["epochs"], value) for s, r in runs.items()}
+            rises[drop, value] = pd.Series(found, dtype=float).dropna()
+    excess = (rises[0.1, "error"] - rises[0.01, "error"]).dropna()
+    parts = [
+        of_seeds("test error after a division by 10", rises[0.1, "error"], len(seeds)),
+        of_seeds("test loss after a division by 10", rises[0.1, "test_loss"], len(seeds), margin=0, unit="nats"),
+        of_seeds("test error, division by 10 against 100", excess, len(seeds)),
+    ]
+    words = {f.word for f in parts}
+    word = NOT_RUN if words == {NOT_RUN} else AWAITING if words & {AWAITING, NOT_RUN} else None
+    word = word or str(majority([f.word for f in parts], [WORSE] * 3))
+    lines = {REPLICATED: "Test error and loss rise after a division by 10, and less after one by 100.",
+             NOT_REPLICATED: "Test error and loss do not rise after a division by 10."}  # fmt: skip
+    line = lines.get(word, f"Whether errors rise after a division of the rate by 10: {word}.")
+    return line, weigh("runs", parts, word)
+
+
+def unstable(status: str, curve: list[dict], epochs: int) -> bool:
+    """At the start, the first quarter of the epochs: diverged by an evaluation in it, or the training loss rose there.
+
+    A run that diverges later was stable at the start.  `curve` ends before the evaluation that saw the divergence.
+    """
+    quarter = 0.25 * epochs
+    losses = [row["training_loss"] for row in curve if row["epoch"] <= quarter]
+    seen = curve[-1]["epoch"] + curve[0]["epoch"] if curve else 0  # evaluations are evenly spaced
+    return (status != "finished" and seen <= quarter) or any(b > a for a, b in pairwise(losses))
+
+
+def initial_losses(classes: int) -> tuple[float, float]:
+    """Sigmoid loss of a network whose logits are its last bias, at the start: bias 0, and bias -log(C - 1).
+
+    >>> [round(loss, 2) for loss in initial_losses(10)]
+    [6.93, 3.25]
+    """
+    return classes * math.log(2), math.log(classes) - (classes - 1) * math.log(1 - 1 / classes)
+
+
+@statement("P2", "Sec. 5.2", "training",
+           "A last bias of 0 induces a huge loss at first, which could make sigmoid and focal unstable.")  # fmt: skip
+def p2(e: Evidence):
+    losses = {classes: initial_losses(classes) for classes in (10, 100)}
+    said = "; ".join(f"{a:.2f} against {b:.2f} at C = {c}" for c, (a, b) in losses.items())
+    exact = from_bool("derivation", all(a > 2 * b for a, b in losses.values()), "loss before the first step", said)
+    zero = pd.concat([changed(p.records) for p in e.profiles.values()] or [pd.DataFrame(columns=["dataset", "switch"])])
+    zero = zero[zero["dataset"].isin(HEAT_MAPS) & (zero["switch"] == "last_bias")]
+    seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
+    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # that it was not seen contradicts no "could"
+    runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
+    often = f"seen in {seen} of" if seen else "not seen in"
+    line = f"A last bias of 0 makes the first loss huge; instability was {often} {n} runs."
+    return line, weigh("derivation", exact), weigh("runs", runs)
+
+
+def _no_plan(e: Evidence, what: str) -> Weighing:
+    """Runs that no plan fixes seeds for are not weighed, even if there are some."""
+    ran = len(pairs(e.large_scale)) > 0
+    return weigh("runs", Finding(what, UNDECIDED if ran else NOT_RUN, notes=("no seeds are planned",) if ran else ()))
+
+
+def _large(e: Evidence) -> pd.DataFrame:
+    table = e.table3.query("input == 224")
+    return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
+
+
+@statement("S1", "Table 3", "large scale",
+           "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth.")  # fmt: skip
+def s1(e: Evidence):
+    table = _large(e)
+    errors = [c for c in table if c.endswith(("top1", "top5"))]
+    d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
+    better, weights = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
+    printed = from_bool(
+        "print", better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or top-5)",
+        f"by {d.min():+.2f} to {d.max():+.2f} points",
+        "focal is trained with 2 to 4 times the learning rate, and no row has plain focal",
+        f"on ILSVRC the weights at beta 0.999 span {weights[0] / weights[1]:.1f} to 1",
+    )  # fmt: skip
+    groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
+    runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
+    word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
+    line = f"CB focal beats softmax in {better} of {d.size} printed comparisons, which also change the learning rate."
+    return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
+
+
+@statement("S2", "Sec. 5.4", "large scale",
+           "ResNet-50 with it is comparable to softmax's ResNet-152 on iNaturalist, ResNet-101 on ILSVRC.")  # fmt: skip
+def s2(e: Evidence):
+    table, shares = _large(e), {}
+    for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
+        shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
+        shares[column] = float((shallow - balanced) / (shallow - table.loc[(deeper, False), column]))
+    said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%}"
+    printed = from_bool("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
+    line = f"ResNet-50 with CB focal closes {said} of the printed gap to deeper networks, at a higher rate."
+    return line, weigh("print", printed), _no_plan(e, "runs of Table 3")
+
+
+@statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.")
+def s3(e: Evidence):
+    printed = Finding("Figure 7 as it is drawn", CONSISTENT, notes=("its curves are not printed as numbers",))
+    line = "The printed curves part after 60 epochs, at a higher learning rate."
+    return line, weigh("print", printed), _no_plan(e, "runs of Figure 7")

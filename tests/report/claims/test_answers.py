@@ -1,0 +1,75 @@
+"""The front page's answers follow from the evidence: short, and other where the evidence is other."""
+
+import pytest
+from report_records import record, write
+
+from replication.experiments.plan import PLAN
+from replication.report.analysis import published as paper
+from replication.report.analysis.profile import read_profiles
+from replication.report.claims.answers import answers, beta_harm, beta_warning, scope, which_beta, wrong_or_loose
+from replication.report.claims.evidence import Evidence
+
+CORNERS = ((0.0, {}), (0.9999, {}), (0.9999, dict(weights="uniform_scaled")), (0.9999, dict(reduction="weighted_mean")))
+
+
+def evidence(folder, change=-3.0):
+    """Plans A and B, and the short study's 2 x 2 at imbalance 100: class-balanced runs differ by `change`."""
+    runs = [record(30 + change * (e.beta > 0) + 0.1 * e.seed * (e.beta > 0), "paper", **fields(e))
+            for letter in "AB" for e in PLAN[letter]]  # fmt: skip
+    small = [record(48 - 5 * (not switch and b > 0) + 7 * ("weights" in switch) + 0.1 * s, beta=b, seed=s, **switch)
+             for b, switch in CORNERS for s in range(3)]  # fmt: skip
+    write(write(folder, "paper", runs), "cpu", small)
+    return Evidence(profiles=read_profiles(folder))
+
+
+def fields(e):
+    names = ("dataset", "imbalance_factor", "loss", "gamma", "beta", "seed", "reweight_from")
+    return {name: getattr(e, name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return evidence(tmp_path_factory.mktemp("r"))
+
+
+@pytest.fixture(scope="module")
+def found(measured):
+    """The seven answers with these runs and without any."""
+    return answers(measured), answers(Evidence())
+
+
+def test_seven_answers_of_six_words_or_fewer(found):
+    for seven in found:
+        assert len(seven) == 7 and all(0 < len(a.answer.split()) <= 6 for a in seven)
+        assert all("nan" not in f"{a.paper} {a.ours}" for a in seven)
+
+
+def test_the_answer_on_cifar10_follows_the_runs(found, tmp_path):
+    worse = answers(evidence(tmp_path, 3.0))[1]
+    assert [a[1].answer for a in found] == ["Yes, in 2 of 2", "Not run yet"] and worse.answer == "No"
+    assert worse.paper == "-0.1 to -3.2"
+
+
+def test_re_balancing_or_a_smaller_loss(found):
+    assert [a[4].answer.split(";")[0] for a in found] == ["Re-balancing", "Not run yet"]
+
+
+def test_beta_advice_from_the_printed_cells():
+    """Figures 8 to 10, counted by hand: 25 of 25 at 0.999 and 0.9999; 24 of 25 at 0.99; 18 of 25 at 0.99."""
+    advice = {b.dataset: b for b in which_beta()}
+    assert advice["CIFAR-10"].hurt == "-" and "0.99 (24 of 25" in advice["CIFAR-20"].helped
+    assert "0.99 (18 of 25" in advice["CIFAR-100"].helped and "0.9999: +11.2" in advice["CIFAR-100"].hurt
+    assert beta_harm("cifar100").round(1).to_dict() == {20: 1.3, 50: 1.3, 100: 3.6, 200: 11.2}
+    assert "11.2" in beta_warning()
+
+
+def test_where_the_paper_is_loose_depends_on_its_numbers():
+    assert len(wrong_or_loose(Evidence())) == 2
+    maps = paper.heat_maps()
+    assert len(wrong_or_loose(Evidence(heat_maps=maps.assign(error=maps["error"] - 9 * (maps["beta"] == 0.999))))) == 1
+
+
+def test_scope_counts_records(measured):
+    rows = scope(measured).set_index("profile")
+    assert rows["records"].to_dict() == {"cpu": 12, "paper": pytest.approx(len(PLAN["A"] + PLAN["B"]))}
+    assert scope(Evidence()).empty
