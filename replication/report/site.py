@@ -21,6 +21,7 @@ from replication.report.figures import theory as theory_figures
 from replication.report.figures.data import class_counts_figure
 from replication.report.figures.style import Drawing, draw_all
 from replication.report.front_page import TITLES, folder_page, forest_rows, front_page
+from replication.report.gpu import write_gpu_page
 from replication.report.tables import cifar, evidence
 from replication.report.tables import large_scale as large_scale_tables
 from replication.report.tables.claims import claims_table, findings_markdown
@@ -107,6 +108,8 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
         page = folder_page(results, name, titles[name], made, texts.get(name, ""), written)
         page += findings_markdown(statements(seen)) if name == "statements" else ""
         written.append(write_text(results / name / "README.md", page))
+    if "paper" in profiles:
+        written += write_gpu_page(results, profiles["paper"].records)
     linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
     return [*written, write_text(results / "README.md", front_page(results, shown, seen, linked))]
 
