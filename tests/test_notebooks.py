@@ -125,7 +125,7 @@ def test_pages_fold_the_setup_and_leave_out_what_only_formats_text(run):
     notebook = executed(run, "08")
     folded = [c for c in notebook.cells if {"fold", "injected-parameters"} & set(c.metadata.get("tags", []))]
     assert page.count("<details>") == len(folded) == 3
-    assert page.count("<div class=\"highlight hl-ipython3\">") == len(folded)
+    assert page.count('<div class="highlight hl-ipython3">') == len(folded)
 
 
 @pytest.mark.parametrize(

@@ -142,14 +142,15 @@ def _forget_paths(copy: Path) -> None:
 
 FOLDED = """{% extends 'lab/index.html.j2' %}
 {% block input_group %}
-{% if 'fold' in cell.metadata.get('tags', []) or 'injected-parameters' in cell.metadata.get('tags', []) %}<details><summary>setup</summary>{{ super() }}</details>
-{% elif 'hide-input' not in cell.metadata.get('tags', []) %}{{ super() }}{% endif %}
+{% set tags = cell.metadata.get('tags', []) %}
+{% if 'fold' in tags or 'injected-parameters' in tags %}<details><summary>setup</summary>{{ super() }}</details>
+{% elif 'hide-input' not in tags %}{{ super() }}{% endif %}
 {% endblock %}
 """
 
 
 def write_html(copy: Path) -> Path:
-    """The executed notebook as one HTML page beside it: inputs tagged "fold" folded, those tagged "hide-input" left out."""
+    """The executed notebook as one HTML page beside it; inputs tagged "fold" are folded, "hide-input" left out."""
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 

@@ -37,7 +37,8 @@ def near_duplicate_tables(
     all the same number of images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20
     class it belongs to.
     """
-    parts, cifar_radii = {"near_duplicates": [], "random_crops": []}, None
+    parts: dict[str, list[pd.DataFrame]] = {"near_duplicates": [], "random_crops": []}
+    cifar_radii = None
     for dataset in ("digits", *FINE_AND_COARSE):
         images = _training_images(dataset, data_root)
         if images is None:

@@ -81,7 +81,8 @@ def test_runs_on_large_images_without_a_plan():
     """CB focal 2 points better on one data set and depth, two seeds: S1 has a word; no seeds are planned of S2, S3."""
     one = dict(paper_run=True, status="finished", size=224, dataset="inat2018", depth=50, curve=[])
     rows = [one | dict(seed=s, label=label, beta=beta, error=error + 0.1 * s * beta)
-            for s in range(2) for label, beta, error in (("softmax", 0.0, 43.0), ("focal 0.5", 0.999, 41.0))]  # fmt: skip
+            for s in range(2)
+            for label, beta, error in (("softmax", 0.0, 43.0), ("focal 0.5", 0.999, 41.0))]  # fmt: skip
     e = Evidence(large_scale=pd.DataFrame(rows))
     assert [s(e).words["runs"] for s in (training.s1, training.s2, training.s3)] == [REPLICATED, UNDECIDED, UNDECIDED]
 
