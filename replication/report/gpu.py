@@ -9,9 +9,7 @@ from replication.files import write_text
 
 FOLDER = "gpu"
 PASSED = {True: "yes", False: "**no**"}
-UNMEASURED = (
-    "Not run on a GPU: the straightforward loop (DataLoader, eager, float32), of the goal of 8 times its speed."
-)
+UNMEASURED = "Not run on a GPU: the plain loop (DataLoader, eager, float32) with which the speed is to be compared."
 
 
 def write_gpu_page(results: Path | str, records: pd.DataFrame) -> list[Path]:
