@@ -1,13 +1,10 @@
 """What a run is: Experiment, the profiles that set its budget, and the paper's grids as plain tuples."""
 
-import hashlib
-import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from replication.data.image_set import NATURAL
+from replication.experiments.base import LATER, BaseExperiment, require
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
@@ -40,8 +37,6 @@ SWITCHES = (  # what other code and later methods change
     "reweight_from",
 )
 DEEPEST = 1202  # layers: the deepest ResNet tried on CIFAR (He et al., 2016, Section 4.2)
-LONGEST = 100_000  # epochs
-LATER = {"later": True}  # metadata of a field that experiments had not from the start
 
 
 def paper_setting(name: str, imbalance_factor: float | str | None) -> Any:
@@ -55,7 +50,7 @@ def paper_setting(name: str, imbalance_factor: float | str | None) -> Any:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(BaseExperiment):
     """What is trained, completely: equal Experiments give the same record, times aside.
 
     To the bit so on CPUs of one kind with the same threads, precision and compilation, and on one kind of GPU with
@@ -86,10 +81,7 @@ class Experiment:
     reweight_from: float = field(default=0.0, metadata=LATER)  # fraction of the epochs after which the weights hold
 
     def __post_init__(self) -> None:
-        normalise(self)
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(getattr(self, name))}")
+        self.check_common(CHOICES)
         if self.imbalance_factor is None:
             object.__setattr__(self, "imbalance_factor", NATURAL if self.dataset == "folder" else 100.0)
         if self.imbalance_factor != NATURAL:
@@ -98,13 +90,8 @@ class Experiment:
             )
         elif self.dataset != "folder":
             raise ValueError(f"imbalance_factor must be a finite number >= 1 for {self.dataset}, got {NATURAL!r}")
-        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        require_whole(self, "seed", 0)
         require(self, "depth", lambda v: v in range(8, DEEPEST + 1, 6), f"6 k + 2: 8, 14, 20, 26, 32, ..., {DEEPEST}")
-        require_whole(self, "epochs", 1, LONGEST)
-        require_whole(self, "batch_size", 1)
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
-        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
         if self.drop_factor is None:
             object.__setattr__(self, "drop_factor", paper_setting("drop_factor", self.imbalance_factor))
         require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
@@ -121,27 +108,15 @@ class Experiment:
             raise ValueError(f"reweight_from must be 0 for beta 0, where all weights are 1, got {self.reweight_from!r}")
         if self.beta == 0 and self.weights != "class_balanced":
             raise ValueError(f"weights must be left out for beta 0, where all are 1, got {self.weights!r}")
-        if self.loss != "focal" and self.gamma is not None:
-            raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
-        if self.loss == "focal":
-            if self.gamma is None:
-                raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
-            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
 
     @property
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
-        loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
         settings = {n: getattr(self, n) for n in SWITCHES}
         changed = [f"{n}-{v}" for n, v in settings.items() if v != paper_setting(n, self.imbalance_factor)]
         factor = self.imbalance_factor if self.imbalance_factor == NATURAL else f"{self.imbalance_factor:g}"
-        head = [self.dataset, f"imbalance{factor}", loss, f"beta{self.beta:g}", *changed]
+        head = [self.dataset, f"imbalance{factor}", self.loss_name, f"beta{self.beta:g}", *changed]
         return "_".join([*head, f"seed{self.seed}", self.digest])
-
-    @property
-    def digest(self) -> str:
-        """Eight hexadecimal digits of SHA-256 over every field."""
-        return digest(self)
 
     @property
     def profile(self) -> str:
@@ -158,70 +133,6 @@ class Experiment:
     def shared_start(self) -> "Experiment | None":
         """The run whose first epochs are those of this one: for deferred re-weighting the plain run of its seed."""
         return replace(self, beta=0.0, reweight_from=0.0, weights="class_balanced") if self.reweight_from else None
-
-
-def digest(experiment: Any) -> str:
-    """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
-    unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
-    values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def normalise(experiment: Any) -> None:
-    """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
-
-    Scalars of NumPy and torch, whole floats for integers and -0.0 are taken; what is no number is left for `require`.
-
-    >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
-    3
-    """
-    for one in fields(experiment):
-        value = getattr(experiment, one.name)
-        object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
-
-
-def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
-    try:
-        value = value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch, on any device
-        if isinstance(value, str):
-            return str(value) if str in kinds else value
-        if value is None or isinstance(value, bool):
-            return value
-        if float in kinds:
-            return float(value) + 0.0  # -0.0 becomes 0.0
-        return int(value) if int in kinds and int(value) == value else value
-    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # an array, an integer beyond floats
-        return value
-
-
-def shown(value: object) -> str:
-    """A value as an error message repeats it: at most 80 characters, whatever it is.
-
-    >>> shown("svhn"), shown(10**5000)
-    ("'svhn'", 'a value of type int')
-    """
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
-    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
-    value = getattr(experiment, name)
-    try:
-        good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-    except (TypeError, ValueError, OverflowError):  # text, an array, an integer beyond floats
-        good = False
-    if not good:
-        raise ValueError(f"{name} must be {words}, got {shown(value)}")
-
-
-def require_whole(experiment: Any, name: str, least: int, most: int = 2**63 - 1) -> None:
-    """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
-    words = f"a whole number >= {least} and at most {most}"
-    require(experiment, name, lambda v: isinstance(v, int) and least <= v <= most, words)
 
 
 LENGTHS = (100, 200)  # epochs of the profile "length"; its 30 epochs are the profile "cpu"

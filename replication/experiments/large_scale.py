@@ -6,7 +6,8 @@ No torch here, so the report reads the records on any laptop.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from replication.experiments.experiment import LONGEST, LOSSES, digest, normalise, require, require_whole, shown
+from replication.experiments.base import BaseExperiment, require
+from replication.experiments.experiment import LOSSES
 from replication.experiments.records import RunRecord
 
 DATASETS = ("inat2017", "inat2018", "ilsvrc2012", "folder")
@@ -19,7 +20,7 @@ BASE_LEARNING_RATES = {"ilsvrc2012": 0.2, "inat2017": 0.4, "inat2018": 0.4, "fol
 
 
 @dataclass(frozen=True)
-class LargeScaleExperiment:
+class LargeScaleExperiment(BaseExperiment):
     """One large-scale run; the defaults are the paper's protocol (Section 5.4 and the authors' code).
 
     How it is spread over processes is not part of it: that goes into the record.
@@ -44,30 +45,14 @@ class LargeScaleExperiment:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        normalise(self)
-        for name, allowed in dict(dataset=DATASETS, depth=DEPTHS, loss=LOSSES).items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(getattr(self, name))}"
-                )
-        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        self.check_common(dict(dataset=DATASETS, depth=DEPTHS, loss=LOSSES))
         require(
             self, "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
         )
-        require_whole(self, "seed", 0)
-        require_whole(self, "epochs", 1, LONGEST)
-        require_whole(self, "batch_size", 1)
-        if (self.loss == "focal") != (self.gamma is not None):
-            raise ValueError(
-                f"gamma must be given for loss focal (the paper: 0.5) and no other, got {self.gamma!r} for {self.loss}"
-            )
-        if self.gamma is not None:
-            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
         if self.base_learning_rate is None:
             rate = 0.1 if self.loss == "softmax" else BASE_LEARNING_RATES[self.dataset]
             object.__setattr__(self, "base_learning_rate", rate)
         require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
-        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -78,13 +63,8 @@ class LargeScaleExperiment:
     @property
     def name(self) -> str:
         """Readable and unique: the file name of this run's record, without the ending."""
-        loss = self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
-        return f"{self.dataset}_resnet{self.depth}_{self.size}_{loss}_beta{self.beta:g}_seed{self.seed}_{self.digest}"
-
-    @property
-    def digest(self) -> str:
-        """Eight hexadecimal digits of SHA-256 over every field."""
-        return digest(self)
+        network = f"{self.dataset}_resnet{self.depth}_{self.size}"
+        return f"{network}_{self.loss_name}_beta{self.beta:g}_seed{self.seed}_{self.digest}"
 
     @property
     def profile(self) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from replication.experiments.experiment import LATER, PROFILES, Experiment
+from replication.experiments.base import LATER
+from replication.experiments.experiment import PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
 from replication.experiments.large_scale import LargeScaleExperiment
 from replication.report.analysis import published as paper

@@ -1,0 +1,126 @@
+"""What both kinds of experiment share: plain numbers, checks of the common fields, a digest for the name."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any, get_args
+
+LONGEST = 100_000  # epochs
+LATER = {"later": True}  # metadata of a field that experiments had not from the start
+
+
+class BaseExperiment:
+    """The base of the frozen dataclasses that say what is trained."""
+
+    dataset: str
+    loss: str
+    gamma: float | None
+    beta: float
+    seed: int
+    epochs: int
+    batch_size: int
+    base_learning_rate: float | None
+    weight_decay: float
+
+    def check_common(self, choices: Mapping[str, tuple[Any, ...]]) -> None:
+        """Make the numbers plain and check the fields that every experiment has.
+
+        Args:
+            choices: field -> its allowed values.
+
+        Raises:
+            ValueError: a field outside its range, named with its value and what is allowed.
+        """
+        normalise(self)
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                values = ", ".join(map(str, allowed))
+                raise ValueError(f"{name} must be one of {values}, got {shown(getattr(self, name))}")
+        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        require_whole(self, "seed", 0)
+        require_whole(self, "epochs", 1, LONGEST)
+        require_whole(self, "batch_size", 1)
+        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        if self.loss != "focal" and self.gamma is not None:
+            raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
+        if self.loss == "focal":
+            if self.gamma is None:
+                raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
+            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
+
+    @property
+    def loss_name(self) -> str:
+        """The loss in file names: "softmax", "focal0.5"."""
+        return self.loss if self.gamma is None else f"{self.loss}{self.gamma:g}"
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of SHA-256 over every field."""
+        return digest(self)
+
+
+def digest(experiment: Any) -> str:
+    """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
+    unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
+    values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def normalise(experiment: Any) -> None:
+    """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
+
+    Scalars of NumPy and torch, whole floats for integers and -0.0 are taken; what is no number is left for `require`.
+
+    >>> from replication.experiments.experiment import Experiment
+    >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
+    3
+    """
+    for one in fields(experiment):
+        value = getattr(experiment, one.name)
+        object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
+
+
+def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
+    try:
+        value = value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch, on any device
+        if isinstance(value, str):
+            return str(value) if str in kinds else value
+        if value is None or isinstance(value, bool):
+            return value
+        if float in kinds:
+            return float(value) + 0.0  # -0.0 becomes 0.0
+        return int(value) if int in kinds and int(value) == value else value
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # an array, an integer beyond floats
+        return value
+
+
+def shown(value: object) -> str:
+    """A value as an error message repeats it: at most 80 characters, whatever it is.
+
+    >>> shown("svhn"), shown(10**5000)
+    ("'svhn'", 'a value of type int')
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
+    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
+    value = getattr(experiment, name)
+    try:
+        good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
+    except (TypeError, ValueError, OverflowError):  # text, an array, an integer beyond floats
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be {words}, got {shown(value)}")
+
+
+def require_whole(experiment: Any, name: str, least: int, most: int = 2**63 - 1) -> None:
+    """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
+    words = f"a whole number >= {least} and at most {most}"
+    require(experiment, name, lambda v: isinstance(v, int) and least <= v <= most, words)
