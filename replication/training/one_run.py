@@ -1,5 +1,6 @@
 """One run: its lock, its record and its checkpoint."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,8 +123,16 @@ def start_path(experiment: Experiment, options: RunOptions) -> Path | None:
     plain = experiment.shared_start()
     if plain is None:
         return None
-    epoch = experiment.reweight_from * experiment.epochs
-    return checkpoint_path(plain, options).with_name(f"{plain.name}.epoch{epoch:g}.start")
+    return checkpoint_path(plain, options).with_name(f"{plain.name}.epoch{start_epoch(experiment)}.start")
+
+
+def start_epoch(experiment: Experiment) -> int:
+    """The last whole epoch at whose end a deferred run is still its plain run.
+
+    >>> start_epoch(Experiment(beta=0.9999, reweight_from=0.8))
+    160
+    """
+    return math.floor(experiment.reweight_from * experiment.epochs + 1e-9)  # 0.57 x 100 is 56.99999999999999
 
 
 def checkpoint_path(experiment: Experiment, options: RunOptions) -> Path:
