@@ -49,7 +49,7 @@ def pack_checkpoints(
 
 
 def pack_logits(
-    results: Path | str, out: Path | str, names: Iterable[str], max_bytes: int = MAX_BYTES, most: int = 3
+    results: Path | str, out: Path | str, names: Iterable[str], max_bytes: int = MAX_BYTES, most: int = 2
 ) -> tuple[list[Path], list[Path]]:
     """Pack the test logits of some runs into OUT/logits-1.tar, ..., in the order of their names.
 
