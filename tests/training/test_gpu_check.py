@@ -1,6 +1,9 @@
 """The check of a GPU: rehearsed on the CPU, seen to fail, and on a machine with CUDA a test for each of its claims."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from replication.training.cifar.train import CifarRun
 from replication.training.gpu_check import CHECKS, Check, check_gpu, choice, sweep_options
 
 CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).parents[2]
 
 
 def quiet(_: str) -> None:
@@ -153,3 +157,25 @@ def test_each_failed_check_leaves_options_without_what_failed(name):
     else:
         assert "streams" not in options and "--no-compile" in options
         assert ("--no-graphs" in options) == (name != "streams")
+
+
+@pytest.mark.parametrize(
+    ("options", "sweep_exits", "make_exits"),
+    [(["--engine", "local"], 0, 0), (["--engine", "local"], 3, 0), (["--engine", "local"], 1, 2), (None, 0, 2)],
+)
+def test_make_gpu_runs_the_plan_with_the_options_of_the_check(options, sweep_exits, make_exits, tmp_path):
+    """A stand-in for Python notes the sweep's arguments; exit 3, the time was up, is no error."""
+    stand_in, called = tmp_path / "python", tmp_path / "called"
+    stand_in.write_text(
+        f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$@" > {called}\nexit {sweep_exits}\n'
+    )
+    stand_in.chmod(0o755)
+    (tmp_path / "check.json").write_text(json.dumps({"sweep_options": options}))
+    settings = [f"RUN={stand_in}", f"OUT={tmp_path}", "DATA=images", "LIMIT=7", "UPTO=B"]
+    made = subprocess.run(["make", "-C", REPOSITORY, "gpu", *settings], capture_output=True, text=True)
+    assert made.returncode == make_exits, made.stderr
+    if options is None:
+        assert not called.exists()
+    else:
+        wanted = f"--time-limit 7 --evaluate-every 10 --journal {tmp_path}/records.jsonl --engine local"
+        assert called.read_text().strip() == f"-m replication sweep plan --upto B --data-root images {wanted}"
