@@ -81,7 +81,7 @@ def run_one(
     train: Callable[..., RunRecord],
     record_class: type[RunRecord] = RunRecord,
 ) -> tuple[str, RunRecord | None]:
-    """Run one experiment unless its record is there: ("kept" | "finished" | "diverged" | "elsewhere", its record).
+    """Run one experiment unless its record is there; return ("kept" | "finished" | "diverged" | "elsewhere", record).
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
     ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.

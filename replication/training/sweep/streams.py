@@ -1,7 +1,7 @@
 """Many runs at once in one process, each in a thread and a CUDA stream of its own: the most of one GPU.
 
 The queue is the list of experiments in the order given, the most wanted first.  A thread takes the next one that can
-start and that can still end before the time limit.  Elsewhere than on CUDA the threads share the processor.
+start and that can still end before the time limit.  Without CUDA the threads share the processor.
 """
 
 import contextlib

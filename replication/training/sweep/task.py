@@ -1,4 +1,4 @@
-"""One experiment as a task of a sweep: load, train, and tell what ended it."""
+"""One experiment as a task of a sweep: load its images, train it, and say how it ended."""
 
 import functools
 import threading
@@ -35,7 +35,14 @@ def device_is_lost(error: Exception) -> bool:
 def train_one(
     experiment: Experiment, options: RunOptions, progress=None, data=None, over=None, evaluated=None
 ) -> RunRecord:
-    """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
+    """Train an experiment from its checkpoint if there is one, whatever records there are; return its record.
+
+    Args:
+        experiment, options: what to train, and on what.
+        progress, evaluated: callbacks, as for `replication.training.cifar.train.train`.
+        data: the training and the test set; None: they are loaded.
+        over: asked whether the time is up; None: the time limit of the options.
+    """
     import torch
 
     from replication.training.cifar.train import train
@@ -73,9 +80,10 @@ def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Pat
 def attempt(
     experiment: Experiment, options: RunOptions, progress, over=None, evaluated=None
 ) -> tuple[str, RunRecord | None, str | None]:
-    """run_one, with an error of this one run as an outcome; raised is what ends all.
+    """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them.
 
-    Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
+    An error of this run alone is an outcome.  What no later run would survive is raised: a full disk, a folder that
+    cannot be written, a GPU that is lost to this process.
     """
     from replication.training.loop import OutOfTime
 

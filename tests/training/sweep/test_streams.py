@@ -1,6 +1,9 @@
 """Runs in threads of one process: each gives what it gives alone, in order of priority, within a time limit."""
 
 import functools
+import os
+import signal
+import tarfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +11,14 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from sweep_processes import SMALL, TIMES, here
+from sweep_processes import SMALL, TIMES, command, here, start, wait_for
 
+from replication.__main__ import main
 from replication.data.sources import load
 from replication.experiments.journal import read_journal
 from replication.experiments.records import read_record, record_path
 from replication.training.cifar.train import train
+from replication.training.one_run import RunOptions
 from replication.training.sweep import streams, task
 from replication.training.sweep.sweep import _images, sweep
 
@@ -156,3 +161,29 @@ def test_one_bad_run_stops_no_other_and_a_full_disk_stops_all(tmp_path, monkeypa
     monkeypatch.setattr(module, "train", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         sweep(RUNS, here(tmp_path / "b"), workers=2, engine="streams")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_a_signal_ends_each_run_at_its_next_evaluation(tmp_path, number):
+    """Exit code 130, one line, a checkpoint of each run, packed beside the journal."""
+    arguments = "sweep pairs --profile smoke --imbalance 10 --losses softmax --workers 2 --threads 1 --device cpu"
+    places = ["--results", str(tmp_path), "--journal", str(tmp_path / "out" / "journal")]
+    process = start(command, [*arguments.split(), "--engine", "streams", *places], tmp_path / "errors")
+    wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 130
+    errors = (tmp_path / "errors").read_text()
+    assert errors.strip().endswith("the same command goes on from here") and "Traceback" not in errors
+    with tarfile.open(tmp_path / "out" / "checkpoints-1.tar") as tar:
+        assert len(tar.getnames()) == 2
+
+
+@pytest.mark.parametrize("engine", ["local", "streams"])
+def test_a_run_that_the_time_limit_ends_gives_exit_code_3(tmp_path, engine, capsys, monkeypatch):
+    """The time is up at the first evaluation; a run that is not at its end then has a checkpoint."""
+    asked = []
+    monkeypatch.setattr(RunOptions, "over", lambda options: len(asked) >= 1 or bool(asked.append(0)))
+    arguments = "sweep smoke --profile smoke --threads 1 --device cpu --time-limit 1000"
+    assert main([*arguments.split(), "--engine", engine, "--results", str(tmp_path)]) == 3
+    assert len(list(tmp_path.rglob("*.pt"))) == 1 and "1 stopped" in capsys.readouterr().out
