@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help reproduce test test-all lint site report benchmark benchmark-training clean
+.PHONY: help reproduce test test-all lint site report gpu benchmark benchmark-training clean
 help:  ## what can be made here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
 
@@ -34,6 +34,23 @@ site: .venv/installed  ## build the documentation with executed notebooks, in si
 
 report: .venv/installed  ## rebuild tables, figures and pages from the records
 	@$(RUN) -m replication report
+
+DATA ?= data
+OUT ?= out
+LIMIT ?= 480
+UPTO ?= I
+OPTIONS := import json, sys; options = json.load(open(sys.argv[1]))["sweep_options"]
+OPTIONS += ; sys.exit("train nothing here: see the checks that failed") if options is None else print(*options)
+
+gpu: $(OUT)/check.json  ## check a GPU once, run the plan on it for LIMIT seconds with images in DATA; what to keep is in OUT
+	@options=$$($(RUN) -c '$(OPTIONS)' $(OUT)/check.json) && \
+		$(RUN) -m replication sweep plan --upto $(UPTO) --data-root $(DATA) --time-limit $(LIMIT) --evaluate-every 10 \
+		--journal $(OUT)/records.jsonl $$options || [ $$? -eq 3 ]
+	@echo "bring home the files in $(OUT), then: python -m replication adopt $(OUT)/records.jsonl"
+
+$(OUT)/check.json: | $(filter .venv/installed,$(RUN:/bin/python=/installed))
+	@mkdir -p $(OUT)
+	@$(RUN) -m replication check-gpu --out $@ || [ $$? -eq 1 ]
 
 benchmark: .venv/installed  ## time the losses and the covering on this machine, write results/benchmarks.md
 	@mkdir -p .benchmarks

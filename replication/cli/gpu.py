@@ -10,14 +10,14 @@ def add_check_arguments(parser) -> None:
     """The options of the verb, on an argparse parser."""
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
     parser.add_argument(
-        "--seconds", type=float, default=75.0, help="begin no measurement after this time (default: 75)"
+        "--seconds", type=float, default=120.0, help="begin no measurement that would end much later (default: 120)"
     )
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
     parser.add_argument("--out", type=folder, metavar="FILE", help="write what was found to this JSON file")
 
 
 def check(args) -> int:
-    """Print what was checked and measured; 0, or 1 if a check failed."""
+    """Print what was checked and measured, and the options of `sweep` to use; 0, or 1 if a check failed."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before torch makes a handle: deterministic cuBLAS
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # as many hardware queues as streams
     from replication.training.gpu_check import check_gpu
@@ -26,9 +26,12 @@ def check(args) -> int:
     if args.out:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
     failed = [name for name, passed in found["checks"].items() if not passed]
-    print(f"choice: {found['choice']}")
     if failed:
-        print(f"failed: {', '.join(failed)}. --engine local --no-compile trains without graphs and streams.")
+        print(f"failed: {', '.join(failed)}")
     else:
         print(f"{len(found['checks'])} checks passed in {found['seconds']:.0f} s on {found['device']}")
+    if found["sweep_options"] is None:
+        print("train nothing here: what this device computes is not what the CPU does, or is not repeated")
+    else:
+        print(f"train with: sweep ... {' '.join(found['sweep_options'])}")
     return 1 if failed else 0

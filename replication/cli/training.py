@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable
 
+from replication.cli.bring_home import brought_home
 from replication.cli.options import add_experiment, chosen, folder
 from replication.experiments.experiment import CHOICES, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
@@ -150,7 +151,8 @@ def train(args) -> int:
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
     options = _options(args, [experiment.dataset])
     _check_batches([experiment], options)
-    outcomes = run_all([experiment], options)
+    with brought_home([experiment], options):
+        outcomes = run_all([experiment], options)
     path = record_path(experiment, options.runs(experiment))
     print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
     return _exit_code(outcomes)
@@ -158,6 +160,7 @@ def train(args) -> int:
 
 def sweep(args) -> int:
     """Run what is left of a grid; the exit code as `_exit_code` has it."""
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # before CUDA starts: hardware queues for streams
     from replication.training.sweep.sweep import sweep as run_all
 
     experiments = _experiments(args)
@@ -168,10 +171,9 @@ def sweep(args) -> int:
     options = _options(args, dict.fromkeys(e.dataset for e in experiments))
     _check_batches(experiments, options)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
-    outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
+    with brought_home(experiments, options):
+        outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
     print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
-    if args.journal:
-        _pack_what_is_unfinished(options)
     return _exit_code(outcomes)
 
 
@@ -182,17 +184,8 @@ def _experiments(args) -> list[Experiment]:
             raise ValueError("upto must go with the grid plan")
         return grid(args.grid, args.profile, args.seeds if args.seeds is not None else [0], **overrides)
     chosen = plan(args.upto) if args.upto else plan()
-    if args.seeds is not None:
-        chosen = [e for e in chosen if e.seed in args.seeds]
-    return [e for e in chosen if not overrides or e.dataset == args.dataset]
-
-
-def _pack_what_is_unfinished(options) -> None:
-    from replication.training.checkpoint import pack_checkpoints
-
-    archives, left_out = pack_checkpoints(options.results, options.journal.parent)
-    if archives or left_out:
-        print(f"{len(archives)} archives of checkpoints in {options.journal.parent}; {len(left_out)} did not fit")
+    chosen = _only(chosen, "seeds", "seed", args.seeds)
+    return _only(chosen, "dataset", "dataset", list(overrides.values()))
 
 
 def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:

@@ -3,11 +3,8 @@
 import hashlib
 import io
 import os
-import re
-import tarfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,6 @@ from replication.experiments.experiment import Experiment
 from replication.files import whole_file
 
 DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not notice altered bytes
-PACKED_NAME = re.compile(r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.pt")  # relative, without dots that lead elsewhere
-PACKED_HEADER = 4 * tarfile.BLOCKSIZE  # at most, of a member: a header, that of a long name, the name, the padding
-LARGEST_PACKED = 2**31  # bytes: a size that a broken header gives is not asked of memory
 
 
 def save(path: Path, experiment: Any, subset_fingerprint: str, precision: str, state: dict) -> None:
@@ -122,87 +116,3 @@ def set_aside(path: Path, reason: str) -> Path:
     first = str(reason).splitlines()[0]
     warnings.warn(f"{path}: {first}; moved to {kept}, the run is done anew", stacklevel=3)
     return kept
-
-
-def pack_checkpoints(
-    results: Path | str, out: Path | str, max_bytes: int = 15 * 2**20, most: int = 4
-) -> tuple[list[Path], list[Path]]:
-    """Pack the checkpoints of unfinished runs into OUT/checkpoints-1.tar, ..., the newest first.
-
-    Args:
-        results: the folder of results; its RESULTS/*/checkpoints/*.pt are packed.
-        out: the folder of the archives; older archives of that name are replaced or removed.
-        max_bytes: of one archive.
-        most: number of archives.
-
-    Returns:
-        (the archives, the checkpoints that did not fit).
-
-    >>> pack_checkpoints("no/results/yet", "out")
-    ([], [])
-    """
-    newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
-    loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
-    left_out: list[Path] = []
-    for path in newest:
-        size = path.stat().st_size + PACKED_HEADER
-        place = next((k for k, (full, _) in enumerate(loads) if full + size <= max_bytes), None)
-        if place is None:
-            left_out.append(path)
-        else:
-            full, held = loads[place]
-            loads[place] = full + size, [*held, path]
-    filled = [held for _, held in loads if held]
-    archives = [Path(out) / f"checkpoints-{number}.tar" for number, _ in enumerate(filled, 1)]
-    for archive, held in zip(archives, filled, strict=True):
-        with whole_file(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
-            for path in held:
-                tar.add(path, path.relative_to(results).as_posix(), recursive=False)
-    for old in set(Path(out).glob("checkpoints-*.tar")) - set(archives):
-        old.unlink()
-    return archives, left_out
-
-
-def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
-    """Take packed checkpoints up, so that the same command goes on with them; (those taken, how many cannot be used).
-
-    One of a run whose record is there, or that is not newer than the one there, is left.  Nothing but checkpoints is
-    taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
-
-    >>> unpack_checkpoints([], "results")
-    ([], 0)
-    """
-    taken, refused = [], 0
-    for archive in archives:
-        try:
-            for name, seconds, content in _packed(archive):
-                if name is None:
-                    refused += 1
-                    continue
-                path = Path(results) / name
-                if (path.parents[1] / "runs" / f"{path.stem}.json").exists():
-                    continue
-                if path.exists() and path.stat().st_mtime >= seconds:
-                    continue
-                with whole_file(path) as file:
-                    file.write(content)
-                os.utime(path, (seconds, seconds))
-                taken.append(path)
-        except (tarfile.TarError, EOFError) as error:
-            warnings.warn(f"{archive} cannot be read to its end: {error}", stacklevel=2)
-            refused += 1
-    return taken, refused
-
-
-def _packed(archive: Path) -> Iterator[tuple[str | None, float, bytes]]:
-    """(name, time, content) of each checkpoint in an archive; the name is None for what is no whole checkpoint."""
-    with tarfile.open(archive, "r:") as tar:
-        for member in tar:
-            good = member.isreg() and PACKED_NAME.fullmatch(member.name) and member.size <= LARGEST_PACKED
-            file = tar.extractfile(member) if good else None
-            content = file.read() if file else b""
-            if not content or hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
-                warnings.warn(f"{archive}: {member.name!r} is not a whole checkpoint of this package", stacklevel=3)
-                yield None, 0.0, b""
-            else:
-                yield member.name, member.mtime, content

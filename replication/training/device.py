@@ -10,6 +10,10 @@ from pathlib import Path
 import torch
 
 from replication.experiments.records import PRECISIONS
+from replication.training.captured import EAGER
+
+_switched: list[torch.device] = []  # a device for each open `cuda_switches`
+_before: dict[str, bool] = {}  # the switches before the first of them
 
 
 def pick_device(device: str) -> torch.device:
@@ -50,22 +54,39 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator[None]:
     """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
 
-    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.
+    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.  Of contexts that
+    are open at the same time, in this thread or in others, the first sets the switches and the last sets them back.
     """
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    with EAGER:
+        if not _switched:
+            _switch(deterministic)
+        _switched.append(device)
     try:
-        torch.use_deterministic_algorithms(deterministic)
-        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        cudnn.benchmark, cudnn.allow_tf32 = before[1:]
+        with EAGER:
+            _switched.pop()
+            if not _switched:
+                _switch_back()
+
+
+def _switch(deterministic: bool) -> None:
+    cudnn = torch.backends.cudnn
+    _before.update(
+        deterministic=torch.are_deterministic_algorithms_enabled(), benchmark=cudnn.benchmark, tf32=cudnn.allow_tf32
+    )
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    torch.use_deterministic_algorithms(deterministic)
+    cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+
+
+def _switch_back() -> None:
+    torch.use_deterministic_algorithms(_before["deterministic"])
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = _before["benchmark"], _before["tf32"]
 
 
 def _device_name(device: torch.device) -> str:

@@ -84,7 +84,7 @@ def fit(
 ) -> RunRecord:
     """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
 
-    A run ends early, as "diverged", if the mean training loss or a test error is not finite.
+    A run ends early, as "diverged", if the mean training loss, a test error or a test loss is not finite.
 
     Args:
         run: what to train.
@@ -110,7 +110,7 @@ def fit(
     for epoch in run.evaluation_epochs():
         loss = run.advance(epoch, progress)
         errors, last = run.evaluate() if math.isfinite(loss) else (dict(error=math.nan), None)
-        if not math.isfinite(errors["error"]):
+        if not all(math.isfinite(number) for number in errors.values()):
             status, last = "diverged", None
             break
         rate = run.learning_rate(max(run.step - 1, 0))

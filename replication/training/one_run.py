@@ -1,5 +1,6 @@
 """One run: its lock, its record and its checkpoint."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def run_one(
     train: Callable[..., RunRecord],
     record_class: type[RunRecord] = RunRecord,
 ) -> tuple[str, RunRecord | None]:
-    """Run one experiment unless its record is there: ("kept" | "finished" | "diverged" | "elsewhere", its record).
+    """Run one experiment unless its record is there; return ("kept" | "finished" | "diverged" | "elsewhere", record).
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
     ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
@@ -122,8 +123,16 @@ def start_path(experiment: Experiment, options: RunOptions) -> Path | None:
     plain = experiment.shared_start()
     if plain is None:
         return None
-    epoch = experiment.reweight_from * experiment.epochs
-    return checkpoint_path(plain, options).with_name(f"{plain.name}.epoch{epoch:g}.start")
+    return checkpoint_path(plain, options).with_name(f"{plain.name}.epoch{start_epoch(experiment)}.start")
+
+
+def start_epoch(experiment: Experiment) -> int:
+    """The last whole epoch at whose end a deferred run is still its plain run.
+
+    >>> start_epoch(Experiment(beta=0.9999, reweight_from=0.8))
+    160
+    """
+    return math.floor(experiment.reweight_from * experiment.epochs + 1e-9)  # 0.57 x 100 is 56.99999999999999
 
 
 def checkpoint_path(experiment: Experiment, options: RunOptions) -> Path:

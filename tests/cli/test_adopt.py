@@ -3,8 +3,10 @@
 import io
 import os
 import tarfile
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from report_records import record
 
@@ -12,6 +14,8 @@ from replication.__main__ import main
 from replication.experiments.journal import append_to_journal
 from replication.experiments.records import record_path
 from replication.training import checkpoint
+from replication.training.archives import pack_checkpoints, pack_logits, unpack_checkpoints, unpack_logits
+from replication.training.cifar.evaluation import write_logits
 
 RUN = record(error=30.0)
 UNFINISHED = [replace(RUN.experiment, seed=seed) for seed in range(1, 6)]
@@ -34,7 +38,7 @@ def test_records_and_checkpoints_arrive(tmp_path, capsys):
     for experiment in UNFINISHED:
         saved(away, experiment)
     append_to_journal(out / "records.jsonl", RUN)
-    archives, left_out = checkpoint.pack_checkpoints(away, out)
+    archives, left_out = pack_checkpoints(away, out)
     assert [path.name for path in archives] == ["checkpoints-1.tar"] and not left_out
     assert main(["adopt", str(out / "records.jsonl"), "--results", str(home), "--commit", "0123abc"]) == 0
     assert "1 added, 0 there already" in capsys.readouterr().out
@@ -49,7 +53,7 @@ def test_records_and_checkpoints_arrive(tmp_path, capsys):
 
 def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_be(tmp_path):
     paths = [saved(tmp_path, experiment, 1e9 + k, 30_000) for k, experiment in enumerate(UNFINISHED)]
-    archives, left_out = checkpoint.pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, left_out = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
     assert len(archives) == 2 and all(path.stat().st_size <= 80_000 for path in archives)
     held = []
     for path in archives:
@@ -59,7 +63,7 @@ def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_
     assert left_out == [paths[0]]
     for path in paths[1:]:
         path.unlink()
-    archives, _ = checkpoint.pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, _ = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [archives[0].name]  # the second is of another time
 
 
@@ -71,8 +75,8 @@ def test_a_checkpoint_that_is_of_no_use_is_left(tmp_path):
     newer = saved(home, UNFINISHED[0], 2e9, 2000)
     older = saved(home, UNFINISHED[1], 5e8, 2000)
     before = newer.read_bytes()
-    archives, _ = checkpoint.pack_checkpoints(away, tmp_path)
-    taken, refused = checkpoint.unpack_checkpoints(archives, home)
+    archives, _ = pack_checkpoints(away, tmp_path)
+    taken, refused = unpack_checkpoints(archives, home)
     assert taken == [older] and not refused and newer.read_bytes() == before
     assert older.stat().st_mtime == 1e9
 
@@ -90,7 +94,7 @@ def test_nothing_but_checkpoints_leaves_an_archive(tmp_path, name, capsys):
         link = tarfile.TarInfo("cpu/checkpoints/link.pt")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.warns(UserWarning, match="is not a whole checkpoint"):
+    with pytest.warns(UserWarning, match="is not whole or does not belong here"):
         assert main(["adopt", str(tmp_path / "none.jsonl"), "--results", str(tmp_path / "home")]) == 1
     assert list(files(tmp_path / "home")) == ["cpu/checkpoints/b.pt"]
     assert "1 taken, 3 that cannot be used" in capsys.readouterr().out
@@ -99,10 +103,10 @@ def test_nothing_but_checkpoints_leaves_an_archive(tmp_path, name, capsys):
 def test_a_cut_archive_gives_what_it_holds(tmp_path):
     for experiment in UNFINISHED:
         saved(tmp_path / "away", experiment, size=20_000)
-    (archive,), _ = checkpoint.pack_checkpoints(tmp_path / "away", tmp_path)
+    (archive,), _ = pack_checkpoints(tmp_path / "away", tmp_path)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.warns(UserWarning):
-        taken, refused = checkpoint.unpack_checkpoints([archive], tmp_path / "home")
+        taken, refused = unpack_checkpoints([archive], tmp_path / "home")
     assert 0 < len(taken) < len(UNFINISHED) and refused
 
 
@@ -121,3 +125,77 @@ def test_a_bad_line_ends_with_1_and_the_rest_is_there(tmp_path):
     with pytest.warns(UserWarning, match="line 1"):
         assert main(["adopt", str(journal), "--results", str(tmp_path)]) == 1
     assert len(list(tmp_path.glob("cpu/runs/*.json"))) == 1
+
+
+def with_logits(results, **fields):
+    """A record in a folder of results, with random logits beside it."""
+    run = record(**fields)
+    path = record_path(run.experiment, results / run.experiment.profile / "runs").with_suffix(".npz")
+    values = np.random.default_rng(run.experiment.seed).normal(size=(1000, 10))
+    run = replace(run, logits_fingerprint=write_logits(path, values))
+    run.write(path.parent)
+    return run, path
+
+
+def test_test_logits_come_home_beside_their_records(tmp_path, capsys):
+    away, home, out = tmp_path / "away", tmp_path / "home", tmp_path / "out"
+    runs = [with_logits(away, seed=seed) for seed in range(3)]
+    for run, _ in runs[:2]:
+        append_to_journal(out / "records.jsonl", run)
+    archives, left_out = pack_logits(away, out, [run.experiment.name for run, _ in runs[:2]])
+    assert [path.name for path in archives] == ["logits-1.tar"] and not left_out
+    assert main(["adopt", str(out / "records.jsonl"), "--results", str(home)]) == 0
+    assert "logits: 2 taken" in capsys.readouterr().out
+    held = files(home)
+    assert {name: content for name, content in held.items() if name.endswith(".npz")} == {
+        path.relative_to(away).as_posix(): path.read_bytes() for _, path in runs[:2]
+    }
+    assert main(["adopt", str(out / "records.jsonl"), "--results", str(home)]) == 0
+    assert files(home) == held
+
+
+def test_logits_of_another_run_are_refused(tmp_path):
+    """Without a record, of a record with another fingerprint, and no logits at all: nothing is written."""
+    away, home = tmp_path / "away", tmp_path / "home"
+    (first, path), (second, other), (third, broken) = (with_logits(away, seed=seed) for seed in range(3))
+    replace(second, logits_fingerprint=first.logits_fingerprint).write(home / "cpu" / "runs")
+    third.write(home / "cpu" / "runs")
+    broken.write_bytes(b"no archive of arrays")
+    archives, _ = pack_logits(away, tmp_path, [path.stem, other.stem, broken.stem])
+    with pytest.warns(UserWarning, match="does not belong here"):
+        assert unpack_logits(archives, home) == ([], 3)
+    assert not list(home.rglob("*.npz"))
+
+
+def test_the_state_that_a_deferred_run_starts_from_comes_home_after_the_checkpoints(tmp_path):
+    away, home = tmp_path / "away", tmp_path / "home"
+    path = saved(away, UNFINISHED[0])
+    start = saved(away, UNFINISHED[1]).rename(path.with_name(f"{UNFINISHED[1].name}.epoch24.start"))
+    archives, _ = pack_checkpoints(away, tmp_path, [start, path.with_name("none.start")])
+    with tarfile.open(archives[0]) as tar:
+        assert [name.split("/")[-1] for name in tar.getnames()] == [path.name, start.name]
+    taken, refused = unpack_checkpoints(archives, home)
+    assert [p.name for p in taken] == [path.name, start.name] and not refused
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_sweep_with_a_journal_leaves_all_that_is_to_come_home(tmp_path, monkeypatch, interrupted):
+    """Also if it is interrupted."""
+    from replication.training.sweep import sweep as module
+
+    name = UNFINISHED[0].name
+
+    def runs(experiments, options, **keywords):
+        run, _ = with_logits(options.results)
+        append_to_journal(options.journal, run)
+        saved(options.results, UNFINISHED[0])
+        if interrupted:
+            raise KeyboardInterrupt
+        return Counter(finished=1)
+
+    monkeypatch.setattr(module, "sweep", runs)
+    arguments = ["sweep", "smoke", "--profile", "smoke", "--results", str(tmp_path / "results"), "--device", "cpu"]
+    assert main([*arguments, "--journal", str(tmp_path / "out" / "j")]) == (130 if interrupted else 0)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["checkpoints-1.tar", "j", "logits-1.tar"]
+    with tarfile.open(tmp_path / "out" / "checkpoints-1.tar") as tar:
+        assert tar.getnames() == [f"cpu/checkpoints/{name}.pt"]

@@ -38,6 +38,8 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["sweep", "smoke", "--profile", "smoke", "--workers", "0"], "workers", ">= 1"),
         (["sweep", "smoke", "--profile", "smoke", "--betas", "0.5"], "betas", "among those of the grid"),
         (["sweep", "smoke", "--profile", "smoke", "--gpus-per-run", "0.5"], "gpus-per-run", "--engine ray"),
+        (["sweep", "plan", "--upto", "A", "--dataset", "cifar100"], "dataset", "among those of the grid"),
+        (["sweep", "plan", "--upto", "A", "--seeds", "7"], "seeds", "among those of the grid"),
         (["covering", "--full", "--volume", "10"], "full", "without"),
         (["covering", "--full", "--dim", "2"], "full", "without"),
         (["covering", "--dim", "2"], "dim", "cubes or balls"),

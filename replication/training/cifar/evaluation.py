@@ -88,4 +88,13 @@ def write_logits(path: Path, logits: np.ndarray) -> str:
     np.savez_compressed(content, logits=halves)
     with whole_file(path) as file:
         file.write(content.getvalue())
-    return hashlib.sha256(np.ascontiguousarray(halves).tobytes()).hexdigest()[:16]
+    return logits_fingerprint(halves)
+
+
+def logits_fingerprint(logits: np.ndarray) -> str:
+    """Return the fingerprint of (n, C) logits as float16: the first 16 hexadecimal digits of their SHA-256.
+
+    >>> logits_fingerprint(np.zeros((2, 3)))
+    '15ec7bf0b50732b4'
+    """
+    return hashlib.sha256(np.ascontiguousarray(logits, dtype=np.float16).tobytes()).hexdigest()[:16]

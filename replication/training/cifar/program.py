@@ -51,6 +51,9 @@ class Program:
         self.steps = experiment.epochs * self.n // experiment.batch_size
         if self.steps < 1:
             raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
+        if 0 in self.test.class_counts:
+            raise ValueError(f"data must hold test images of every class, got {self.test.class_counts} of each")
+        self.reweighted = self.steps_until(experiment.reweight_from * experiment.epochs)  # the weights hold from here
         self.graphs = graphs and device.type == "cuda"
         shape = self.kept.images.shape[1:]
         e, network = experiment, None

@@ -131,11 +131,10 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         self.model.train()
         self.total.zero_()
         first, last, size = self.step, self.steps_until(epoch), self.experiment.batch_size
-        reweighted = self.steps_until(self.experiment.reweight_from * self.experiment.epochs)
-        if first >= reweighted:
+        if first >= self.reweighted:
             self.weights.balance()
         for step in range(first, last):
-            if step == reweighted:
+            if step == self.reweighted:
                 self.weights.balance()
             self.train_once()
             if progress and self.device.type == "cpu":
@@ -176,14 +175,8 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
 
         The state is copied in place, because recorded graphs read and write the tensors that they were recorded with.
         """
-        shared = self.experiment.shared_start()
-        candidates = [(path, self.experiment), (self.start_path, shared)]
-        for file, experiment in candidates:
-            if file and experiment:
-                state = checkpoint.load(file, experiment, self.kept.fingerprint, self.precision, self._layout())
-                if state:
-                    break
-        else:
+        state = self._load(path, self.experiment) or self._start()
+        if state is None:
             return [], 0.0
         self.model.load_state_dict(state["model"])
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
@@ -195,6 +188,22 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         self.compiled |= state.get("compiled", False)  # the record tells whether any part was
         synchronize(self.device)
         return state["curve"], state["seconds"]
+
+    def _load(self, path: Path | None, experiment: Experiment) -> dict | None:
+        if path is None:
+            return None
+        return checkpoint.load(path, experiment, self.kept.fingerprint, self.precision, self._layout())
+
+    def _start(self) -> dict | None:
+        """Return the state of the plain run before the weights begin; None without one of this precision."""
+        shared = self.experiment.shared_start()
+        if shared is None:
+            return None
+        try:
+            state = self._load(self.start_path, shared)
+        except ValueError:  # of another precision: this run is trained whole
+            return None
+        return state if state and state["step"] <= self.reweighted else None
 
     def _layout(self) -> dict:
         """What `resume` reads of a checkpoint, as it is now."""

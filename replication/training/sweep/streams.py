@@ -1,7 +1,7 @@
 """Many runs at once in one process, each in a thread and a CUDA stream of its own: the most of one GPU.
 
 The queue is the list of experiments in the order given, the most wanted first.  A thread takes the next one that can
-start and that can still end before the time limit.  Elsewhere than on CUDA the threads share the processor.
+start and that can still end before the time limit.  Without CUDA the threads share the processor.
 """
 
 import contextlib
@@ -89,14 +89,16 @@ class _Crew:
                 self._run(experiment)
 
     def _run(self, experiment: Experiment) -> None:
-        total = 0
+        total, trained_before = 0, self._goes_on(experiment)
 
         def tell(images: int) -> None:
-            nonlocal total
+            nonlocal total, trained_before
             total += images
             with self.guard:
                 self.remaining[experiment] = self.images[experiment] - total
-                self.rate.add(images)
+                if not trained_before:
+                    self.rate.add(images)
+                trained_before = False  # a run that goes on reports first what it had trained on before
                 self._progress(experiment, total)
 
         try:
@@ -114,14 +116,14 @@ class _Crew:
                 if self._can_start(experiment) and self._fits(experiment):
                     self.left.remove(experiment)
                     self.remaining[experiment] = self._images_to_come(experiment)
-                    self.rate.expect(self.images[experiment] - self.remaining[experiment])
                     return experiment
         return None
 
     def _waiting(self) -> bool:
         """Whether an experiment that is left will start once a run at work has come far enough."""
         with self.guard:
-            return any(not self._can_start(e) and self._fits(e) for e in self.left)
+            at_work = self.remaining
+            return any(e.shared_start() in at_work and not self._can_start(e) and self._fits(e) for e in self.left)
 
     def _can_start(self, experiment: Experiment) -> bool:
         """A deferred run waits for the state that the plain run of its seed leaves, if that run is still to come."""
@@ -134,9 +136,17 @@ class _Crew:
         start = start_path(experiment, self.options)
         return start is not None and start.exists()
 
+    def _goes_on(self, experiment: Experiment) -> bool:
+        """Whether a run has a checkpoint, or another run's state, from which it goes on."""
+        return checkpoint_path(experiment, self.options).exists() or self._starts_from_file(experiment)
+
     def _images_to_come(self, experiment: Experiment) -> int:
-        """Images that a run will train on from here; a run of its own checkpoint is counted whole, to be safe."""
-        if self._starts_from_file(experiment) and not checkpoint_path(experiment, self.options).exists():
+        """Images that a run will train on from here; a run with a checkpoint is counted whole, to be safe.
+
+        A deferred run that has to wait is counted as it will be then, from the state that the plain run leaves.
+        """
+        waits = not self._can_start(experiment)
+        if waits or (self._starts_from_file(experiment) and not checkpoint_path(experiment, self.options).exists()):
             return round(self.images[experiment] * (1 - experiment.reweight_from))
         return self.images[experiment]
 
@@ -153,16 +163,17 @@ class _Rate:
     """Images a second of all runs together, since the first had trained for a while."""
 
     def __init__(self):
-        self.trained, self.skipped, self.began = 0, 0, None
-
-    def expect(self, images: int) -> None:
-        """So many images will be reported that were trained before."""
-        self.skipped += images
+        self.trained: int = 0
+        self.began: float | None = None
 
     def add(self, images: int) -> None:
-        self.began = self.began or time.monotonic()
-        self.trained += images
+        """Count images; the first report begins the time, so its own images do not count."""
+        if self.began is None:
+            self.began = time.monotonic()
+        else:
+            self.trained += images
 
     def now(self) -> float:
-        seconds = time.monotonic() - self.began if self.began else 0.0
-        return max(self.trained - self.skipped, 0) / seconds if seconds else 0.0
+        """Return the rate, 0 before it is known."""
+        seconds = time.monotonic() - self.began if self.began is not None else 0.0
+        return self.trained / seconds if seconds else 0.0

@@ -19,7 +19,7 @@ ENGINES = ("local", "streams", "ray")
 def sweep(
     experiments: Iterable[Experiment], options: RunOptions, *, workers: int = 1, engine: str = "local", **cluster
 ) -> Counter:
-    """Run every experiment whose record is not there yet, with a progress bar; how many ended how.
+    """Run every experiment whose record is not there yet, with a progress bar; return how many ended how.
 
     Args:
         experiments: what to run, in this order.

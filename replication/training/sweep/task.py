@@ -1,17 +1,26 @@
-"""One experiment as a task of a sweep: load, train, and tell what ended it."""
+"""One experiment as a task of a sweep: load its images, train it, and say how it ended."""
 
 import functools
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+from replication.data.image_set import ImageSet
 from replication.data.sources import load
-from replication.experiments.experiment import Experiment
+from replication.experiments.experiment import DATASETS, Experiment
 from replication.experiments.records import RunRecord, record_path
-from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_path
+from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_epoch, start_path
 
 ATTEMPTS = 3  # of a run whose worker process dies
 RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
-load_once = functools.lru_cache(maxsize=2)(load)
+_LOADING = threading.Lock()
+_load = functools.lru_cache(maxsize=len(DATASETS))(load)  # a plan goes from one data set to another and back
+
+
+def load_once(dataset: str, data_root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
+    """The training and the test set, read once a process: threads that ask at the same time wait for the first."""
+    with _LOADING:
+        return _load(dataset, data_root)
 
 
 class DeviceLost(OSError):
@@ -26,7 +35,14 @@ def device_is_lost(error: Exception) -> bool:
 def train_one(
     experiment: Experiment, options: RunOptions, progress=None, data=None, over=None, evaluated=None
 ) -> RunRecord:
-    """Train an experiment from its checkpoint, without a look at the records; `data` is loaded where not given."""
+    """Train an experiment from its checkpoint if there is one, whatever records there are; return its record.
+
+    Args:
+        experiment, options: what to train, and on what.
+        progress, evaluated: callbacks, as for `replication.training.cifar.train.train`.
+        data: the training and the test set; None: they are loaded.
+        over: asked whether the time is up; None: the time limit of the options.
+    """
     import torch
 
     from replication.training.cifar.train import train
@@ -57,16 +73,17 @@ def train_one(
 def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Path]:
     """Epoch -> file, for each deferred run of the sweep that begins as this run does."""
     deferred = [e for e in options.keep_starts if e.shared_start() == experiment]
-    epochs = {round(e.reweight_from * e.epochs): start_path(e, options) for e in deferred}
+    epochs = {start_epoch(e): start_path(e, options) for e in deferred}
     return {epoch: path for epoch, path in epochs.items() if path}
 
 
 def attempt(
     experiment: Experiment, options: RunOptions, progress, over=None, evaluated=None
 ) -> tuple[str, RunRecord | None, str | None]:
-    """run_one, with an error of this one run as an outcome; raised is what ends all.
+    """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them.
 
-    Such are a full disk, a folder that cannot be written, and a GPU that is lost to this process.
+    An error of this run alone is an outcome.  What no later run would survive is raised: a full disk, a folder that
+    cannot be written, a GPU that is lost to this process.
     """
     from replication.training.loop import OutOfTime
 

@@ -16,7 +16,7 @@ from replication.data.seeds import stream
 from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.theory.effective_number import class_balanced_weights
-from replication.training import loop
+from replication.training import loop, one_run
 from replication.training.cifar import program
 from replication.training.cifar import train as module
 from replication.training.cifar.train import train
@@ -374,6 +374,51 @@ def test_a_deferred_run_is_the_plain_one_until_the_weights_begin(tmp_path):
     assert whole.curve[:4] == before.curve[:4] and whole.curve[4] != before.curve[4]
     from_first = train(replace(plain, beta=0.999), DIGITS, device="cpu")
     assert from_first.curve[0] != whole.curve[0]
+
+
+def test_a_deferred_run_starts_from_no_state_after_its_weights_begin(tmp_path):
+    """Weights that begin after 1.65 epochs: the plain run's state after 2 epochs has trained without them."""
+    plain, path = replace(SHORT, epochs=5), tmp_path / "plain.start"
+    deferred = replace(plain, beta=0.999, reweight_from=0.33)
+    train(plain, DIGITS, device="cpu", keep_at={2: path})
+    whole, joined = (train(deferred, DIGITS, device="cpu", start_path=start) for start in (None, path))
+    assert without_times(joined) == without_times(whole)
+    assert one_run.start_epoch(deferred) == 1
+    assert one_run.start_epoch(replace(deferred, epochs=100, reweight_from=0.57)) == 57
+
+
+def test_a_deferred_run_leaves_a_state_of_another_precision(tmp_path):
+    plain, path = replace(SHORT, epochs=5), tmp_path / "plain.start"
+    deferred = replace(plain, beta=0.999, reweight_from=0.8)
+    train(plain, DIGITS, device="cpu", keep_at={4: path})
+    coarse = dict(device="cpu", precision="bfloat16")
+    whole, joined = (train(deferred, DIGITS, start_path=start, **coarse) for start in (None, path))
+    assert without_times(joined) == without_times(whole) and path.exists()
+
+
+def test_a_class_without_test_images_is_refused_before_training():
+    few = DIGITS[1].subset(DIGITS[1].targets != 3)
+    with pytest.raises(ValueError, match="test images of every class"):
+        train(SHORT, (DIGITS[0], few), device="cpu")
+
+
+def test_a_test_loss_that_is_not_finite_ends_the_run_as_diverged(monkeypatch):
+    """A record holds finite numbers only."""
+    evaluate = module.CifarRun.evaluate
+    monkeypatch.setattr(module.CifarRun, "evaluate", lambda r: (evaluate(r)[0] | dict(test_loss=math.inf), None))
+    assert run_of().status == "diverged"
+
+
+def test_switches_of_runs_at_once_stay_as_the_first_set_them(monkeypatch):
+    """One thread begins a run while another records its test in TF32: evaluations stay in float32 afterwards."""
+    cudnn, cuda = torch.backends.cudnn, torch.device("cuda")
+    before = cudnn.allow_tf32
+    with cuda_switches(cuda):
+        cudnn.allow_tf32 = True  # `captured` records a test in another thread
+        with cuda_switches(cuda):
+            cudnn.allow_tf32 = False  # and has recorded it
+        assert not cudnn.allow_tf32
+    assert cudnn.allow_tf32 == before
 
 
 def test_balanced_softmax_adds_the_logarithm_of_the_counts():

@@ -1,18 +1,26 @@
 """Runs in threads of one process: each gives what it gives alone, in order of priority, within a time limit."""
 
+import functools
+import os
+import signal
+import tarfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
 import torch
-from sweep_processes import SMALL, TIMES, here
+from sweep_processes import SMALL, TIMES, command, here, start, wait_for
 
+from replication.__main__ import main
 from replication.data.sources import load
 from replication.experiments.journal import read_journal
+from replication.experiments.records import read_record, record_path
 from replication.training.cifar.train import train
-from replication.training.sweep import streams
-from replication.training.sweep.sweep import sweep
+from replication.training.one_run import RunOptions
+from replication.training.sweep import streams, task
+from replication.training.sweep.sweep import _images, sweep
 
 PLAIN = replace(SMALL, epochs=5, imbalance_factor=50)
 DEFERRED = replace(PLAIN, beta=0.999, reweight_from=0.8)
@@ -73,14 +81,71 @@ def test_a_run_that_cannot_end_in_time_is_not_begun_and_a_shorter_one_is(tmp_pat
     assert not crew._fits(short)
 
 
-def test_images_that_a_checkpoint_brings_are_no_speed():
-    rate = streams._Rate()
-    rate.expect(1000)
-    rate.add(1000)
-    assert rate.now() == 0
-    rate.add(500)
-    rate.began = time.monotonic() - 1
-    assert rate.now() == pytest.approx(500, rel=0.05)
+def test_images_that_a_checkpoint_brings_are_no_speed(tmp_path):
+    """Else a run that goes on would seem infinitely fast, and runs would begin that cannot end."""
+    experiment, options = replace(SMALL, epochs=6), here(tmp_path)
+    total = _images(experiment, options)
+    begun = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
+    asked = []
+    begun.over = lambda: len(asked) >= 2 or bool(asked.append(0))  # before the run, and after epochs 2 and 4
+    begun.work(torch.device("cpu"))
+    again = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
+    again.work(torch.device("cpu"))
+    assert record_path(experiment, options.runs(experiment)).exists()
+    assert 0 < again.rate.trained < total / 2
+
+
+def test_a_thread_waits_for_the_state_of_a_run_at_work_if_there_is_time_for_the_rest(tmp_path):
+    """100,000 images each at 1,000 a second: the plain run has 30 seconds to go, the deferred one then needs 20."""
+    options = replace(here(tmp_path), deadline=time.time() + 60)
+    crew = streams._Crew([DEFERRED], options, {PLAIN: 100_000, DEFERRED: 100_000}, None, None)
+    crew.rate.trained, crew.rate.began = 1_000_000, time.monotonic() - 1000
+    crew.remaining[PLAIN] = 30_000
+    assert crew._take() is None and crew._waiting()
+    crew.remaining[PLAIN] = 40_000
+    assert not crew._waiting()
+    crew.remaining.clear()
+    crew.left.appendleft(PLAIN)
+    assert crew._take() is None and not crew._waiting()  # the plain run does not fit, and nobody else is at it
+
+
+def test_a_deferred_run_without_the_state_of_its_plain_run_is_trained_whole(tmp_path):
+    """The plain run is recorded, failed or in another process, or its state is gone: same record, more time."""
+    whole = without_times(train(DEFERRED, load("digits"), device="cpu"))
+    assert sweep([PLAIN], here(tmp_path)) == Counter(finished=1)
+    assert not list(tmp_path.rglob("*.start"))
+    assert sweep([PLAIN, DEFERRED], here(tmp_path), workers=2, engine="streams") == Counter(kept=1, finished=1)
+    record = read_record(record_path(DEFERRED, here(tmp_path).runs(DEFERRED)))
+    assert without_times(record) == whole
+
+
+def test_a_deferred_run_goes_on_whole_after_its_plain_run_failed(tmp_path, monkeypatch):
+    from replication.training.cifar import train as module
+
+    def fails(experiment, *arguments, **keywords):
+        if experiment == PLAIN:
+            raise RuntimeError("out of memory")
+        return train(experiment, *arguments, **keywords)
+
+    monkeypatch.setattr(module, "train", fails)
+    assert sweep([PLAIN, DEFERRED], here(tmp_path), workers=2, engine="streams") == Counter(failed=1, finished=1)
+
+
+def test_a_data_set_is_read_once_whoever_asks(monkeypatch):
+    """A plan goes from one data set to another and back, and threads ask at the same time."""
+    read = []
+
+    def slow(dataset, data_root):
+        read.append(dataset)
+        time.sleep(0.05)
+        return dataset
+
+    monkeypatch.setattr(task, "_load", functools.lru_cache(task._load.cache_parameters()["maxsize"])(slow))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(task.load_once, 8 * ["cifar10"]))
+    for dataset in 2 * ("cifar10", "cifar20", "cifar100"):
+        task.load_once(dataset)
+    assert sorted(read) == ["cifar10", "cifar100", "cifar20"]
 
 
 def test_one_bad_run_stops_no_other_and_a_full_disk_stops_all(tmp_path, monkeypatch):
@@ -96,3 +161,29 @@ def test_one_bad_run_stops_no_other_and_a_full_disk_stops_all(tmp_path, monkeypa
     monkeypatch.setattr(module, "train", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         sweep(RUNS, here(tmp_path / "b"), workers=2, engine="streams")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_a_signal_ends_each_run_at_its_next_evaluation(tmp_path, number):
+    """Exit code 130, one line, a checkpoint of each run, packed beside the journal."""
+    arguments = "sweep pairs --profile smoke --imbalance 10 --losses softmax --workers 2 --threads 1 --device cpu"
+    places = ["--results", str(tmp_path), "--journal", str(tmp_path / "out" / "journal")]
+    process = start(command, [*arguments.split(), "--engine", "streams", *places], tmp_path / "errors")
+    wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 130
+    errors = (tmp_path / "errors").read_text()
+    assert errors.strip().endswith("the same command goes on from here") and "Traceback" not in errors
+    with tarfile.open(tmp_path / "out" / "checkpoints-1.tar") as tar:
+        assert len(tar.getnames()) == 2
+
+
+@pytest.mark.parametrize("engine", ["local", "streams"])
+def test_a_run_that_the_time_limit_ends_gives_exit_code_3(tmp_path, engine, capsys, monkeypatch):
+    """The time is up at the first evaluation; a run that is not at its end then has a checkpoint."""
+    asked = []
+    monkeypatch.setattr(RunOptions, "over", lambda options: len(asked) >= 1 or bool(asked.append(0)))
+    arguments = "sweep smoke --profile smoke --threads 1 --device cpu --time-limit 1000"
+    assert main([*arguments.split(), "--engine", engine, "--results", str(tmp_path)]) == 3
+    assert len(list(tmp_path.rglob("*.pt"))) == 1 and "1 stopped" in capsys.readouterr().out

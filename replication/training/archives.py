@@ -1,0 +1,173 @@
+"""Checkpoints and test logits in a few archives, for a machine that gives few files back; and their way to results."""
+
+import hashlib
+import io
+import os
+import re
+import tarfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from replication.experiments.records import read_record
+from replication.files import whole_file
+from replication.training.checkpoint import DIGEST
+from replication.training.cifar.evaluation import logits_fingerprint
+
+MAX_BYTES = 15 * 2**20  # of one archive
+CHECKPOINT = re.compile(
+    r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)"
+)  # relative, without dots that lead elsewhere
+LOGITS = re.compile(r"[a-z][a-z-]*/runs/\w[\w.+-]*\.npz")
+HEADER = 4 * tarfile.BLOCKSIZE  # at most, of a member: a header, that of a long name, the name, the padding
+LARGEST = 2**31  # bytes: a size that a broken header gives is not asked of memory
+
+
+def pack_checkpoints(
+    results: Path | str, out: Path | str, starts: Iterable[Path] = (), max_bytes: int = MAX_BYTES, most: int = 4
+) -> tuple[list[Path], list[Path]]:
+    """Pack the checkpoints of unfinished runs into OUT/checkpoints-1.tar, ..., the newest first.
+
+    Args:
+        results: the folder of results; its RESULTS/*/checkpoints/*.pt are packed.
+        out: the folder of the archives; older archives of that name are replaced or removed.
+        starts: files in RESULTS from which deferred runs are to start; they are packed last, if they are there.
+        max_bytes: of one archive.
+        most: number of archives.
+
+    Returns:
+        (the archives, the checkpoints that did not fit).
+
+    >>> pack_checkpoints("no/results/yet", "out")
+    ([], [])
+    """
+    newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
+    there = [path for path in dict.fromkeys(starts) if path.is_file()]
+    return _pack([*newest, *there], Path(results), Path(out), "checkpoints", max_bytes, most)
+
+
+def pack_logits(
+    results: Path | str, out: Path | str, names: Iterable[str], max_bytes: int = MAX_BYTES, most: int = 2
+) -> tuple[list[Path], list[Path]]:
+    """Pack the test logits of some runs into OUT/logits-1.tar, ..., in the order of their names.
+
+    Args:
+        results, out, max_bytes, most: as for `pack_checkpoints`, for RESULTS/*/runs/*.npz.
+        names: of the experiments.
+
+    Returns:
+        (the archives, the files that did not fit).
+
+    >>> pack_logits("no/results/yet", "out", ["cifar10_imbalance50_softmax_beta0_seed0_8010ba2a"])
+    ([], [])
+    """
+    wanted = set(names)
+    files = sorted(path for path in Path(results).glob("*/runs/*.npz") if path.stem in wanted)
+    return _pack(files, Path(results), Path(out), "logits", max_bytes, most)
+
+
+def _pack(
+    files: list[Path], results: Path, out: Path, kind: str, max_bytes: int, most: int
+) -> tuple[list[Path], list[Path]]:
+    """Put each file into the first archive that has room for it."""
+    loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
+    left_out: list[Path] = []
+    for path in files:
+        size = path.stat().st_size + HEADER
+        place = next((k for k, (full, _) in enumerate(loads) if full + size <= max_bytes), None)
+        if place is None:
+            left_out.append(path)
+        else:
+            full, held = loads[place]
+            loads[place] = full + size, [*held, path]
+    filled = [held for _, held in loads if held]
+    archives = [out / f"{kind}-{number}.tar" for number, _ in enumerate(filled, 1)]
+    for archive, held in zip(archives, filled, strict=True):
+        with whole_file(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
+            for path in held:
+                tar.add(path, path.relative_to(results).as_posix(), recursive=False)
+    for old in set(out.glob(f"{kind}-*.tar")) - set(archives):
+        old.unlink()
+    return archives, left_out
+
+
+def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
+    """Take packed checkpoints up, so that the same command goes on with them; (those taken, how many cannot be used).
+
+    One of a run whose record is there, or that is not newer than the one there, is left.  Nothing but checkpoints is
+    taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
+
+    >>> unpack_checkpoints([], "results")
+    ([], 0)
+    """
+
+    def wanted(path: Path, seconds: float) -> bool:
+        done = path.suffix == ".pt" and (path.parents[1] / "runs" / f"{path.stem}.json").exists()
+        return not done and not (path.exists() and path.stat().st_mtime >= seconds)
+
+    return _unpack(archives, Path(results), CHECKPOINT, lambda path, content: _is_checkpoint(content), wanted)
+
+
+def unpack_logits(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
+    """Put packed test logits beside their records; (those taken, how many are not those of a record there).
+
+    Records come first (`adopt_records`): logits are taken if their fingerprint is the record's.  What is there already
+    is left.
+
+    >>> unpack_logits([], "results")
+    ([], 0)
+    """
+    return _unpack(archives, Path(results), LOGITS, _is_of_its_record, lambda path, seconds: not path.exists())
+
+
+def _is_checkpoint(content: bytes) -> bool:
+    return hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]
+
+
+def _is_of_its_record(path: Path, content: bytes) -> bool:
+    """Whether a file holds the logits of the record beside it."""
+    try:
+        record = read_record(path.with_suffix(".json"))
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
+            return logits_fingerprint(held["logits"]) == record.logits_fingerprint
+    except Exception:  # NumPy and zipfile raise many kinds for a file that is none of theirs
+        return False
+
+
+def _unpack(
+    archives: Iterable[Path],
+    results: Path,
+    names: re.Pattern[str],
+    good: Callable[[Path, bytes], bool],
+    wanted: Callable[[Path, float], bool],
+) -> tuple[list[Path], int]:
+    taken, refused = [], 0
+    for archive in archives:
+        try:
+            for name, seconds, content in _members(archive, names):
+                path = results / name if name else results
+                if not name or not good(path, content):
+                    warnings.warn(
+                        f"{archive} holds a file that is not whole or does not belong here: {name}", stacklevel=3
+                    )
+                    refused += 1
+                elif wanted(path, seconds):
+                    with whole_file(path) as file:
+                        file.write(content)
+                    os.utime(path, (seconds, seconds))
+                    taken.append(path)
+        except (tarfile.TarError, EOFError) as error:
+            warnings.warn(f"{archive} cannot be read to its end: {error}", stacklevel=3)
+            refused += 1
+    return taken, refused
+
+
+def _members(archive: Path, names: re.Pattern[str]) -> Iterator[tuple[str | None, float, bytes]]:
+    """(name, time, content) of each member of an archive; the name is None for one of another kind or name."""
+    with tarfile.open(archive, "r:") as tar:
+        for member in tar:
+            right = member.isreg() and names.fullmatch(member.name) and member.size <= LARGEST
+            file = tar.extractfile(member) if right else None
+            yield (member.name, member.mtime, file.read()) if file else (None, 0.0, b"")

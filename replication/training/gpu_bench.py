@@ -1,0 +1,177 @@
+"""Runs on one device that are made to be measured: how fast they train, alone and several at once.
+
+On a machine without CUDA the same code runs with a small network, so that it can be rehearsed.
+"""
+
+import contextlib
+import gc
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from replication.data.image_set import ImageSet
+from replication.experiments.experiment import Experiment
+from replication.training.cifar.train import CifarRun
+from replication.training.device import synchronize
+
+LOSSES: tuple[dict[str, Any], ...] = (
+    dict(loss="softmax", beta=0.9999),
+    dict(loss="sigmoid", beta=0.999),
+    dict(loss="focal", gamma=0.5, beta=0.99),
+    dict(loss="balanced_softmax"),
+)
+PATIENCE = 300.0  # seconds that a thread waits for the runs of the others to be made
+
+
+def random_data(n: int, classes: int = 10) -> ImageSet:
+    """Return n random 32x32 images, brighter for later classes so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    targets = np.repeat(np.arange(classes), n // classes)
+    images = rng.integers(0, 128, (len(targets), 32, 32, 3), dtype=np.uint8)
+    images += (targets * 127 // classes).astype(np.uint8)[:, None, None, None]
+    return ImageSet(images, targets, tuple(map(str, range(classes))))
+
+
+class Bench:
+    """A device, random images, and what was measured on it.
+
+    Args:
+        device: what is measured.
+        seconds: the time that all measurements are to take.
+        say: called with each line of the report.
+    """
+
+    def __init__(self, device: torch.device, seconds: float, say: Callable[[str], object]):
+        self.device, self.seconds, self.say = device, seconds, say
+        self.cuda = device.type == "cuda"
+        self.began, self.compile = time.monotonic(), False
+        self.numbers: dict[str, float] = {}
+        self.data = random_data(50_000 if self.cuda else 2000), random_data(10_000 if self.cuda else 100)
+        small: dict[str, Any] = {} if self.cuda else dict(depth=8, batch_size=64)
+        self.base = Experiment(imbalance_factor=50, epochs=20, **small)
+
+    def left(self) -> float:
+        return self.seconds - (time.monotonic() - self.began)
+
+    def stream(self) -> contextlib.AbstractContextManager:
+        return torch.cuda.stream(torch.cuda.Stream(self.device)) if self.cuda else contextlib.nullcontext()
+
+    def make(self, fields: dict, graphs: bool = True, precision: str = "bfloat16", device=None) -> CifarRun:
+        device = device or self.device
+        return CifarRun(
+            replace(self.base, **fields), self.data, device, compiled=self.compile, precision=precision, graphs=graphs
+        )
+
+    def train(self, run: CifarRun, steps: int) -> CifarRun:
+        run.model.train()
+        run.total.zero_()
+        for _ in range(steps):
+            run.train_once()
+        return run
+
+    def losses(self, run: CifarRun, steps: int) -> np.ndarray:
+        return np.array([float(self.train(run, 1).total) for _ in range(steps)])
+
+    def at_once(
+        self, fields: list[dict], steps: int, counts: tuple[int, ...] | None = None
+    ) -> tuple[list[CifarRun], float, list[float]]:
+        """Make each run in a thread and stream of its own; then train the first few of them at once, for each count.
+
+        Args:
+            fields: of the experiment of each run.
+            steps: optimiser steps of each measurement.
+            counts: how many of the runs train at once, one after the other; None: all of them.
+
+        Returns:
+            (the runs, seconds to make them, seconds of each count's training).
+        """
+        counts = counts or (len(fields),)
+        made: list = [None] * len(fields)
+        errors: list[Exception] = []
+        marks: list[float] = []  # times at which all threads were ready: for each count before and after its training
+        barrier = threading.Barrier(len(fields), action=lambda: marks.append(time.monotonic()))
+
+        def life(k: int) -> None:
+            try:
+                with self.stream():
+                    made[k] = self.make(fields[k])
+                    synchronize(self.device)
+                    for count in counts:
+                        barrier.wait(PATIENCE)
+                        if k < count:
+                            self.train(made[k], steps)
+                            synchronize(self.device)
+                        barrier.wait(PATIENCE)
+            except Exception as error:
+                errors.append(error)
+                barrier.abort()
+
+        began = time.monotonic()
+        threads = [threading.Thread(target=life, args=(k,)) for k in range(len(fields))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return made, marks[0] - began, [end - start for start, end in zip(marks[::2], marks[1::2], strict=True)]
+
+    def speed(self, counts: tuple[int, ...]) -> None:
+        """Measure images a second for each number of runs at once; numbers that do not fit in memory are left out."""
+        steps = 150 if self.cuda else 2
+        for most in sorted(counts, reverse=True):
+            few_enough = tuple(k for k in counts if k <= most)
+            try:
+                fields = [LOSSES[i % 4] | dict(seed=i) for i in range(most)]
+                making, training = self.at_once(fields, steps, few_enough)[1:]  # without the runs: they leave memory
+            except torch.OutOfMemoryError:
+                self.say(f"     {most:2d} at once: not enough memory")
+                self._free()
+                continue
+            self.say(f"     {most} runs made in {making:.1f} s")
+            for k, seconds in zip(few_enough, training, strict=True):
+                rate = k * steps * self.base.batch_size / seconds
+                self.numbers[f"images/s, {k} at once" + (", compiled" if self.compile else "")] = round(rate)
+                self.say(f"     {k:2d} at once: {rate:9.0f} images/s")
+            return self._free()
+
+    def _free(self) -> None:
+        gc.collect()  # an error holds on to the frames of its thread
+        if self.cuda:
+            torch.cuda.empty_cache()
+
+    def evaluation(self) -> None:
+        """Measure the float32 evaluation and the captured one, in seconds."""
+        run = self.make(LOSSES[0])
+        run.model.eval()
+        for name, function in (("float32", run.test_logits), ("captured", run.test_once)):
+            times = []
+            for _ in range(4 if self.cuda else 1):
+                began = time.monotonic()
+                function()
+                synchronize(self.device)
+                times.append(time.monotonic() - began)
+            self.numbers[f"evaluation {name}, s"] = round(statistics.median(times), 4)
+        self.say(f"     { ({k: v for k, v in self.numbers.items() if k.startswith('evaluation')}) }")
+
+    def profile(self) -> None:
+        """Print where a step's time goes, kernel by kernel, if a profiler works here."""
+        from torch.profiler import ProfilerActivity, profile
+
+        run = self.train(self.make(LOSSES[0]), 3)
+        synchronize(self.device)
+        try:
+            with profile(activities=[ProfilerActivity.CUDA if self.cuda else ProfilerActivity.CPU]) as seen:
+                self.train(run, 5 if self.cuda else 1)
+                synchronize(self.device)
+        except RuntimeError as error:  # on a shared machine it may not be allowed
+            self.say(f"     no profile: {error}")
+            return
+        sort = "self_device_time_total" if self.cuda else "self_cpu_time_total"
+        self.say(seen.key_averages().table(sort_by=sort, row_limit=22, max_name_column_width=80))
