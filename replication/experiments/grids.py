@@ -53,7 +53,7 @@ GRIDS: dict[str, tuple[Fields, ...]] = {
         _SIGMOID | dict(beta=0.0, last_bias="zero"),
     ),
     "smoke": _rows((1.0,), (("softmax", None),), (0.0,))
-    + _rows((50.0, 10.0), (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0)), (0.0, 0.99)),
+    + _rows((50.0,), (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0)), (0.0, 0.99)),
 }
 
 

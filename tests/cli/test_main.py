@@ -250,13 +250,15 @@ def test_an_interrupted_verb_promises_what_it_keeps(verb, goes_on, tmp_path, cap
 
 
 @pytest.mark.parametrize("verb", ["", "reproduce", "covering", "train", "sweep", "pack", "report", "large-scale"])
-def test_help_reads_well(verb):
-    command = [sys.executable, "-m", "replication", *([verb] if verb else []), "--help"]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=None)
-    assert answer.returncode == 0 and not answer.stderr
-    options = re.findall(r"^  (--[\w-]+)[^\n]*((?:\n {10,}[^\n]+)*)", answer.stdout, re.MULTILINE)
+def test_help_reads_well(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*([verb] if verb else []), "--help"])
+    printed = capsys.readouterr()
+    assert not stop.value.code and not printed.err
+    options = re.findall(r"^  (--[\w-]+)[^\n]*((?:\n {10,}[^\n]+)*)", printed.out, re.MULTILINE)
+    assert options or not verb
     for option, more in options:
-        line = next(x for x in answer.stdout.splitlines() if x.startswith(f"  {option}"))
+        line = next(x for x in printed.out.splitlines() if x.startswith(f"  {option}"))
         assert more.strip() or "  " in line.strip(), f"{verb} {option} says nothing"
 
 
