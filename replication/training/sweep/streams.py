@@ -15,6 +15,7 @@ import torch
 
 from replication.experiments.experiment import Experiment
 from replication.training.device import cuda_switches, pick_device
+from replication.training.loop import OutOfTime
 from replication.training.one_run import RunOptions, checkpoint_path, start_path
 from replication.training.sweep.task import attempt, load_once
 
@@ -33,7 +34,8 @@ def run_in_streams(
     """Run every experiment that can end in time, `workers` at once.
 
     At the time limit, at Ctrl-C and after an error that is no fault of one run alone, each run at work ends at its next
-    evaluation with a checkpoint.
+    evaluation with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error end it at its next
+    step, and it goes on from the checkpoint that it has.
 
     Args:
         todo: the most wanted first.
@@ -86,13 +88,15 @@ class _Crew:
                         return
                     time.sleep(POLL)
                     continue
-                self._run(experiment)
+                self._run(experiment, on_cuda)
 
-    def _run(self, experiment: Experiment) -> None:
+    def _run(self, experiment: Experiment, on_cuda: bool) -> None:
         total, trained_before = 0, self._goes_on(experiment)
 
         def tell(images: int) -> None:
             nonlocal total, trained_before
+            if self.stop.is_set() and not on_cuda:  # on CUDA this is called at evaluations only: a checkpoint follows
+                raise OutOfTime("interrupted; it goes on from its last checkpoint")
             total += images
             with self.guard:
                 self.remaining[experiment] = self.images[experiment] - total

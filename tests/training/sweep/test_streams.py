@@ -131,6 +131,22 @@ def test_a_deferred_run_goes_on_whole_after_its_plain_run_failed(tmp_path, monke
     assert sweep([PLAIN, DEFERRED], here(tmp_path), workers=2, engine="streams") == Counter(failed=1, finished=1)
 
 
+def test_a_stop_ends_a_run_on_the_cpu_at_its_next_step(tmp_path):
+    """An evaluation may be an hour away there."""
+    told, outcomes = [], []
+
+    def progress(_, images):
+        told.append(images)
+        crew.stop.set()
+
+    options = here(tmp_path)
+    crew = streams._Crew(
+        [SMALL], options, {SMALL: _images(SMALL, options)}, progress, lambda _, o, *r: outcomes.append(o)
+    )
+    crew.work(torch.device("cpu"))
+    assert told == [SMALL.batch_size] and outcomes == ["stopped"]
+
+
 def test_a_data_set_is_read_once_whoever_asks(monkeypatch):
     """A plan goes from one data set to another and back, and threads ask at the same time."""
     read = []
@@ -164,8 +180,8 @@ def test_one_bad_run_stops_no_other_and_a_full_disk_stops_all(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
-def test_a_signal_ends_each_run_at_its_next_evaluation(tmp_path, number):
-    """Exit code 130, one line, a checkpoint of each run, packed beside the journal."""
+def test_a_signal_ends_the_runs_with_their_checkpoints(tmp_path, number):
+    """Exit code 130, one line, the last checkpoint of each run, packed beside the journal."""
     arguments = "sweep pairs --profile smoke --imbalance 10 --losses softmax --workers 2 --threads 1 --device cpu"
     places = ["--results", str(tmp_path), "--journal", str(tmp_path / "out" / "journal")]
     process = start(command, [*arguments.split(), "--engine", "streams", *places], tmp_path / "errors")
