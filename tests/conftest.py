@@ -2,6 +2,16 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def quick_battery():
+    """The quick battery of the covering simulation, run once; not to be changed."""
+    from replication.theory.covering import battery
+
+    return battery()

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from replication.experiments.experiment import Experiment
+from replication.experiments.experiment import PROFILES, Experiment
 from replication.training.one_run import RunOptions
 from replication.training.sweep import workers
 from replication.training.sweep.sweep import sweep
@@ -73,9 +73,10 @@ def sweep_all(results: Path, experiments: list[Experiment], workers: int) -> Non
 
 
 def command(arguments: list[str], errors: Path) -> int:
-    """The command line, its standard error in a file."""
+    """The command line, its standard error in a file; runs of the smoke profile are too long to end by themselves."""
     from replication.__main__ import main
 
+    PROFILES["smoke"]["epochs"] = 2000
     sys.stderr = open(errors, "w", buffering=1)  # noqa: SIM115
     return main(arguments)
 

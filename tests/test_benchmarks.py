@@ -34,6 +34,15 @@ def test_peak_memory_sees_what_torchvision_takes():
     assert load("test_losses_benchmark").peak_tensors("torchvision", (256, 1000)) > 4
 
 
+def test_the_training_that_is_timed_trains():
+    training = load("test_training_benchmark")
+    assert training.convolutions_alone(False)[0](1) > 0
+    train, run = training.ours(False, False)
+    before = run.model.classifier.weight.clone()
+    assert train(2) > 0 and run.position.item() == 2  # the rate of the first step is 0
+    assert not before.equal(run.model.classifier.weight)
+
+
 def test_operations_are_those_of_the_paper_s_network():
     """ResNet-32 on 32x32 images: about 69 million multiply-adds forward, and three times that with backward."""
     training = load("test_training_benchmark")

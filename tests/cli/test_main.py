@@ -49,7 +49,7 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["covering", "--volume", "1e10"], "volume", "at most 1e"),
         (["covering", "--volume", "1e18"], "volume", "at most 1e"),
         (["covering", "--geometry", "cubes", "--dim", "2", "--volume", "1e10"], "draws", "at most 5e"),
-        (["reproduce", "--profile", "cpu"], "data_root", "cifar10"),
+        (["reproduce", "--data-root", "/nowhere"], "data_root", "a folder"),
         (["train", "--profile", "smoke", "--download"], "download", "off"),
         (["covering", "--replicates", "1"], "replicates", ">= 2"),
         (["covering", "--replicates", str(10**15)], "replicates", "at most"),
@@ -269,6 +269,7 @@ def test_ctrl_c_during_imports_is_one_word(moment, tmp_path):
     started = "replication.cli.options" if moment == "package" else "torch.nn"
     program = f"""
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
 class Interrupt:
     def find_spec(self, name, *_):
         if name == {started!r}:

@@ -9,14 +9,9 @@ import pytest
 
 from replication.cli.covering import main
 from replication.theory.arguments import log_grid
-from replication.theory.covering import COLUMNS, COMMITTED, QUICK, Case, battery, check, rescored, verify
+from replication.theory.covering import COLUMNS, COMMITTED, Case, battery, check, rescored, verify
 
 COMMITTED_RUN = Path(__file__).parents[2] / "results" / "covering" / "verify.csv"
-
-
-@pytest.fixture(scope="module")
-def quick():
-    return battery(QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +19,9 @@ def committed():
     return pd.read_csv(COMMITTED_RUN)
 
 
-def test_the_quick_battery_passes(quick):
-    verdict = check(quick)
-    assert list(quick.columns) == COLUMNS
+def test_the_quick_battery_passes(quick_battery):
+    verdict = check(quick_battery)
+    assert list(quick_battery.columns) == COLUMNS
     assert verdict.passed and verdict.largest_z < verdict.bound and verdict.variances >= 30
 
 
@@ -51,9 +46,9 @@ def test_a_wrong_beta_is_rejected_at_the_committed_size(committed, factor):
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
-def test_a_wrong_spread_is_rejected(quick, factor):
+def test_a_wrong_spread_is_rejected(quick_battery, factor):
     """A standard deviation off by 10 % fails the chi-square, though every mean is right."""
-    rows = quick[quick["geometry"] == "prototypes"]
+    rows = quick_battery[quick_battery["geometry"] == "prototypes"]
     wrong = rescored(rows.assign(standard_error=rows["standard_error"] * factor))
     assert check(wrong).largest_z == check(rows).largest_z
     assert not check(wrong).passed
@@ -153,8 +148,8 @@ def test_bad_input_is_named(arguments, message):
         verify(**arguments)
 
 
-def test_check_refuses_a_table_it_cannot_judge(quick):
+def test_check_refuses_a_table_it_cannot_judge(quick_battery):
     with pytest.raises(ValueError, match="frame must have rows"):
-        check(quick.iloc[:0])
+        check(quick_battery.iloc[:0])
     with pytest.raises(ValueError, match=r"lacks \['z'\]"):
-        check(quick.drop(columns="z"))
+        check(quick_battery.drop(columns="z"))

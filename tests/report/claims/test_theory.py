@@ -1,7 +1,6 @@
 """Statements on the formula and the weights: each is fed evidence that turns its word."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -66,18 +65,13 @@ def test_average_weights_are_those_of_the_protocol():
         assert [round(v, 2) for v in shrink] == known
 
 
-@cache
-def simulated():
-    return covering.battery()
-
-
 def covered(table):
     return Evidence(covering={"verify": table})
 
 
 @pytest.mark.parametrize("statement", [theory.t1, theory.t2])
-def test_covering(statement):
-    table = simulated()
+def test_covering(statement, quick_battery):
+    table = quick_battery
     found = [
         covered(table),
         covered(covering.rescored(table, 1.3)),
@@ -87,15 +81,15 @@ def test_covering(statement):
     assert [statement(e).words["simulation"] for e in found] == [CONFIRMED, REFUTED, UNDECIDED, NOT_RUN]
 
 
-def test_ends_of_the_covering():
-    table = simulated()
+def test_ends_of_the_covering(quick_battery):
+    table = quick_battery
     found = [covered(table), covered(table.assign(mean=1.02 * table["mean"])), covered(table.query("N == 10"))]
     assert [theory.t3(e).words["simulation"] for e in found] == [CONFIRMED, REFUTED, NOT_RUN]
 
 
-def test_partial_overlap_on_the_torus():
+def test_partial_overlap_on_the_torus(quick_battery):
     """The mean knows no shape; held against another N it would."""
-    table = simulated()
+    table = quick_battery
     few = table.query("geometry == 'prototypes' or d == 1")
     found = [covered(table), covered(covering.rescored(table, 1.3)), covered(few), Evidence()]
     assert [theory.t4a(e).words["simulation"] for e in found] == [CONFIRMED, REFUTED, UNDECIDED, NOT_RUN]
