@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def pad(images: Tensor, padding: int) -> Tensor:
-    """(n, H, W, C) uint8 -> (n, H + 2 padding, W + 2 padding, C), black around (pixel value 0, before scaling).
+    """Pad (n, H, W, C) uint8 images with black pixels (0 before scaling): (n, H + 2 padding, W + 2 padding, C).
 
     >>> pad(torch.ones(2, 32, 32, 3, dtype=torch.uint8), 4).shape
     torch.Size([2, 40, 40, 3])
@@ -17,7 +17,7 @@ def pad(images: Tensor, padding: int) -> Tensor:
 def crop_and_flip(
     padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Image k of the batch is padded[index[k]], cropped to `size` at (top[k], left[k]) and mirrored if flip[k].
+    """Crop and flip: image k is padded[index[k]], cropped to `size` at (top[k], left[k]), mirrored if flip[k].
 
     Args:
         padded: (n, H', W', C) uint8.
@@ -41,7 +41,7 @@ def crop_and_flip(
 
 
 def scale(images: Tensor) -> Tensor:
-    """(B, H, W, C) uint8 -> (B, C, H, W) float32, pixel / 128 - 1; in memory the channels stay last.
+    """Scale (B, H, W, C) uint8 to pixel / 128 - 1, (B, C, H, W) float32; in memory the channels stay last.
 
     >>> scale(torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist()
     [-1.0, 0.0, 0.9921875]
@@ -52,13 +52,13 @@ def scale(images: Tensor) -> Tensor:
 def batch_order(
     n: int, epochs: int, seed: int, *, shuffle: str = "iid", batch_size: int = 128, files: int = 1
 ) -> Tensor:
-    """The order in which images are taken: (n * epochs,) int64, cut into batches across the borders of epochs.
+    """Return the order of the images, (n * epochs,) int64, which is cut into batches across the borders of epochs.
 
     "iid": each epoch is a new permutation.  "buffered": the authors' input pipeline, which writes the images to one
     record file and reads it, repeated without end, through a shuffling buffer of 0.4 n + 3 batches.  In that file they
     lie as in the data set's archive, training file after training file, and within each of these class by class; so
-    with one file (CIFAR-100) neighbouring batches share classes, and with five (CIFAR-10) hardly.  The images are
-    expected class by class, as `keep_indices` gives them; which of the `files` each lies in is drawn from the seed.
+    neighbouring batches share classes if there is one file (CIFAR-100), but hardly if there are five (CIFAR-10).  The
+    images are expected class by class, as `keep_indices` gives them; the seed decides in which file each lies.
 
     Raises:
         ValueError: an unknown shuffle.
@@ -84,7 +84,7 @@ def batch_order(
 
 
 def crop_draws(n: int, padding: int, flip: bool, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(top, left, flip) of n crops: (n,) int64 in 0 .. 2 padding twice, and (n,) bool, all False without `flip`.
+    """Draw (top, left, flip) of n crops: (n,) int64 in 0 .. 2 padding twice, and (n,) bool, all False without `flip`.
 
     >>> top, left, mirrored = crop_draws(1000, 4, False, seed=0)
     >>> int(top.min()), int(left.max()), bool(mirrored.any())

@@ -16,7 +16,7 @@ from replication.data.image_set import ImageSet
 from replication.files import whole_file
 
 Result = TypeVar("Result")
-READER = 2  # goes up when the same files give other pixels, so that older copies are not used
+READER = 2  # raise it when the same files would decode to other pixels, so that older copies are not used
 
 
 def decode_folder(split: Path) -> ImageSet:
@@ -49,7 +49,7 @@ def decode_folder(split: Path) -> ImageSet:
 
 
 def read_images(files: list[str]) -> np.ndarray:
-    """Decode images of one size: (n, H, W, 3) uint8.  Sizes are compared before memory is asked for.
+    """Decode images of one size: (n, H, W, 3) uint8.  Their sizes are compared before memory is allocated.
 
     Raises:
         ValueError: as `decode_folder`.
@@ -94,7 +94,7 @@ def _read(how: Callable[[str], Result], path: str) -> Result:
 
 
 def _empty(shape: tuple[int, ...]) -> np.ndarray:
-    """An array of bytes, or ValueError if this machine has less memory than that."""
+    """Allocate an array of bytes; raise ValueError if this machine has less memory than that."""
     needed, there = np.prod(shape, dtype=float), _memory()
     if needed > there:
         raise ValueError(
@@ -105,7 +105,7 @@ def _empty(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _memory() -> float:
-    """Bytes of memory of this machine; infinite if it is not known."""
+    """Return the bytes of memory of this machine; infinity if the number is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

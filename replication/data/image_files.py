@@ -1,4 +1,4 @@
-"""List the images of a folder and open one; every verb that reads a user's own images uses these two functions."""
+"""List the images of a folder and open one; everything that reads a user's own images uses these functions."""
 
 import multiprocessing
 import os
@@ -26,10 +26,10 @@ UPRIGHT = {  # the transposition that turns an image of each EXIF orientation up
 
 
 def split_folders(root: Path, names: tuple[str, ...] = ("test", "val")) -> tuple[Path, Path]:
-    """ROOT/train, and the first of `names` that is a folder in ROOT: training and test images.
+    """Return the folders of training and test images: ROOT/train, and the first of `names` that is in ROOT.
 
     Raises:
-        ValueError: one of them is not there.
+        ValueError: one of them is missing.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -48,7 +48,7 @@ def split_folders(root: Path, names: tuple[str, ...] = ("test", "val")) -> tuple
 
 
 def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
-    """The images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
+    """List the images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
 
     Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints) and files with other endings than ENDINGS are left
     out, and one line is printed with their numbers.
@@ -92,7 +92,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
 
 
 def _files(folder: str, left_out: Counter[str]) -> list[str]:
-    """All files under a folder but those in hidden folders, folder by folder in alphabetical order."""
+    """List all files under a folder except those in hidden folders, folder by folder in alphabetical order."""
 
     def walk() -> Iterator[tuple[str, list[str]]]:
         for root, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
@@ -112,7 +112,7 @@ def _hidden(name: str) -> bool:
 
 
 def _reason(name: str) -> str | None:
-    """Why a file is left out, or None."""
+    """Return why a file is left out, or None."""
     ending = os.path.splitext(name)[1].lower()
     if _hidden(name):
         return "hidden"
@@ -122,12 +122,12 @@ def _reason(name: str) -> str | None:
 def open_image(path: Path | str | BinaryIO) -> Image.Image:
     """Read an image as a person sees it: upright, in RGB with 8 bits.
 
-    The EXIF orientation is applied.  Of 16 bits the upper 8 are kept, which takes 65535 to 255.  Palettes are resolved,
-    and transparent pixels show a white ground.  Of an animation the first picture is taken.
+    The EXIF orientation is applied.  16-bit values keep their upper 8 bits, so 65535 becomes 255.  Palettes are
+    resolved, transparent pixels are put on white, and the first frame of an animation is used.
 
     Raises:
-        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: UNREADABLE; the file cannot be read, or its
-            pixels have neither 8 nor 16 bits.
+        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: (the tuple UNREADABLE) the file cannot be
+            read, or its pixels have neither 8 nor 16 bits.
 
     >>> import io
     >>> file = io.BytesIO()
@@ -143,7 +143,7 @@ def open_image(path: Path | str | BinaryIO) -> Image.Image:
 
 
 def stored_size(path: Path | str | BinaryIO) -> tuple[int, int]:
-    """(width, height) from the head of the file, before EXIF may turn the image; a PNG's EXIF can follow its pixels.
+    """Return (width, height) from the file's header, before EXIF rotation, as a PNG's EXIF can follow its pixels.
 
     >>> import io
     >>> file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Large image sets as lists of files: iNaturalist 2017 and 2018, ILSVRC 2012, folders and lists (Section 5.4).
+"""List the files of large image sets: iNaturalist 2017 and 2018, ILSVRC 2012, folders and lists (Section 5.4).
 
 Nothing is decoded here; see `large_images`.
 """
@@ -22,7 +22,7 @@ DATASETS = (*CLASSES, "folder")
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files (n,) bytes, targets (n,) int64, a name for each class.
+    """The files of a split, (n,) bytes, their targets, (n,) int64, and a name for each class.
 
     >>> ImageFiles(np.array([b"1.png", b"2.png"]), np.array([1, 1]), ("cat", "dog")).class_counts
     [0, 2]
@@ -50,7 +50,7 @@ class ImageFiles:
 
 
 def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles, ImageFiles]:
-    """The training and the validation files of a data set.
+    """List the training and the validation files of a data set.
 
     Args:
         dataset: inat2017, inat2018, ilsvrc2012 or folder.
@@ -61,7 +61,7 @@ def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles,
             with a path, relative to data_root, and a class number in each line, as ImageNet-LT and Places-LT have them.
 
     Raises:
-        ValueError: files are missing or do not fit each other; the message names the path and the cure.
+        ValueError: files are missing or inconsistent; the message names the path and the cure.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -133,7 +133,7 @@ def _list_file(root: Path, split: str) -> Path | None:
 
 
 def _listed(root: Path, path: Path) -> tuple[list[str], list[int]]:
-    """The paths and class numbers of a list of files."""
+    """Return the paths and class numbers of a list of files."""
     paths, targets = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if line.strip():
@@ -182,7 +182,7 @@ def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
 
 
 def _competition(root: Path, year: str, split: str) -> ImageFiles:
-    """A split from the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
+    """Read the competition's JSON: images (id, file_name), annotations (image_id, category_id), categories."""
     path = root / f"{split}{year}.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))

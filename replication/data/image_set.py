@@ -38,26 +38,26 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of all labelled images, the same for any order of theirs."""
+        """The first 16 hexadecimal digits of a SHA-256 over all labelled images, in whatever order they are."""
         shape = str(self.images.shape[1:]).encode()
         labelled = zip(self.targets.tolist(), self.images, strict=True)
         digests = [hashlib.blake2b(b"%d" % y + shape + x.tobytes(), digest_size=16).digest() for y, x in labelled]
         return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:16]
 
     def subset(self, index: np.ndarray) -> "ImageSet":
-        """The images with these indices, in this order."""
+        """Return the images with these indices, in this order."""
         return ImageSet(self.images[index], self.targets[index], self.class_names, self.padding, self.flip)
 
     def long_tailed(self, imbalance_factor: float | str, seed: int) -> "ImageSet":
-        """The long-tailed subset that `seed` keeps, class by class; "natural" keeps every image."""
+        """Return the long-tailed subset that `seed` keeps, class by class; "natural" keeps every image."""
         return self.subset(self.long_tailed_indices(imbalance_factor, seed))
 
     def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
-        """The indices of the images of `long_tailed`, (n,) int64."""
+        """Return the indices of the images of `long_tailed`, (n,) int64."""
         return keep_indices(self.images, self.targets, self.long_tailed_counts(imbalance_factor), seed)
 
     def long_tailed_counts(self, imbalance_factor: float | str) -> list[int]:
-        """Images of each class in a long-tailed subset; "natural": the class counts as they are.
+        """Return the images of each class in a long-tailed subset; "natural" gives the class counts as they are.
 
         The largest class keeps as many images as the smallest class of this set has, which is all in a balanced set.
 

@@ -1,4 +1,4 @@
-"""Large images, decoded one by one in a DataLoader's workers: crops, normalisation, order of images (Section 5.4).
+"""Decode large images one by one in a DataLoader's workers: crops, normalisation, order of images (Section 5.4).
 
 `KeyedImages` decodes the files of `image_lists`, and `batch_keys` gives their order.  Crop and flip depend on (seed,
 epoch, image) alone, not on processes or workers.
@@ -27,7 +27,7 @@ IGNORED = -100  # the target of an image that cannot be read
 
 
 def crop_padding(size: int) -> int:
-    """Pixels around the evaluation crop, in all: a seventh of its side, as the paper's 32 at 224 and 46 at 320.
+    """Return the pixels around the evaluation crop, both sides together: a seventh of its side, as in the paper.
 
     >>> crop_padding(224), crop_padding(320)
     (32, 46)
@@ -36,7 +36,7 @@ def crop_padding(size: int) -> int:
 
 
 def train_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, and flip.
+    """Return PIL image -> (3, size, size) uint8: random crop (area 0.08 to 1, aspect 3/4 to 4/3), bicubic, flip.
 
     >>> train_transform(32)(Image.new("RGB", (50, 40))).shape
     torch.Size([3, 32, 32])
@@ -46,7 +46,7 @@ def train_transform(size: int) -> v2.Transform:
 
 
 def test_transform(size: int) -> v2.Transform:
-    """PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side, bicubic.
+    """Return PIL image -> (3, size, size) uint8: central square, size / (size + padding) of the shorter side.
 
     >>> test_transform(32)(Image.new("RGB", (50, 40))).shape
     torch.Size([3, 32, 32])
@@ -55,7 +55,7 @@ def test_transform(size: int) -> v2.Transform:
 
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:
-    """The authors' evaluation crop; unlike theirs, the resize is antialiased (as torchvision's and PIL's are).
+    """Take the authors' evaluation crop; unlike theirs, the resize is antialiased, as in torchvision and PIL.
 
     >>> central_crop(Image.new("RGB", (400, 300)), 224).size
     (224, 224)
@@ -66,9 +66,9 @@ def central_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-    """A function from (B, 3, H, W) uint8 on `device` to float32: (pixel / 255 - mean) / std of the data set.
+    """Return a function from (B, 3, H, W) uint8 on `device` to float32: (pixel / 255 - mean) / std of the data set.
 
-    Both lie on the device from the start: v2.Normalize copies them there each time, and waits for it.
+    Mean and std are on the device from the start: v2.Normalize copies them there each time and waits for the copy.
 
     >>> normalise("folder")(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).shape
     torch.Size([1, 3, 1, 1])
@@ -78,7 +78,9 @@ def normalise(dataset: str, device: torch.device | str = "cpu") -> Callable[[Ten
 
 
 class KeyedImages(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
-    """files[(epoch, index)] -> image (3, size, size) uint8, target, index; unreadable: black, with target IGNORED.
+    """A data set read by (epoch, index): image (3, size, size) uint8, target, index.
+
+    An image that cannot be read is black, with target IGNORED.
 
     >>> import numpy as np
     >>> files = ImageFiles(np.array([b"nowhere.png"]), np.array([0]), ("a",))
@@ -113,11 +115,11 @@ def batch_keys(
     processes: int = 1,
     micro_batch: int | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
-    """The keys (epoch, index) of each micro-batch of one process, over `steps`.
+    """Yield the keys (epoch, index) of each micro-batch of one process, over `steps`.
 
     An epoch is a permutation of all images; batches of `batch` are cut one after the other across epoch borders, and
-    process `rank` takes the rank-th of `processes` equal parts of each.  Together they see the same batches, however
-    many they are.
+    process `rank` takes the rank-th of `processes` equal parts of each.  The batches are the same for any number of
+    processes.
 
     >>> [len(batch) for batch in batch_keys(10, 4, range(3), seed=0, processes=2)]
     [2, 2, 2]

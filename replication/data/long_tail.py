@@ -14,9 +14,9 @@ import numpy as np
 
 
 def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) -> list[int]:
-    """Images kept per class: n_i = int(largest * (1 / imbalance_factor) ** (i / (C - 1))), Section 5.1.
+    """Return the images kept per class, n_i = int(largest * (1 / imbalance_factor) ** (i / (C - 1))), Section 5.1.
 
-    The rounding is that of the authors' code, so that the totals are the published ones.
+    Counts are rounded as in the authors' code, so that the totals agree with the published ones.
 
     Args:
         largest: images of the largest (first) class.
@@ -62,7 +62,7 @@ def _whole(name: str, value: int) -> int:
 
 
 def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence[int], seed: int) -> np.ndarray:
-    """Indices of the images that `seed` keeps: of each class the class_counts[c] lowest by a keyed hash of the pixels.
+    """Choose the images that `seed` keeps: the class_counts[c] of class c with the lowest keyed hash of the pixels.
 
     Args:
         images: (n, H, W, C) uint8.

@@ -1,9 +1,10 @@
-"""Packs: one file with the training images that a list of runs needs, and the test set.
+"""Write and read packs: one file with the training images that a list of runs needs, and the test set.
 
 A pack is for a machine to which few bytes can be sent, such as a GPU that is lent for minutes.
 
 A seed keeps the images of a class with the lowest hashes (`long_tail.keep_indices`).  So the images of a seed at one
-imbalance factor include those of every larger factor, and it keeps the same images of a pack as of the whole set.
+imbalance factor include those of every larger factor, and a seed selects the same images from a pack as from the
+whole set.
 
 The file is a zip archive without compression: `about.json`, the labels of each data set, and lossless WebP mosaics of
 the images of each class.  On CIFAR these take 0.52 of the raw size, PNG mosaics 0.66.
@@ -35,10 +36,10 @@ BROKEN = (*UNREADABLE, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 @dataclass(frozen=True)
 class PackedSet(ImageSet):
-    """The images of a training set that some runs need; class counts and fingerprint are those of the whole set.
+    """The images of a training set that some runs need, with the class counts and fingerprint of the whole set.
 
-    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.  `write_pack`
-    shows one at work.
+    `runs` are pairs (imbalance factor, seed); a pair also stands for all larger factors with its seed.  See
+    `write_pack` for an example.
     """
 
     whole_fingerprint: str = ""
@@ -55,7 +56,7 @@ class PackedSet(ImageSet):
         return self.whole_fingerprint
 
     def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
-        """As in ImageSet; ValueError if the pack lacks images that this run needs."""
+        """As in ImageSet, but raise ValueError if the pack lacks images that this run needs."""
         factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural": a pack lacks images
         if not any(seed == held and factor >= smallest for smallest, held in self.runs):
             raise ValueError(
@@ -66,7 +67,7 @@ class PackedSet(ImageSet):
 
 
 def pack_path(folder: Path | str, dataset: str) -> Path:
-    """FOLDER/<name>.pack, the file that holds a data set; cifar20 lies in that of cifar100, whose images it has.
+    """Return the file that holds a data set, FOLDER/<name>.pack; cifar20 and cifar100 share one, as they share images.
 
     >>> pack_path("packs", "cifar20").name
     'cifar100.pack'
@@ -77,7 +78,7 @@ def pack_path(folder: Path | str, dataset: str) -> Path:
 
 
 def runs_label(runs: Iterable[tuple[float, int]]) -> str:
-    """Runs in the notation of the command line.
+    """Write runs in the notation of the command line.
 
     >>> runs_label([(50, 1), (100, 0), (50, 2)])
     '50:1,2 100:0'
@@ -94,7 +95,7 @@ def write_pack(
     runs: Iterable[tuple[float, int]],
     max_bytes: float = float("inf"),
 ) -> int:
-    """Write the images that `runs` need, and the test images, to one file; the number of training images in it.
+    """Write the images that `runs` need, and the test images, to one file; return the number of training images in it.
 
     Args:
         path: the file; `pack_path` gives the name that `sources.load` looks for.
@@ -104,7 +105,7 @@ def write_pack(
         max_bytes: the largest size allowed; a larger pack is not written.
 
     Raises:
-        ValueError: no runs, a run that the sets do not allow, data sets with different images, or a pack too large.
+        ValueError: no runs, a run that the sets do not allow, data sets with different images, or too large a pack.
 
     >>> import tempfile
     >>> data = ImageSet(np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1), np.arange(12) % 2, ("a", "b"))
@@ -154,7 +155,7 @@ def _describe(train: ImageSet, test: ImageSet, kept: np.ndarray, runs: list[tupl
 
 
 def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
-    """The training images that a pack holds of a data set, and the test set.
+    """Read the training images that a pack holds of a data set, and the test set.
 
     Raises:
         ValueError: the pack is truncated or altered, or was written without this data set.
@@ -189,7 +190,7 @@ def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
 
 
 def _read_set(archive: zipfile.ZipFile, split: str, about: dict[str, Any], dataset: str) -> ImageSet:
-    """The images of a split in the order in which they were packed, with their labels in one data set."""
+    """Read the images of a split in the order in which they were packed, with their labels in one data set."""
     held, first = about[dataset], next(iter(about))
     labels = _load_npy(archive.read(f"{first}/{split}.npy"))  # the mosaics follow the first data set's classes
     contents = [archive.read(f"{split}/{label:03d}.webp") for label in range(len(about[first]["class_names"]))]
@@ -206,7 +207,7 @@ def _read_set(archive: zipfile.ZipFile, split: str, about: dict[str, Any], datas
 
 
 def _mosaics(split: str, data: ImageSet) -> dict[str, bytes]:
-    """The WebP mosaic of each class, by its name in the archive."""
+    """Return the WebP mosaic of each class by its name in the archive."""
     with ThreadPoolExecutor() as pool:
         encoded = pool.map(_to_mosaic, (data.images[data.targets == k] for k in range(len(data.class_names))))
         return {f"{split}/{label:03d}.webp": content for label, content in enumerate(encoded)}

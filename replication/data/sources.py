@@ -1,4 +1,4 @@
-"""Sources of images: digits, CIFAR-10/20/100, Fashion-MNIST or a folder of images; all as an ImageSet."""
+"""Load digits, CIFAR-10, -20, -100, Fashion-MNIST or a folder of images as an ImageSet."""
 
 import gzip
 import pickle
@@ -44,7 +44,7 @@ SUPERCLASSES = (  # CIFAR-100's 20 coarse labels, in their order, and the fine c
 
 
 def load(dataset: str, data_root: Path | str | None = None, download: bool = False) -> tuple[ImageSet, ImageSet]:
-    """The training and the test set of a data set by name.
+    """Load the training and the test set of a data set by name.
 
     Args:
         dataset: digits (scikit-learn's, needs no file), cifar10, cifar20, cifar100, fashion_mnist or folder
@@ -83,7 +83,7 @@ def load(dataset: str, data_root: Path | str | None = None, download: bool = Fal
 
 
 def _digits() -> tuple[ImageSet, ImageSet]:
-    """1797 grey 8x8 digits; of each class the 50 lowest by a hash of their pixels are the test set."""
+    """Load 1797 grey 8x8 digits; the 50 of each class with the lowest hash of their pixels are the test set."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -113,7 +113,7 @@ def _download(dataset: str, root: Path) -> None:
 
 
 def _locked(root: Path, name: str) -> FileLock:
-    """A lock that other processes wait for, and that dies with this one."""
+    """Return a lock that other processes wait for, and that is released if this process dies."""
     return FileLock(root / f".{name}.lock")
 
 
@@ -137,7 +137,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _unpack(kind: Any, archive: Path) -> None:
-    """Unpack torchvision's archive unless it is; whole or not at all, and in one process at a time."""
+    """Unpack torchvision's archive unless that is done: completely or not at all, in one process at a time."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     folder, part = archive.parent / kind.base_folder, archive.parent / f".{kind.base_folder}.part"
@@ -160,7 +160,7 @@ def _unpack(kind: Any, archive: Path) -> None:
 
 
 def _cifar_archive(kind: Any, root: Path, train: bool) -> ImageSet:
-    """A split of the unpacked archive; every checksum is verified before anything is unpickled."""
+    """Read a split of the unpacked archive; every checksum is verified before anything is unpickled."""
     try:
         data = kind(root, train=train)
     except (RuntimeError, OSError, pickle.UnpicklingError) as error:
@@ -195,7 +195,7 @@ def _cifar20(root: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
-    """Fashion-MNIST from its four .gz files, in torchvision's place or in that of Debian's dataset-fashion-mnist."""
+    """Read Fashion-MNIST's four .gz files, from torchvision's folder or Debian's (package dataset-fashion-mnist)."""
     from torchvision.datasets import FashionMNIST
     from torchvision.datasets.utils import check_integrity
 
@@ -219,7 +219,7 @@ def _fashion_mnist(root: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _folder(root: Path) -> tuple[ImageSet, ImageSet]:
-    """train/<class>/* and test/<class>/*, classes in alphabetical order, all images of one size."""
+    """Read train/<class>/* and test/<class>/*, classes in alphabetical order, all images of one size."""
     train, test = (decode_folder(folder) for folder in split_folders(root))
     if train.class_names != test.class_names:
         odd = sorted(set(train.class_names) ^ set(test.class_names))

@@ -1,1 +1,1 @@
-"""What is run and what a run leaves: experiments, grids and records, without torch."""
+"""Experiments, grids and records: what is run and what a run writes. Imports without torch."""

@@ -1,4 +1,4 @@
-"""What both kinds of experiment share: plain numbers, checks of the common fields, a digest for the name."""
+"""The base of both kinds of experiment: plain numbers, checks of the common fields, a digest for the name."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, get_args
 
 LONGEST = 100_000  # epochs
-LATER = {"later": True}  # metadata of a field that experiments had not from the start
+LATER = {"later": True}  # metadata of a field that was added after the first records were written
 
 
 class BaseExperiment:
@@ -62,7 +62,7 @@ class BaseExperiment:
 
 
 def digest(experiment: Any) -> str:
-    """Eight hexadecimal digits of SHA-256 over every field of a dataclass, but those added LATER that are as before."""
+    """Return eight hexadecimal digits of SHA-256 over a dataclass, without the LATER fields that have their default."""
     unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
     values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -71,7 +71,7 @@ def digest(experiment: Any) -> str:
 def normalise(experiment: Any) -> None:
     """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
 
-    Scalars of NumPy and torch, whole floats for integers and -0.0 are taken; what is no number is left for `require`.
+    Scalars of NumPy and torch, whole floats for integers and -0.0 are converted; anything else is left for `require`.
 
     >>> from replication.experiments.experiment import Experiment
     >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
@@ -97,7 +97,7 @@ def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value as an error message repeats it: at most 80 characters, whatever it is.
+    """Return a value as an error message repeats it, in at most 80 characters.
 
     >>> shown("svhn"), shown(10**5000)
     ("'svhn'", 'a value of type int')
@@ -110,7 +110,7 @@ def shown(value: object) -> str:
 
 
 def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
-    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` say which these are."""
+    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` describe the condition."""
     value = getattr(experiment, name)
     try:
         good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)

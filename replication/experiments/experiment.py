@@ -8,7 +8,7 @@ from replication.experiments.base import LATER, BaseExperiment, require
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
-    """The name of a loss in tables and figures: "softmax", "sigmoid", "focal 0.5"; losses unlike have names unlike."""
+    """Name a loss for tables and figures: "softmax", "sigmoid", "focal 0.5"; different losses have different names."""
     if loss != "focal" or gamma is None:
         return loss
     gamma = float(gamma)
@@ -40,9 +40,9 @@ DEEPEST = 1202  # layers: the deepest ResNet tried on CIFAR (He et al., 2016, Se
 
 
 def paper_setting(name: str, imbalance_factor: float | str | None) -> Any:
-    """What the paper's protocol has for a field of Experiment that ports change: its default, but for drop_factor.
+    """Return the paper's value of a field of Experiment: its default, except for drop_factor.
 
-    That is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
+    The drop factor is 0.01 in Section 5.2 and the authors' long-tailed scripts, 0.1 in their balanced one.
     """
     if name == "drop_factor":
         return 0.1 if imbalance_factor == 1 else 0.01
@@ -51,11 +51,12 @@ def paper_setting(name: str, imbalance_factor: float | str | None) -> Any:
 
 @dataclass(frozen=True)
 class Experiment(BaseExperiment):
-    """What is trained, completely: equal Experiments give the same record, times aside.
+    """Everything that decides what is trained: equal Experiments give the same record, apart from times.
 
-    To the bit so on CPUs of one kind with the same threads, precision and compilation, and on one kind of GPU with
-    `deterministic`.  The defaults are the paper's protocol, Section 5.2 and the authors' code.  A field that is added
-    later needs `field(default=..., metadata=LATER)`, so that the records from before it keep their names.
+    The records are equal to the bit on CPUs of one kind with the same threads, precision and compilation, and on one
+    kind of GPU with `deterministic`.  The defaults are the paper's protocol, Section 5.2 and the authors' code.
+
+    A field that is added later needs `field(default=..., metadata=LATER)`, so that existing records keep their names.
 
     Raises:
         ValueError: a field outside its range, named with its value and what is allowed.
@@ -111,7 +112,7 @@ class Experiment(BaseExperiment):
 
     @property
     def name(self) -> str:
-        """Readable and unique: the file name of this run's record, without the ending."""
+        """The file name of this run's record without the ending; it is readable and unique."""
         settings = {n: getattr(self, n) for n in SWITCHES}
         changed = [f"{n}-{v}" for n, v in settings.items() if v != paper_setting(n, self.imbalance_factor)]
         factor = self.imbalance_factor if self.imbalance_factor == NATURAL else f"{self.imbalance_factor:g}"
@@ -120,7 +121,7 @@ class Experiment(BaseExperiment):
 
     @property
     def profile(self) -> str:
-        """The profile whose budget this run has ("smoke", "cpu", "length", "paper"), else "custom"."""
+        """The name of the profile with this run's budget ("smoke", "cpu", "length", "paper"), else "custom"."""
         for name, budget in PROFILES.items():
             fixed = budget if name == "smoke" else {k: v for k, v in budget.items() if k != "dataset"}
             allowed = {
@@ -131,7 +132,7 @@ class Experiment(BaseExperiment):
         return "custom"
 
     def shared_start(self) -> "Experiment | None":
-        """The run whose first epochs are those of this one: for deferred re-weighting the plain run of its seed."""
+        """The run with the same first epochs: for deferred re-weighting, the plain run of the same seed."""
         return replace(self, beta=0.0, reweight_from=0.0, weights="class_balanced") if self.reweight_from else None
 
 

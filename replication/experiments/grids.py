@@ -58,7 +58,7 @@ GRIDS: dict[str, tuple[Fields, ...]] = {
 
 
 def grid(name: str, profile: str = "paper", seeds: Iterable[int] = (0,), **overrides: Any) -> list[Experiment]:
-    """The experiments of a grid under a profile's budget, seed by seed; `overrides` set further fields.
+    """Return the experiments of a grid under a profile's budget, seed by seed; `overrides` set further fields.
 
     Raises:
         ValueError: unknown grid or profile, or a field out of range.

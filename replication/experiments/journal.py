@@ -1,4 +1,4 @@
-"""A journal: many records in one file, a line each, for a machine that gives few files back; and its way to results."""
+"""Journals: many records in one file, one line each, for a machine that returns few files."""
 
 import json
 import os
@@ -15,9 +15,9 @@ _LOCK = threading.Lock()  # one line at a time, whichever thread has finished a 
 
 
 def append_to_journal(path: Path | str, record: RunRecord) -> None:
-    """Add a record to a journal as one line of JSON, which is on disk when this returns; threads may share a journal.
+    """Append a record to a journal as one line of JSON, flushed to disk; threads may share a journal.
 
-    A line that a killed process left unfinished is closed first, so that it spoils no other.
+    A line that a killed process left unfinished is ended first, so that it does not spoil the new one.
 
     Raises:
         ValueError: the record holds a number that is not finite.
@@ -36,9 +36,9 @@ def append_to_journal(path: Path | str, record: RunRecord) -> None:
 
 
 def read_journal(path: Path | str) -> list[RunRecord]:
-    """The records of a journal, each checked as any record; of large-scale runs as of others.
+    """Read the records of a journal, CIFAR and large-scale, and check each like a record in a file of its own.
 
-    A last line that was cut off is left out; any other line that is no record is named in a warning.
+    A last line that was cut off is left out; a warning names any other line that is not a record.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -50,7 +50,7 @@ def read_journal(path: Path | str) -> list[RunRecord]:
 
 
 def _checked_lines(path: Path) -> Iterator[tuple[int, RunRecord | None]]:
-    """(line number, its record, or None where it is not one); without a last line that was cut off."""
+    """Yield (line number, its record, or None if it is not one), without a last line that was cut off."""
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         try:
@@ -68,7 +68,7 @@ def _parse(line: str) -> RunRecord:
 
 @dataclass
 class Adopted:
-    """What became of the records of a journal: names of runs, and sentences for a reader."""
+    """What `adopt_records` did with the records of a journal: names of runs, and sentences for a reader."""
 
     added: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # those that were there already
@@ -77,13 +77,13 @@ class Adopted:
 
 
 def adopt_records(path: Path | str, results: Path | str, commit: str | None = None) -> Adopted:
-    """Write the records of a journal to RESULTS/<profile>/runs, but for those that are there already.
+    """Write the records of a journal to RESULTS/<profile>/runs, except those that are there already.
 
     Args:
         path: the journal.
         results: the folder of results; what it holds is never altered.
-        commit: the commit of the code that ran, for records that name none (a machine without git); they then count as
-            of clean code.
+        commit: the commit of the code that ran, for records that name none (a machine without git); it is then taken to
+            be unmodified.
 
     Raises:
         OSError: the journal cannot be read, or the results cannot be written.

@@ -1,6 +1,6 @@
-"""What a large-scale run is (Table 3, Figure 7): LargeScaleExperiment, the paper's rows, and the record it leaves.
+"""Large-scale experiments (Table 3, Figure 7), their records, and the paper's 27 runs.
 
-No torch here, so the report reads the records on any laptop.
+This imports no torch, so that the report reads the records on any laptop.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BASE_LEARNING_RATES = {"ilsvrc2012": 0.2, "inat2017": 0.4, "inat2018": 0.4, "fol
 class LargeScaleExperiment(BaseExperiment):
     """One large-scale run; the defaults are the paper's protocol (Section 5.4 and the authors' code).
 
-    How it is spread over processes is not part of it: that goes into the record.
+    The number of processes is not part of the experiment; the record states it.
 
     Raises:
         ValueError: a field outside its range, named with its value and what is allowed.
@@ -62,27 +62,27 @@ class LargeScaleExperiment(BaseExperiment):
 
     @property
     def name(self) -> str:
-        """Readable and unique: the file name of this run's record, without the ending."""
+        """The file name of this run's record without the ending; it is readable and unique."""
         network = f"{self.dataset}_resnet{self.depth}_{self.size}"
         return f"{network}_{self.loss_name}_beta{self.beta:g}_seed{self.seed}_{self.digest}"
 
     @property
     def profile(self) -> str:
-        """All large-scale runs have a folder of their own; Table 3 takes those of the paper's budget."""
+        """The folder of all large-scale runs; Table 3 takes those of the paper's budget."""
         return PROFILE
 
     def steps(self, images: int) -> int:
-        """Optimiser steps of the whole run; the authors' scripts round up: 112603 on ILSVRC's 1281167 images."""
+        """Return the steps of the whole run, rounded up as the authors do: 112603 on ILSVRC's 1281167 images."""
         return self.steps_until(self.epochs, images)
 
     def steps_until(self, epoch: int, images: int) -> int:
-        """Steps after which so many epochs of `images` images are trained; batches run on across epoch borders."""
+        """Return the steps that so many epochs of `images` images take; batches run on across epoch borders."""
         return -(-epoch * images // self.batch_size)
 
 
 @dataclass(frozen=True)
 class LargeScaleRecord(RunRecord):
-    """A RunRecord with what is particular to large runs; `curve` has top5_error beside error (top-1), both percent."""
+    """A RunRecord with the fields of large runs; `curve` has top5_error beside error (top-1), both in percent."""
 
     error_per_class: list[float | None] | None  # type: ignore[assignment]  # None: a class without validation images
     top5_error: float | None = None  # of the last epoch; 0 where there are 5 classes or fewer
@@ -95,7 +95,7 @@ class LargeScaleRecord(RunRecord):
 
 
 def table3_rows() -> list[LargeScaleExperiment]:
-    """The paper's 27 runs: three networks, softmax at 224 and CB focal (0.999, 0.5) at 224 and 320, three data sets."""
+    """Return the paper's 27 runs: 3 data sets, 3 networks, softmax at 224 and CB focal (0.999, 0.5) at 224 and 320."""
     plain: dict[str, Any] = {}
     balanced: dict[str, Any] = dict(loss="focal", gamma=0.5, beta=0.999)
     return [

@@ -1,7 +1,7 @@
-"""The plan of runs, fixed before them: which experiments answer which question, and with which seeds.
+"""The plan, fixed before the runs: which experiments answer which question, and with which seeds.
 
-The letters and their order are those of the plan of 2026-11-27.  Everything is at the paper's full protocol but C, the
-small network of which shows how a gain depends on the length of training.
+The letters and their order were fixed on 2026-11-27.  Every part follows the paper's full protocol except C, which
+trains a small network to show how a gain depends on the length of training.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from replication.experiments.experiment import LENGTHS, PROFILES, Experiment
 from replication.experiments.grids import BETAS, GRIDS, Fields
 
 ORDER = "ABDECGFHI"  # the most wanted answers first
-DEFERRED_FROM = 0.8  # of the epochs: deferred re-weighting as Cao et al. 2019
+DEFERRED_FROM = 0.8  # fraction of the epochs before deferred re-weighting, as in Cao et al. 2019
 _SOFTMAX, _SIGMOID = dict(loss="softmax"), dict(loss="sigmoid")
 _HALF, _ONE, _TWO = (dict(loss="focal", gamma=gamma) for gamma in (0.5, 1.0, 2.0))
 _DEFERRED = dict(beta=0.9999, reweight_from=DEFERRED_FROM)
@@ -19,7 +19,7 @@ _BALANCED_SOFTMAX = dict(loss="balanced_softmax")
 
 
 def _runs(seeds: Iterable[int], *rows: Fields, profile: str = "paper") -> list[Experiment]:
-    """Every row at every seed; the first seed of all rows comes before the second of any."""
+    """Return every row at every seed; the first seed of all rows comes before the second of any."""
     return [Experiment(**PROFILES[profile] | row | dict(seed=seed)) for seed in seeds for row in rows]
 
 
@@ -87,7 +87,7 @@ PLAN: dict[str, list[Experiment]] = {
 
 
 def plan(upto: str = ORDER[-1]) -> list[Experiment]:
-    """The runs of the plan down to a letter, in the plan's order, each once.
+    """Return the runs of the plan down to a letter, in the plan's order, each once.
 
     Raises:
         ValueError: a letter that is not in the plan.

@@ -1,4 +1,4 @@
-"""RunRecord: one JSON file per run, written whole or not at all; all records of a folder as a DataFrame."""
+"""RunRecord, one JSON file per run, written completely or not at all; a folder of records as a DataFrame."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ CURVE_FIELDS = dict(epoch=int, error=float)  # what the report needs of each eva
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run gave.  Errors are percent of the test set; `error` (the headline) is that of the last epoch.
+    """The result of one run.  Errors are percentages of the test set; `error`, the headline, is the last epoch's.
 
     `curve` holds one dict per evaluated epoch: epoch, learning_rate, training_loss (mean since the last evaluation),
     error.  `status` is "finished" or "diverged" (a loss that is not finite; `error` is then None).
@@ -63,16 +63,16 @@ class RunRecord:
     adjusted_error_per_class: list[float] | None = None
     calibration_error: float | None = None  # softmax losses: expected calibration error, 15 bins, percent
     logits_fingerprint: str | None = None  # of the file of test logits beside the record
-    concurrent_runs: int | None = None  # runs that shared the device, which images_per_second does not tell
+    concurrent_runs: int | None = None  # runs that shared the device while images_per_second was measured
     experiment_class: ClassVar[type] = Experiment  # a kind of run with another experiment has a record class of its own
 
     def write(self, folder: Path | str) -> Path:
-        """Write FOLDER/<experiment name>.json atomically; returns the path."""
+        """Write FOLDER/<experiment name>.json atomically and return the path."""
         return write_text(record_path(self.experiment, folder), _json(asdict(self)))
 
 
 def _json(record: dict[str, Any]) -> str:
-    """JSON with a line for each field, each entry of a dict and each evaluated epoch: reads well, differs little."""
+    """Return JSON with a line for each field, each entry of a dict and each evaluated epoch, for readable diffs."""
 
     def value(v: Any) -> str:
         if isinstance(v, list) and v and isinstance(v[0], dict):
@@ -85,7 +85,7 @@ def _json(record: dict[str, Any]) -> str:
 
 
 def record_path(experiment: Experiment, folder: Path | str) -> Path:
-    """FOLDER/<experiment name>.json, where the record of an experiment lies.
+    """Return the path of an experiment's record, FOLDER/<experiment name>.json.
 
     >>> record_path(Experiment(), "runs").name
     'cifar10_imbalance100_softmax_beta0_seed0_f513edd3.json'
@@ -94,12 +94,12 @@ def record_path(experiment: Experiment, folder: Path | str) -> Path:
 
 
 def parse_record(text: str, record_class: type[RunRecord] = RunRecord) -> RunRecord:
-    """A record from its JSON: the one place where the schema of records is checked.
+    """Parse a record's JSON and check it; the schema of records is checked nowhere else.
 
-    Fields that this version does not know are left out; those that were added since the record have their defaults.
+    Fields that this version does not know are left out; fields that are newer than the record get their defaults.
 
     Raises:
-        ValueError: not JSON, a field that is missing or of another type or range, or an unknown schema.
+        ValueError: not JSON, an unknown schema, or a field that is missing, of a wrong type or out of range.
 
     >>> parse_record('{"experiment": {"seed": -1}}')
     Traceback (most recent call last):
@@ -174,10 +174,10 @@ def _type_name(kind: Any) -> str:
 
 
 def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> RunRecord:
-    """Read one record, of CIFAR runs or of another kind of run (`record_class`).
+    """Read one record, of a CIFAR run or of another kind of run (`record_class`).
 
     Raises:
-        ValueError: not a file, not a record of this package, truncated, or named unlike its experiment.
+        ValueError: not a file, not a record of this package, truncated, or named after another experiment.
     """
     path = Path(path)
     if not path.is_file():  # a folder, a link to nothing or a FIFO, at which a reader would wait for ever
@@ -192,10 +192,10 @@ def read_record(path: Path | str, record_class: type[RunRecord] = RunRecord) -> 
 
 
 def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) -> "pd.DataFrame":
-    """All records of a folder: one row per run, the experiment's fields and the record's as columns, by name.
+    """Read all records of a folder, one row per run by name; columns are the experiment's fields and the record's.
 
-    A file that is not a record is left where it is, out of the frame, and named in a warning.  A folder without
-    records gives an empty frame with all columns.
+    A file that is not a record is skipped, and a warning names it.  A folder without records gives an empty frame
+    with all columns.
     """
     import pandas as pd
 

@@ -5,14 +5,14 @@ Arguments:
     target: class indices, integers of shape (B,) or (B, d1, ...); or a tensor of the logits' shape with elements in
         [0, 1]: class probabilities for the softmax losses, independent labels (multi-hot) for the sigmoid losses.
     weight: (C,), finite and >= 0, or None for ones. A target is weighted by its true class, w_y.
-    reduction: over the B x d1 x ... targets.
+    reduction: how the losses of the B x d1 x ... targets are combined.
         "mean": the weighted sum divided by the number of targets, as in the paper.
-        "weighted_mean": the weighted sum divided by the sum of the targets' weights, as torch has it.
+        "weighted_mean": the weighted sum divided by the sum of the targets' weights, as in torch.
         "sum", "none": the weighted sum; the weighted loss of each target, in the targets' shape.
     ignore_index: targets with this value are left out: value and gradients are as if they were not there, even if
         their logits are NaN. If all are left out, the loss is 0 with zero gradients. In a target of the logits' shape
         it marks elements: the sigmoid losses leave out the element, the softmax losses the whole target.
-    label_smoothing: e in [0, 1]. The target t is replaced by (1 - e) t + e / C; its weight stays that of t.
+    label_smoothing: e in [0, 1]. The target t is replaced by (1 - e) t + e / C; its weight does not change.
 
 Targets of the logits' shape:
     The softmax losses are linear in t: sum_i t_i w_i l_i, where l_i is the loss of class index i. So the loss of mixed
@@ -24,9 +24,9 @@ One logit for two classes: with two class weights the sigmoid losses accept logi
 class 1, and targets 0 and 1 of either shape, integers or probabilities of class 1.
 
 Differences from `torch.nn.functional.cross_entropy`:
-    reduction "mean" divides by the number of targets and not by their weights; "weighted_mean" is torch's.
-    With label smoothing torch weights the uniform part by each class's own weight, and not by that of the true class.
-    A batch that is ignored whole gives 0, and not NaN.
+    reduction "mean" divides by the number of targets, not by the sum of their weights; "weighted_mean" is torch's.
+    With label smoothing torch weights the uniform part by each class's own weight, not by the weight of the true class.
+    A batch whose targets are all ignored gives 0, not NaN.
     Unbatched logits (C,) are refused; write logits[None].
 
 Raises:

@@ -85,7 +85,7 @@ def check_gamma_fits(gamma: float, dtype: torch.dtype) -> None:
 
 
 def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
-    """The class weights as a tensor, ones for None, and whether all are known to be positive."""
+    """Return the class weights as a tensor, ones for None, and whether all are known to be positive."""
     if weight is None:
         return logits.new_ones(logits.shape[1]), True
     if not isinstance(weight, Tensor):
@@ -122,7 +122,7 @@ def check_probabilities(target: Tensor) -> None:
 
 
 def check_indices(target: Tensor, logits: Tensor, ignore_index: int) -> None:
-    """Name a class index outside [0, C). Called only after a loss has failed, so that it costs nothing before."""
+    """Raise ValueError for a class index outside [0, C). Called only after a loss has failed, to save time."""
     if target.ndim == logits.ndim or target.device.type != "cpu":
         return
     wrong = target[((target < 0) | (target >= logits.shape[1])) & (target != ignore_index)]
@@ -148,7 +148,7 @@ def none_ignored(target: Tensor, ignore_index: int) -> bool:
 
 
 def extremes_on_cpu(x: Tensor) -> tuple[float, float] | None:
-    """The smallest and the largest element, NaN if there is one; None where a look at values would wait or fail.
+    """Return the smallest and the largest element, NaN if there is one; None if reading values would wait or fail.
 
     >>> extremes_on_cpu(torch.tensor([2, 3, 5]))
     (2, 5)
@@ -174,7 +174,7 @@ def is_traced() -> bool:
 
 
 def _may_look(x: Tensor) -> bool:
-    """False on accelerators and in tracers. vmap, fake tensors and make_fx raise RuntimeError at the look instead."""
+    """False on accelerators and in tracers. vmap, fake tensors and make_fx raise RuntimeError when values are read."""
     return x.is_cpu and not is_traced()
 
 

@@ -1,4 +1,4 @@
-"""The losses as functions. Arguments, defaults and errors are those of the contract in `replication.losses`."""
+"""The losses as functions. See the contract in `replication.losses` for arguments, defaults and errors."""
 
 import math
 from collections.abc import Callable
@@ -131,7 +131,7 @@ def balanced_softmax_loss(
 
 
 def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
-    """log n, (C,), less the largest, which changes no softmax and keeps more digits."""
+    """Return log n minus its maximum, (C,): the softmax is the same, and more digits are kept."""
     if isinstance(class_counts, Tensor) and class_counts.device == logits.device:
         extremes = extremes_on_cpu(class_counts)
         if extremes is not None and not 0 < extremes[0] <= extremes[1] < math.inf:
@@ -183,7 +183,7 @@ def evaluate(
 
 
 def softmax_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions) -> Tensor:
-    """sum_i t_i w_i (1 - p_i)^gamma (-log p_i), p = softmax(z), reduced.
+    """Return sum_i t_i w_i (1 - p_i)^gamma (-log p_i), p = softmax(z), reduced.
 
     `positive` says that all weights are known to be positive.
     """
@@ -218,7 +218,7 @@ def _dense_softmax_loss(logits: Tensor, target: Tensor, weight: Tensor, options:
 
 
 def sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions) -> Tensor:
-    """w_y sum_i (1 - p_i^t)^gamma log(1 + exp(-z_i^t)), p = sigmoid(z), reduced; `positive` as in `softmax_loss`."""
+    """Return w_y sum_i (1 - p_i^t)^gamma log(1 + exp(-z_i^t)), p = sigmoid(z), reduced; see `softmax_loss`."""
     e, gamma, reduction = options.label_smoothing, options.gamma, options.reduction
     if target.ndim == logits.ndim:
         return _dense_sigmoid_loss(logits, target, weight, options)
@@ -235,7 +235,7 @@ def sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool,
 def _focal_sum(
     logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
-    """The fast kernel, or its formula for weights that are learned, compilers, tracers and torch.func."""
+    """Call the fast kernel, or its formula for weights that are learned, compilers, tracers and torch.func."""
     if not (is_traced() or weight.requires_grad):
         try:
             return focal_sum(logits, index, weight, excluded, gamma, total)

@@ -19,7 +19,7 @@ from replication.losses.targets import coefficients
 from replication.losses.terms import focal_term
 
 EXACT = 40.0  # From here on softplus(u) and u are the same number in float64.
-PIECE_PER_CORE = 2**16  # elements: what the cache of a core holds, and enough work to share between cores
+PIECE_PER_CORE = 2**16  # elements that fit the cache of a core and are enough work to share between cores
 SMALLEST_PIECE_ON_GPU = 2**22  # elements: enough to keep a GPU busy for longer than a kernel launch takes
 PIECES = 8
 
@@ -27,7 +27,7 @@ PIECES = 8
 def focal_sum(
     logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
-    """weight[index] * sum_i f(u_i) for each target, (B, ...), or the sum of these over the targets, ().
+    """Return weight[index] * sum_i f(u_i) for each target, (B, ...), or the sum of these over the targets, ().
 
     Args:
         logits: (B, C, ...).
@@ -35,7 +35,7 @@ def focal_sum(
         weight: (C,), already divided by the divisor of the reduction.
         excluded: bool (B, 1, ...), true for targets that contribute nothing, or None if all contribute.
         gamma: focusing parameter, >= 0.
-        total: whether to add up the targets.
+        total: whether to sum over the targets.
 
     Raises:
         RuntimeError: under torch.func and forward-mode differentiation. A Function that they accept costs a fifth of
@@ -51,7 +51,7 @@ def focal_sum(
 def focal_sum_by_autograd(
     logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
 ) -> Tensor:
-    """The same as `focal_sum` in operations that compilers, torch.func and learnable weights know how to follow.
+    """Compute `focal_sum` in operations that compilers, torch.func and learnable weights can differentiate.
 
     >>> focal_sum_by_autograd(torch.zeros(1, 2), torch.tensor([0]), torch.ones(2), None, gamma=1.0, total=True)  # log 2
     tensor(0.6931)
@@ -120,7 +120,7 @@ def _focal_curvature(u: Tensor, gamma: float) -> Tensor:
 
 
 def _signed_logits(logits: Tensor, index: Tensor, excluded: Tensor | None) -> Tensor:
-    """u: the logits with that of the true class negated, and 0 for excluded targets, whose logits may be NaN."""
+    """Return u: the logits, negated for the true class, and 0 for excluded targets, whose logits may be NaN."""
     u = logits.scatter(1, index, -logits.gather(1, index))
     return u if excluded is None else torch.where(excluded, 0, u)
 

@@ -46,7 +46,7 @@ class ClassBalancedLoss(nn.Module):
     it: assign to `beta` to re-weight (deferred re-weighting takes one line), and a checkpoint never changes it.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; raised here and not first in `forward`.
+        ValueError, TypeError: an argument is wrong; raised here, before the first call of `forward`.
 
     Warns:
         UserWarning: a beta > 0 leaves different counts with weights equal within 1 %, or the counts look like those of
@@ -106,7 +106,7 @@ class ClassBalancedLoss(nn.Module):
 
     @property
     def class_counts(self) -> NDArray[np.float64]:
-        """The class counts, (C,); make another loss for others."""
+        """The class counts, (C,), read-only: other counts need another loss."""
         return self._class_counts.copy()
 
     @property

@@ -1,4 +1,4 @@
-"""Which targets count, and by how much: ignored targets, weights over the divisor of the reduction, binary heads."""
+"""Decide which targets count and by how much: ignored targets, weights over the divisor, binary heads."""
 
 import torch
 from torch import Tensor
@@ -48,19 +48,19 @@ def coefficients(weight: Tensor, index: Tensor, excluded: Tensor | None) -> Tens
 
 
 def divisor(reduction: str, own: Tensor, kept: Tensor) -> Tensor | int:
-    """The divisor of the reduction for dense targets, from the weight of each and whether it is kept."""
+    """Return the divisor of the reduction for dense targets, from the weight of each and whether it is kept."""
     if reduction == "mean":
         return torch.count_nonzero(kept).clamp(min=1)
     return _one_if_zero(own.sum()) if reduction == "weighted_mean" else 1
 
 
 def per_class(weight: Tensor, logits: Tensor) -> Tensor:
-    """The class weights in a shape that broadcasts against the logits."""
+    """Return the class weights in a shape that broadcasts against the logits."""
     return weight.view(-1, *[1] * (logits.ndim - 2))  # (C, 1, ...)
 
 
 def two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B, ...) or (B, 1, ...)."""
+    """Return logits (-z, z) of classes 0 and 1 and their target, from logits z and targets (B, ...) or (B, 1, ...)."""
     z = logits if logits.ndim == 1 else logits.squeeze(1)
     column = z.unsqueeze(1).shape
     if not isinstance(target, Tensor) or target.shape not in (z.shape, column):

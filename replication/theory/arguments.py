@@ -10,7 +10,7 @@ LARGEST = 2**62  # the largest number of draws, so that sums of two stay in int6
 
 
 def log_grid(largest: float, points: int) -> NDArray[np.int64]:
-    """Whole numbers from 1 to `largest`, at most `points` of them, evenly spaced in log n.
+    """Return at most `points` whole numbers from 1 to `largest`, evenly spaced in log n.
 
     >>> log_grid(1000, 4).tolist()
     [1, 10, 100, 1000]
@@ -19,7 +19,7 @@ def log_grid(largest: float, points: int) -> NDArray[np.int64]:
 
 
 def check_volume(volume: float) -> float:
-    """The volume N as a float, or ValueError.
+    """Return the volume N as a float, or raise ValueError.
 
     >>> check_volume(2.5)
     2.5
@@ -31,7 +31,7 @@ def check_volume(volume: float) -> float:
 
 
 def check_whole_volume(volume: float) -> int:
-    """The number of prototypes N as an int, or ValueError.
+    """Return the number of prototypes N as an int, or raise ValueError.
 
     >>> check_whole_volume(100.0)
     100
@@ -45,7 +45,7 @@ def check_whole_volume(volume: float) -> int:
 
 
 def check_draws(draws: ArrayLike) -> NDArray[np.int64]:
-    """The numbers of draws n as a (k,) int64 array, or ValueError.
+    """Return the numbers of draws n as a (k,) int64 array, or raise ValueError.
 
     >>> check_draws(5)
     array([5])
@@ -61,7 +61,7 @@ def check_draws(draws: ArrayLike) -> NDArray[np.int64]:
 
 
 def check_replicates(replicates: int, columns: int = 1) -> int:
-    """The number of replicates R as an int, or ValueError; `columns` is how many results each replicate gives.
+    """Return the number of replicates R as an int, or raise ValueError; each replicate gives `columns` results.
 
     >>> check_replicates(1000, columns=40)
     1000
@@ -77,7 +77,7 @@ def check_replicates(replicates: int, columns: int = 1) -> int:
 
 
 def check_seed(seed: int) -> int:
-    """The seed as an int, or ValueError.
+    """Return the seed as an int, or raise ValueError.
 
     >>> check_seed(0)
     0
@@ -93,7 +93,7 @@ def check_seed(seed: int) -> int:
 
 
 def _number(value: object) -> float:
-    """A real number as a float, infinite beyond float64; NaN if it is none."""
+    """Return a real number as a float, infinite beyond float64; NaN if the value is not a number."""
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
@@ -103,7 +103,7 @@ def _number(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """A value for an error message, at most 60 characters of it.
+    """Return the first 60 characters of a value, for an error message.
 
     >>> len(shown(list(range(1000))))
     60

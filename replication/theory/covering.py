@@ -24,7 +24,7 @@ FOR_VARIANCE = 1000  # the same, for the variance of the variance
 
 
 class Case(NamedTuple):
-    """One row group of a battery: n runs from 1 to `reach` N on a log grid of `points`.
+    """One setting of a battery; n runs from 1 to `reach` times N on a logarithmic grid of `points` values.
 
     >>> Case("cubes", 2, 100, replicates=50).reach
     10
@@ -72,7 +72,7 @@ def verify(
     replicates: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Simulate one covering many times and set its mean beside E_n.
+    """Simulate one covering many times and compare its mean with E_n.
 
     Args:
         geometry: prototypes (the paper's process), cubes or balls (volume 1 each, partial overlap, on a torus).
@@ -116,7 +116,7 @@ def verify(
 
 
 def battery(cases: Iterable[Case] = QUICK, seed: int = 0) -> pd.DataFrame:
-    """`verify` for each Case, one table; QUICK takes seconds, COMMITTED minutes.
+    """Run `verify` for each Case and return one table; QUICK takes seconds, COMMITTED minutes.
 
     >>> len(battery([Case("prototypes", 0, 1, 100), Case("cubes", 1, 10, 50, reach=3, points=5)]))
     15
@@ -129,7 +129,7 @@ def battery(cases: Iterable[Case] = QUICK, seed: int = 0) -> pd.DataFrame:
 
 
 def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
-    """The same simulations against E_n of volume_factor x N: with 1.01, a beta that stands for an N 1 % too large.
+    """Compare the same simulations with E_n of volume_factor x N; 1.01 stands for an N that is 1 % too large.
 
     >>> frame = verify(volume=100, draws=[200], replicates=50)
     >>> bool(rescored(frame, 2.0)["E_n"].iloc[0] > frame["E_n"].iloc[0])
@@ -198,7 +198,7 @@ def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
 
 
 def _bounds(frame: pd.DataFrame, level: float, bound: float) -> NDArray[np.float64]:
-    """The bound of each row: normal, or Bernstein's z^2 / (2 (1 + z / (3 sqrt(R var)))) = log(2 rows / level)."""
+    """Return each row's bound: normal, or Bernstein's z^2 / (2 (1 + z / (3 sqrt(R var)))) = log(2 rows / level)."""
     information = (frame["replicates"] * frame["exact_sd"].fillna(np.inf) ** 2).to_numpy()
     log_level = np.log(2 * len(frame) / level)
     with np.errstate(divide="ignore"):
@@ -208,9 +208,9 @@ def _bounds(frame: pd.DataFrame, level: float, bound: float) -> NDArray[np.float
 
 
 def variance_rows(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Rows whose variance holds enough information to be judged, and rows away from both ends (two masks).
+    """Return two masks: rows whose variance can be tested, and rows whose mean is away from both ends.
 
-    Near 0 or N few probes decide, and the kurtosis on the torus is large; for prototypes it is known, so all count.
+    Near 0 or N few probes decide, and the kurtosis on the torus is large.  For prototypes it is known: all rows count.
 
     >>> enough, smooth = variance_rows(verify(volume=100, draws=[1, 200], replicates=200))
     >>> enough.tolist(), smooth.tolist()

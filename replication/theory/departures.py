@@ -24,7 +24,7 @@ COMPONENTS = 4
 
 
 def check_law(law: str, d: int, volume: float) -> tuple[int, float, float]:
-    """(d, N, side of the torus), or ValueError.
+    """Check a law and return (d, N, side of the torus), or raise ValueError.
 
     >>> check_law("gaussian", 1, 100)
     (1, 100.0, 100.0)
@@ -35,7 +35,7 @@ def check_law(law: str, d: int, volume: float) -> tuple[int, float, float]:
 
 
 def middles(law: str, d: int) -> FloatArray:
-    """Means of the normal components, in sides of the torus: (components, d).
+    """Return the means of the normal components, (components, d), as fractions of the torus's side.
 
     >>> middles("gaussian", 2)
     array([[0.5, 0.5]])
@@ -44,7 +44,7 @@ def middles(law: str, d: int) -> FloatArray:
 
 
 def draw_centres(law: str, d: int, side: float, n: int, generator: np.random.Generator) -> FloatArray:
-    """Centres of n unit cubes, (n, d) in [0, side).
+    """Draw the centres of n unit cubes, (n, d) in [0, side).
 
     uniform: on the torus, the paper's case.  bounded: uniform, but the space ends at 0 and at `side`, and the part of
     a cube outside is lost.  gaussian and mixture: normal, wrapped round the torus; a mixture has 4 equal
@@ -61,7 +61,7 @@ def draw_centres(law: str, d: int, side: float, n: int, generator: np.random.Gen
 
 
 def met_probability(law: str, points: FloatArray, side: float) -> FloatArray:
-    """p(x), the probability that one set covers the point x: points (m, d) in [0, side) -> (m,).
+    """Return p(x), the probability that one set covers the point x: points (m, d) in [0, side) -> (m,).
 
     >>> met_probability("bounded", np.array([[0.0], [5.0]]), side=10.0).tolist()  # half a cube is lost at the edge
     [0.05, 0.1]
@@ -81,9 +81,10 @@ def met_probability(law: str, points: FloatArray, side: float) -> FloatArray:
 
 
 def exact_mean(law: str, d: int, volume: float, draws: ArrayLike) -> FloatArray:
-    """int (1 - (1 - p(x))^n) dx by Gauss-Legendre, 2^17 points or so and at most 512 an axis and piece, (k,) float64.
+    """Integrate 1 - (1 - p(x))^n over x by Gauss-Legendre quadrature: (k,) float64.
 
-    With an edge, p has a kink half a cube from it: the axis is cut there.
+    There are about 2^17 points, at most 512 on each piece of an axis.  If the space has an edge, p has a kink half a
+    cube from it, and the axis is cut there.
 
     >>> exact_mean("uniform", 1, 100, [1, 2]).round(9).tolist()
     [1.0, 1.99]
@@ -108,7 +109,7 @@ def _grid(axis: FloatArray, d: int) -> FloatArray:
 def covered_share(
     law: str, d: int, volume: float, draws: ArrayLike, replicates: int, seed: int = 0, probes: int = 256
 ) -> FloatArray:
-    """Simulated covered volume by probe points, (replicates, k) float64; unit cubes, N and n as everywhere.
+    """Simulate the volume that n unit cubes cover, measured by probe points: (replicates, k) float64.
 
     >>> covered_share("uniform", 1, 1.0, [0, 1], replicates=2).tolist()
     [[0.0, 1.0], [0.0, 1.0]]
@@ -129,7 +130,7 @@ def covered_share(
 
 
 def fit_volume(means: FloatArray, draws: NDArray[np.int64]) -> float:
-    """The one N whose E_n lies closest to the means over all n: least squares of the relative error.
+    """Find the N whose E_n fits the means best over all n, by least squares of the relative error.
 
     >>> draws = np.array([10, 100, 500])
     >>> round(fit_volume(effective_number(draws, 0.99), draws), 3)
@@ -144,7 +145,7 @@ def fit_volume(means: FloatArray, draws: NDArray[np.int64]) -> float:
 
 
 def best_misfit(means: FloatArray, errors: FloatArray, draws: NDArray[np.int64]) -> float:
-    """The largest |z| about E_n that the best single N leaves: min over N of the max over n (it has one valley).
+    """Return the largest |z| over n for the N that makes it smallest; as a function of N it has one valley.
 
     >>> draws = np.array([10, 100])
     >>> round(best_misfit(effective_number(draws, 0.99), np.array([1.0, 1.0]), draws), 3)
@@ -169,13 +170,13 @@ def departures(
     seed: int = 0,
     resamples: int = 400,
 ) -> pd.DataFrame:
-    """How far each law is from E_n, and the effective N that would stand in for N.
+    """Measure how far each law is from E_n, and which effective N describes it best.
 
     Returns:
         One row per law, d and n: geometry (the law), d, N, n, replicates, mean, standard_error, E_n, exact_mean, z
         (against exact_mean), N_at_n with N_at_n_low and _high (the N whose E_n is the mean, and the mean -+ 1.96
         standard errors), and for the whole curve fitted_N, fitted_low, fitted_high (95 %, bootstrap of the replicates)
-        and misfit: the largest |z| that the best single N leaves.  If one N can serve, it is that of chance, about 2.
+        and misfit: the largest |z| for the best single N.  If a single N fits, misfit is what chance gives, about 2.
 
     >>> table = departures([("gaussian", 1)], volume=20, replicates=20, resamples=20)
     >>> bool((table["exact_mean"] < table["E_n"]).all())  # the formula is too large unless the samples are uniform
@@ -223,7 +224,7 @@ def _departure(
 
 
 def clamped_mean(volume: float, draws: ArrayLike) -> FloatArray:
-    """Exact mean of the paper's chain for an N that need not be whole, its p = E/N cut off at 1: (k,) float64.
+    """Return the exact mean of the paper's chain for an N that need not be whole, p = E/N cut off at 1: (k,) float64.
 
     The chain's states are 1, 2, ..., ceil(N): for N = 2.5 it can cover 3.  For whole N this is E_n exactly.
 

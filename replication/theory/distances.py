@@ -1,4 +1,4 @@
-"""Which pairs of points lie within a radius of each other, right at any offset, scale and dimension."""
+"""Find the pairs of points within a radius of each other, correctly at any offset, scale and dimension."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,10 @@ PAIRS = 2**22  # numbers that one step holds: 32 MiB
 
 
 def pairs_within(samples: FloatArray, queries: FloatArray, radius: float) -> sparse.csr_matrix:
-    """(n, n) sparse: 1 where the difference of a query (row) and a sample (column) is at most `radius` long.
+    """Return a sparse (n, n) matrix with 1 where query (row) and sample (column) are at most `radius` apart.
 
-    |x|^2 + |y|^2 - 2 xy is quick but rounds, so that even equal points can seem apart.  Pairs about which its rounding
-    leaves a doubt are compared by the sum of their squared differences.
+    |x|^2 + |y|^2 - 2 xy is quick but rounds, so that even equal points can seem apart.  Pairs that its rounding leaves
+    undecided are compared by the sum of their squared differences.
 
     >>> pairs_within(np.array([[1e9], [1e9 + 1]]), np.array([[1e9 + 1], [5.0]]), radius=0.0).toarray().tolist()
     [[0.0, 1.0], [0.0, 0.0]]
@@ -44,7 +44,7 @@ def pairs_within(samples: FloatArray, queries: FloatArray, radius: float) -> spa
 
 
 def _no_longer_than(radius: float, difference: FloatArray) -> NDArray[np.bool_]:
-    """Whether each row of (m, D) has a length of at most `radius`, by powers of two free of under- and overflow."""
+    """Whether each row of (m, D) has a norm of at most `radius`; scaled by powers of two, so nothing overflows."""
     _, exponent = np.frexp(np.abs(difference).max(1, initial=0))
     scaled = np.ldexp(difference, -exponent[:, None])
     with np.errstate(over="ignore"):

@@ -163,7 +163,7 @@ def describe_weights(class_counts: Any, betas: Iterable[float] = (0.9, 0.99, 0.9
 
     Returns:
         One `WeightSummary` for each beta. Its remark says when the weights are equal within 1 %, so that beta has no
-        effect, and when their ratio is within 10 % of that of the counts, which is inverse class frequency.
+        effect, and when their ratio is within 10 % of the ratio of the counts, which is inverse class frequency.
 
     Raises:
         ValueError: counts or a beta that `class_balanced_weights` refuses.
@@ -191,7 +191,7 @@ def _summary(counts: np.ndarray, beta: float) -> WeightSummary:
 def check_counts(
     class_counts: Any, empty: str = "error", *, class_names: Sequence[Any] | None = None
 ) -> NDArray[np.float64]:
-    """The class counts as float64 (C,), in the order of the classes.
+    """Return the class counts as float64 (C,), in the order of the classes.
 
     Args:
         class_counts: numbers as a sequence, array, tensor on any device, or iterable; or a mapping or pandas Series,
@@ -200,7 +200,7 @@ def check_counts(
         class_names: (C,) the keys in the order of the classes.
 
     Raises:
-        ValueError: anything else. Labels given as counts are recognised.
+        ValueError: the counts have another form. Labels that are passed as counts are recognised.
 
     >>> check_counts({1: 50, 0: 5000}).tolist()
     [5000.0, 50.0]
@@ -230,7 +230,7 @@ def check_counts(
 
 
 def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> list[Any]:
-    """The values of a mapping or Series, in the order of the classes that its keys name."""
+    """Return the values of a mapping or Series in the order of the classes that its keys name."""
     keys, values = zip(*class_counts.items(), strict=True) if len(class_counts) else ((), ())
     wanted = list(range(len(keys))) if class_names is None else list(class_names)
     try:
@@ -245,12 +245,12 @@ def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> lis
 
 
 def _may_be_labels(counts: NDArray[np.float64]) -> bool:
-    """Whether these are whole numbers from 0 to less than how many there are, as class indices are."""
+    """Whether these are whole numbers from 0 to their number minus one, as class indices are."""
     return bool(counts.min() == 0 and 0 < counts.max() < counts.size and (counts == np.floor(counts)).all())
 
 
 def _whole(num_classes: Any) -> int:
-    """The number of classes as an int >= 1."""
+    """Return the number of classes as an int >= 1."""
     try:
         number = operator.index(num_classes)
     except TypeError:
@@ -261,7 +261,7 @@ def _whole(num_classes: Any) -> int:
 
 
 def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
-    """Any sequence, array, tensor or iterable of real numbers as a float64 array."""
+    """Convert a sequence, array, tensor or iterable of real numbers to a float64 array."""
     cause: Exception | None = None
     try:
         array = np.asarray(_on_host(value))
@@ -275,7 +275,7 @@ def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
 
 
 def _on_host(value: Any) -> Any:
-    """A form that NumPy takes: tensors detached and copied from their device, iterables as lists."""
+    """Convert to a form that NumPy takes: tensors are detached and copied from their device, iterables become lists."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return value.float() if value.is_floating_point() and value.itemsize < 4 else value  # NumPy has no bfloat16.
@@ -287,7 +287,7 @@ def _on_host(value: Any) -> Any:
 
 
 def _brief(value: Any) -> str:
-    """The value in one line of at most 80 characters."""
+    """Return the value in one line of at most 80 characters."""
     many = isinstance(value, (list, tuple)) and len(value) > 20
     text = " ".join((f"{list(value[:20])!r}"[:-1] + ", ...]" if many else repr(value)).split())
     return text if len(text) <= 80 else text[:77] + "..."
@@ -301,7 +301,7 @@ def _real(name: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str) -> None:
-    """Raise a ValueError that names the first offending value; a NaN is always one."""
+    """Raise a ValueError that names the first offending value; NaN always offends."""
     if not np.all(holds):
         wrong = np.broadcast_to(value, np.shape(holds))[~holds].flat[0] if np.ndim(holds) else value
         raise ValueError(f"{name} must be {allowed}, got {wrong}")

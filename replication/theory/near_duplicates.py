@@ -1,4 +1,4 @@
-"""Near-duplicates among the raw pixels of a data set, with and without augmentation, and the N that they imply.
+"""Find near-duplicates among the raw pixels of a data set, with and without augmentation, and the N they imply.
 
 This compares N between classes, data sets and augmentations at one radius.  It cannot measure N itself: the radius is
 the unit of volume, and one that holds a share q of all pairs makes the average N 1/q by construction.
@@ -18,7 +18,7 @@ SHARES = (1e-3, 1e-2)  # of the pairs within a class that lie within the radius,
 
 
 def take(images: np.ndarray, targets: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """per_class images of each class, chosen by the seed: images (n, H, W, C), targets (n,); all of a smaller class.
+    """Choose `per_class` images of each class by the seed, or all of a smaller one: images (n, H, W, C), targets (n,).
 
     >>> images, targets = take(np.zeros((9, 2, 2, 1)), np.array([0, 0, 0, 0, 0, 0, 0, 1, 1]), per_class=3, seed=0)
     >>> images.shape, targets.tolist()
@@ -32,7 +32,7 @@ def take(images: np.ndarray, targets: np.ndarray, per_class: int, seed: int) -> 
 
 
 def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[float] = SHARES) -> list[float]:
-    """Pixel distances within which these shares of all pairs of one class lie (classes pooled, no augmentation).
+    """Return the distances within which these shares of all pairs of one class lie (no augmentation, classes pooled).
 
     >>> radii_from_shares(np.array([0, 1, 5, 7]).reshape(4, 1, 1, 1), np.array([0, 0, 0, 0]), shares=(0.5, 1))
     [4.0, 7.0]
@@ -45,7 +45,7 @@ def radii_from_shares(images: np.ndarray, targets: np.ndarray, shares: Sequence[
 
 
 def crops(images: np.ndarray, padding: int) -> Iterator[np.ndarray]:
-    """All crops after padding with zeros on each side, each as it is or mirrored: (n, H W C) float64, one at a time.
+    """Yield every crop of the zero-padded images, as it is and mirrored: (n, H W C) float64 each.
 
     >>> len(list(crops(np.ones((1, 2, 2, 1)), padding=1)))  # 3 x 3 places, twice
     18
@@ -60,7 +60,7 @@ def crops(images: np.ndarray, padding: int) -> Iterator[np.ndarray]:
 
 
 def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
-    """One random crop of each image, mirrored with probability 1/2: (n, H W C) float64.
+    """Take one random crop of each image, mirrored with probability 1/2: (n, H W C) float64.
 
     >>> random_crops(np.ones((5, 2, 2, 1)), padding=1, seed=0).shape
     (5, 4)
@@ -87,12 +87,12 @@ def near_duplicates(
     padding: int = 4,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """N and beta of each class, from pairs of images within each radius.
+    """Estimate N and beta of each class from the pairs of images within each radius.
 
     Args:
         images: (n, H, W, C) whole numbers; targets (n,) 0 .. len(class_names) - 1.
         augmentations: "none": the images as they are.  "crop and flip": an image stands for all its crops and mirrored
-            crops, and a pair coincides if any of one's comes within the radius of the other; this is the paper's
+            crops, and a pair coincides if a copy of one lies within the radius of the other; this is the paper's
             reading (a sample and its augmented copies are one), and it can only lower N.  "one random crop and flip":
             each image replaced by one augmented copy, as a network sees it; this can raise N.
         padding: zeros around an image before it is cropped, in pixels.

@@ -1,4 +1,4 @@
-"""The paper's covering as an experiment: n draws from N equally likely prototypes (Section 3.2; the occupancy problem).
+"""Simulate the paper's covering: n draws from N equally likely prototypes (Section 3.2; the occupancy problem).
 
 `covered_literally` draws and marks, as the paper describes it; `covered` samples the waiting times between new
 prototypes instead, at a cost that does not grow with n.  The two share no code and have the same distribution.
@@ -20,7 +20,7 @@ CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in t
 def occupancy_moments(
     volume: float, draws: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Exact mean, variance and excess kurtosis of the number of prototypes covered by n draws.
+    """Return the exact mean, variance and excess kurtosis of the number of prototypes covered by n draws.
 
     With U the number left uncovered, E[U (U-1) ... (U-k+1)] = N (N-1) ... (N-k+1) (1 - k/N)^n, so the mean is
     N - N (1-1/N)^n = (1 - beta^n) / (1 - beta) and the variance N (N-1) (1-2/N)^n + N (1-1/N)^n - N^2 (1-1/N)^(2n).
@@ -61,7 +61,7 @@ def _moments(volume: decimal.Decimal, draws: int) -> tuple[float, float, float]:
 
 
 def covered_literally(volume: float, draws: ArrayLike, replicates: int, seed: int = 0) -> NDArray[np.int64]:
-    """Draw a prototype, mark it, count the marked: (replicates, k) int64, a column for each number of draws.
+    """Draw prototypes, mark them and count the marked ones: (replicates, k) int64, a column for each number of draws.
 
     Cost: replicates x max(draws), and a byte for each prototype.  Raises ValueError as `covered` does.
 
@@ -88,9 +88,9 @@ def covered_literally(volume: float, draws: ArrayLike, replicates: int, seed: in
 def covered(
     volume: float, draws: ArrayLike, replicates: int, seed: int = 0, *, chunk: int = CHUNK, workers: int = 1
 ) -> NDArray[np.int64]:
-    """Prototypes covered after each number of draws, without drawing them one by one.
+    """Simulate how many prototypes are covered after each number of draws, without drawing them one by one.
 
-    While i of N are covered a draw is new with probability 1 - i/N, so the wait for the next new one is geometric:
+    While i of N are covered, a draw is new with probability 1 - i/N, so the wait for the next new one is geometric:
     1 + floor(X / -log(i/N)) with X exponential.  The cumulative waits T_k say when the k-th was covered, and the number
     covered at n is the number of T_k <= n.  Cost: replicates x min(N, max(draws)), whatever n is.
 

@@ -1,4 +1,4 @@
-"""Random covering with partial overlap: sets of volume 1 dropped uniformly on a d-dimensional torus of volume N.
+"""Simulate random covering with partial overlap: sets of volume 1, uniform on a d-dimensional torus of volume N.
 
 Each point is missed by one set with probability 1 - 1/N, so n sets are expected to cover N (1 - (1-1/N)^n), the paper's
 E_n, whatever the shape and the dimension (Robbins 1944).  Shape and dimension show in the variance, also given here.
@@ -21,7 +21,7 @@ SQUARES_LIMIT = 1024  # squares whose union is still measured exactly: 4 n^2 cel
 
 
 def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, float]:
-    """(d, N, side of the torus), or ValueError; balls must fit: radius at most half the side.
+    """Return (d, N, side of the torus), or raise ValueError; balls must fit: radius at most half the side.
 
     >>> check_geometry("cubes", 2, 100)
     (2, 100.0, 10.0)
@@ -41,7 +41,7 @@ def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, fl
 
 
 def check_probes(probes: int | None) -> int | None:
-    """The number of probe points, or ValueError.
+    """Return the number of probe points, or raise ValueError.
 
     >>> check_probes(128)
     128
@@ -52,7 +52,7 @@ def check_probes(probes: int | None) -> int | None:
 
 
 def ball_radius(d: int) -> float:
-    """Radius of the d-dimensional ball of volume 1.
+    """Return the radius of the d-dimensional ball of volume 1.
 
     >>> ball_radius(1)
     0.5
@@ -61,7 +61,7 @@ def ball_radius(d: int) -> float:
 
 
 def default_probes(geometry: str, d: int, draws: ArrayLike) -> int | None:
-    """None if the covered volume is exact (d = 1, or few enough squares); else more probes for fewer draws.
+    """Return None if the exact volume is cheap (d = 1, or few squares), else a number of probes, more for fewer draws.
 
     >>> default_probes("cubes", 3, 1000)
     524
@@ -80,11 +80,11 @@ def covered_volume(
     seed: int = 0,
     probes: int | str | None = "auto",
 ) -> NDArray[np.float64]:
-    """Volume covered by the first n of a row of sets, for each n in `draws`.
+    """Simulate the volume covered by the first n sets of a sequence, for each n in `draws`.
 
     Args:
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
-        probes: points dropped uniformly and anew in each replicate; N times the covered share of them is an unbiased
+        probes: points drawn uniformly and anew in each replicate; N times the share that is covered is an unbiased
             measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
             (d = 1, or squares). "auto": exact if that is cheap, else 128 to 1024.
 
@@ -126,7 +126,7 @@ def covered_volume(
 
 
 def union_of_intervals(centres: FloatArray, side: float) -> float:
-    """Length covered by unit intervals on a circle: each gap to the next centre counts up to 1.  centres (n, 1).
+    """Return the length that unit intervals around (n, 1) centres cover: each gap to the next centre counts up to 1.
 
     >>> union_of_intervals(np.array([[0.5], [1.0]]), side=4.0)
     1.5
@@ -138,9 +138,9 @@ def union_of_intervals(centres: FloatArray, side: float) -> float:
 
 
 def union_of_squares(centres: FloatArray, side: float) -> float:
-    """Area covered by unit squares on a torus: the plane is cut at every edge, and each cell counted once.
+    """Return the area that unit squares cover: the torus is cut at every edge, and each cell is counted once.
 
-    Two (n, 2) centres in [0, side):
+    The centres are (n, 2) in [0, side).
 
     >>> union_of_squares(np.array([[1.0, 1.0], [1.5, 1.5]]), side=4.0)
     1.75
@@ -167,9 +167,9 @@ def union_of_squares(centres: FloatArray, side: float) -> float:
 
 
 def first_cover(probes: FloatArray, centres: FloatArray, geometry: str, side: float | None) -> NDArray[np.int64]:
-    """For each probe the index of the first set that covers it; len(centres) if none does.
+    """Return the index of the first set that covers each probe; len(centres) if none does.
 
-    probes (m, d), centres (n, d); side: of the torus, or None for flat space.  Probes leave as they are covered.
+    probes (m, d), centres (n, d); side: of the torus, or None for flat space.  A covered probe is not tested again.
 
     >>> first_cover(np.array([[0.1], [2.0]]), np.array([[1.0], [3.9]]), "cubes", side=4.0).tolist()
     [1, 2]
@@ -194,7 +194,7 @@ def first_cover(probes: FloatArray, centres: FloatArray, geometry: str, side: fl
 
 
 def exact_sd(geometry: str, d: int, volume: float, draws: ArrayLike, probes: int | None = None) -> FloatArray:
-    """Standard deviation of the covered volume, or of its measure by `probes` points; NaN if the sets are too wide.
+    """Return the standard deviation of the covered volume, or of its measure by `probes` points; NaN for too wide sets.
 
     Two points at a distance h are both missed by one set with probability 1 - (2 - o(h)) / N, o(h) the volume that two
     sets so far apart share.  So Var = N int [(1 - (2 - o)/N)^n - (1-1/N)^(2n)] dh over the torus.  For cubes o is a

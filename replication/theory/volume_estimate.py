@@ -1,4 +1,4 @@
-"""The inverse problem: estimate N, and so beta, from the samples of a class.
+"""Solve the inverse problem: estimate N, and so beta, from the samples of a class.
 
 From the distinct prototypes among n draws, or from the pairs of samples that coincide (near-duplicates in a feature
 space): N, beta = (N - 1) / N, and intervals for both.
@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 
 
 class VolumeEstimate(NamedTuple):
-    """N with its interval, and the beta they stand for; infinite (beta 1) if nothing repeats.
+    """An estimate of N with its interval, and the betas of all three; N is infinite (beta 1) if nothing repeats.
 
     >>> VolumeEstimate(100, 50, 1000).beta
     (0.99, 0.98, 0.999)
@@ -41,9 +41,9 @@ class VolumeEstimate(NamedTuple):
 
 
 def volume_from_covered(covered: float, draws: int) -> float:
-    """The N whose E_n(N) is `covered`: infinite at n, 1 at 1 or below.  Solves N (1 - (1 - 1/N)^n) = covered.
+    """Solve N (1 - (1 - 1/N)^n) = covered for N; the result is infinite at n, and 1 at 1 or below.
 
-    In N and not in beta, whose 53 bits hold the 1/N of N = 1e14 to no more than two digits.
+    The unknown is N and not beta, because a float64 beta holds the 1/N of N = 1e14 to only two digits.
 
     >>> round(volume_from_covered(1.75, 3), 9)
     2.0
@@ -63,11 +63,11 @@ def volume_from_covered(covered: float, draws: int) -> float:
 
 
 def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEstimate:
-    """Maximum-likelihood N of the occupancy model, `distinct` of N equally likely prototypes seen in `draws` draws.
+    """Estimate N by maximum likelihood (occupancy model) from `distinct` different prototypes seen in `draws` draws.
 
     The likelihood is N! / (N - k)! / N^n, and k alone is sufficient.  The interval is exact (it holds the N under which
     neither "as few" nor "as many" distinct has probability below (1 - level)/2; coverage at least `level`) up to
-    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats N is infinite and
+    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats, N is infinite and
     the lower limit is the N at which no repeat has probability (1 - level)/2, exact at every size.
 
     Raises:
@@ -119,7 +119,7 @@ def _most_likely(distinct: int, draws: int) -> float:
 
 
 def _root(rising: Callable[[float], float], lowest: float, top: float | None = None) -> float:
-    """Where a rising function of N passes 0, from `lowest` on (`lowest` itself if it is 0 or above there)."""
+    """Return the zero of a rising function of N at or above `lowest`; `lowest` itself if the function is >= 0 there."""
     if rising(lowest) >= 0:
         return float(lowest)
     high = top or 2.0 * lowest
@@ -143,7 +143,7 @@ def _repeats_at_most(volume: float, repeats: int, draws: int) -> float:
 
 
 def estimate_volume_from_collisions(pairs: float, collisions: float, level: float = 0.95) -> VolumeEstimate:
-    """N = pairs / collisions: two samples of a class coincide with probability 1/N.
+    """Estimate N = pairs / collisions, because two samples of a class coincide with probability 1/N.
 
     The interval is Clopper and Pearson's.  Pairs that share a sample are uncorrelated under the covering model, so the
     number of collisions has the binomial mean and variance; for real images see `beta_from_features`.
@@ -172,12 +172,12 @@ def beta_from_features(
     variants: Iterable[ArrayLike] = (),
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Near-duplicates within each class, and the N and beta that they imply.
+    """Count near-duplicates within each class and estimate the N and beta that they imply.
 
     Args:
         features: (n, D), one row per sample.
-        radius: two samples of a class within this distance of each other count as one place of the data space.  It is
-            the unit in which N is measured: the data do not determine it, and N changes with it.
+        radius: two samples of a class within this distance of each other count as the same.  It is the unit in which N
+            is measured: the data do not determine it, and N changes with it.
         targets: (n,) classes; None is one class.
         variants: augmented copies of the samples, each (n, D); a pair coincides if a copy of either (or itself) lies
             within the radius of the other.  More copies can only add coincidences.

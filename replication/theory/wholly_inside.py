@@ -1,4 +1,4 @@
-"""Partial overlap on a space with an edge: sets that lie wholly inside S, as the paper's samples do (Section 3.1).
+"""Simulate partial overlap on a space with an edge: sets wholly inside S, as the paper's samples are (Section 3.1).
 
 S is a cube of volume N and each sample a unit cube placed uniformly inside it.  The middle of S is then met more often
 than its edge, and the more so the higher the dimension: the expected covered volume falls short of E_n.
@@ -15,11 +15,11 @@ from replication.theory.effective_number import beta_from_volume, effective_numb
 
 
 def expected_volume(d: int, volume: float, n: int) -> float:
-    """Expected volume that n unit cubes, uniform wholly inside a cube of volume N in d dimensions, cover together.
+    """Return the expected volume that n unit cubes cover, each uniform inside a d-dimensional cube of volume N.
 
     A place x is met by one cube with probability p(x) = product over the axes of u(x_i) / max(m, 1), where m = side - 1
-    is the room that a cube has along an axis.  For uniform x, u = 1 but with probability 2 min(m, 1) / side, where it
-    is uniform on (0, 1).  So -log p is a constant plus a Gamma(K, 1) with binomial K, and
+    is the room that a cube has along an axis.  For uniform x, u is uniform on (0, 1) with probability
+    2 min(m, 1) / side, and 1 otherwise.  So -log p is a constant plus a Gamma(K, 1) with binomial K, and
     E = N E[1 - (1 - p)^n] is a sum of d + 1 integrals in one variable.
 
     Args:
@@ -47,7 +47,7 @@ def expected_volume(d: int, volume: float, n: int) -> float:
 
 
 def check_dimension(d: int) -> int:
-    """The dimension d as an int, or ValueError.
+    """Return the dimension d as an int, or raise ValueError.
 
     >>> check_dimension(3.0)
     3
@@ -58,7 +58,7 @@ def check_dimension(d: int) -> int:
 
 
 def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int = 0, probes: int = 256) -> np.ndarray:
-    """Covered volume of n such cubes, the share of random probe points they hold times N: (replicates,) float64.
+    """Simulate the volume covered by n such cubes, N times their share of random probe points: (replicates,) float64.
 
     >>> simulated_volume(2, 100, 1, replicates=2, probes=10_000).shape
     (2,)
@@ -80,7 +80,7 @@ def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int =
 def wholly_inside(
     dimensions: Iterable[int] = range(1, 31), volume: float = 100, n: int = 100, replicates: int = 400, seed: int = 0
 ) -> pd.DataFrame:
-    """Simulated and exact expected volume against E_n, one row per dimension.
+    """Compare the simulated and the exact expected volume with E_n, one row per dimension.
 
     Columns: d, N, n, replicates, mean, standard_error (simulated), exact_mean, E_n, share (exact_mean / E_n),
     z = (mean - exact_mean) / standard_error.
