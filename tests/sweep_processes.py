@@ -50,8 +50,18 @@ def start(target, *arguments) -> multiprocessing.Process:
     return process
 
 
+def exit_code(process: multiprocessing.Process, seconds: float = 120) -> int | None:
+    """How a process that a signal was to end has ended; None if it had to be killed."""
+    process.join(seconds)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+    return code
+
+
 def _quietly(ready, target, arguments) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the server may have been started by a sweep's crew
     workers.CONTEXT, workers._work = multiprocessing.get_context("fork"), _work_alone  # workers start in milliseconds
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     ready.set()

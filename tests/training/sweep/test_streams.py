@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from sweep_processes import SMALL, TIMES, command, here, start, wait_for
+from sweep_processes import SMALL, TIMES, command, exit_code, here, start, wait_for
 
 from replication.__main__ import main
 from replication.data.sources import load
@@ -187,8 +187,7 @@ def test_a_signal_ends_the_runs_with_their_checkpoints(tmp_path, number):
     process = start(command, [*arguments.split(), "--engine", "streams", *places], tmp_path / "errors")
     wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
     os.kill(process.pid, number)
-    process.join(60)
-    assert process.exitcode == 130
+    assert exit_code(process) == 130
     errors = (tmp_path / "errors").read_text()
     assert errors.strip().endswith("the same command goes on from here") and "Traceback" not in errors
     with tarfile.open(tmp_path / "out" / "checkpoints-1.tar") as tar:

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 import torch
 from PIL import Image
-from sweep_processes import CONTEXT, SMALL, command, content, here, hold_lock, start, sweep_all, wait_for
+from sweep_processes import CONTEXT, SMALL, command, content, exit_code, here, hold_lock, start, sweep_all, wait_for
 
 from replication.__main__ import main
 from replication.experiments.records import read_record, record_path
@@ -281,8 +281,7 @@ def test_a_signal_ends_sweep_and_workers(tmp_path, number):
     process = start(command, arguments, tmp_path / "errors")
     wait_for(lambda: len(list(tmp_path.rglob("*.pt"))) == 2)
     os.kill(process.pid, number)
-    process.join(120)
-    assert process.exitcode == 130
+    assert exit_code(process) == 130
     assert (tmp_path / "errors").read_text().strip().endswith("the same command goes on from here")
     assert "Traceback" not in (tmp_path / "errors").read_text()
     checkpoints = list(tmp_path.rglob("*.pt"))
