@@ -39,12 +39,12 @@ TITLES = {
 
 
 def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, written: Iterable[Path]) -> str:
-    """The text of results/README.md.
+    """Return the text of results/README.md.
 
     Args:
-        results: the folder that links are relative to.
+        results: the folder to which links are relative.
         profiles: those to show, by name (smoke is not among them).
-        evidence: what the statements are weighed on.
+        evidence: the evidence on which statements are weighed.
         written: the files below `results`; figures that are not among them are left out.
     """
     images = {path.relative_to(results).as_posix() for path in written if path.suffix == ".png"}
@@ -57,7 +57,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
         beta_warning=claims.beta_warning(),
-        ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # those two have sections of their own
+        ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         method_sentence=claims.method_sentence(evidence),
         methods=short_methods(profiles["paper"]) if "paper" in profiles else "",
@@ -75,7 +75,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
 def folder_page(
     results: Path, folder: str, title: str, tables: Sequence[Table], text: str, written: Iterable[Path]
 ) -> str:
-    """The text of RESULTS/FOLDER/README.md: tables, every figure of the folder with its caption, and its files."""
+    """Return the text of RESULTS/FOLDER/README.md: tables, every figure of the folder with its caption, its files."""
     own = sorted(path.relative_to(results / folder) for path in written if path.is_relative_to(results / folder))
     images = [(path.as_posix(), figure_caption(path.stem)) for path in own if path.suffix == ".png"]
     files = [
@@ -87,7 +87,7 @@ def folder_page(
 
 
 def words(statement: Statement) -> str:
-    """What the kinds of evidence say: "Proved, confirmed" of a derivation and a simulation."""
+    """Return the words of the kinds of evidence, such as "Proved, confirmed" for a derivation and a simulation."""
     return ", ".join(dict.fromkeys(statement.words.values())).capitalize()
 
 

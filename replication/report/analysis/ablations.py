@@ -50,7 +50,7 @@ def ablations(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, *STATISTICS])
 
 
-CORNERS = {  # (scale of the loss, whether classes have different weights): the fields of the run
+CORNERS = {  # weights of the classes and scale of the loss, crossed: how `ablations` names the run
     "plain, full scale": "reference at beta 0",
     "balanced, full scale": "weighted_mean",
     "plain, small scale": "uniform_scaled",

@@ -128,8 +128,8 @@ def _grids(records: pd.DataFrame):
 def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
     """Estimate this for our runs: the best of the k class-balanced cells with enough seeds, with our noise.
 
-    Columns: k (cells), sd (of one run, without the effects of cell and seed: what all cells of a seed share favours none
-    of them), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
+    Columns: k (cells), sd (of one run, without the effects of cell and seed: what all cells of a seed share favours
+    none), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
     much worse the pick of one seed is on the others, averaged), and the change at the fixed beta with its interval over
     seeds (fixed_change, fixed_low, fixed_high, fixed_n); NaN without two cells and two seeds.
     """

@@ -26,7 +26,7 @@ def class_counts_figure() -> Figure:
 
 
 def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
-    """One row of images a label; rows may differ in length, as the classes of a long-tailed set do.
+    """Draw one row of images per label; rows may differ in length, as the classes of a long-tailed set do.
 
     Args:
         rows: for each label (k, H, W, C) uint8, C = 1 or 3.
