@@ -100,15 +100,15 @@ def add_running_arguments(parser) -> None:
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="after this time end each run at its next evaluation, with a checkpoint; exit 3, and the same command "
-        "goes on (default: none)",
+        help="after this time, stop each run at its next evaluation, with a checkpoint, and exit with code 3; the same "
+        "command continues (default: none)",
     )
     parser.add_argument(
         "--journal",
         type=folder,
         metavar="FILE",
-        help="add each finished record to this file too, a line each; checkpoints-<k>.tar and logits-<k>.tar beside it "
-        "hold what else `adopt` takes home",
+        help="also append each finished record to this file, one per line; checkpoints-<k>.tar and logits-<k>.tar beside "
+        "it hold the other files that `adopt` reads",
     )
     parser.add_argument(
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
