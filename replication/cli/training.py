@@ -107,8 +107,8 @@ def add_running_arguments(parser) -> None:
         "--journal",
         type=folder,
         metavar="FILE",
-        help="also append each finished record to this file, one per line; checkpoints-<k>.tar and logits-<k>.tar beside "
-        "it hold the other files that `adopt` reads",
+        help="also append each finished record to this file, one per line; checkpoints-<k>.tar and logits-<k>.tar "
+        "beside it hold the other files that `adopt` reads",
     )
     parser.add_argument(
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"

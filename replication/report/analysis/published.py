@@ -1,6 +1,6 @@
 """The paper's printed numbers, and later reruns of them, as DataFrames in the same columns as our records' cells.
 
-Columns of a cell: dataset, loss, gamma (NaN but for focal), label ("focal 0.5"), beta (0: the plain loss),
+Columns of a cell: dataset, loss, gamma (NaN except for focal), label ("focal 0.5"), beta (0: the plain loss),
 imbalance_factor, error (percent of the test set).
 """
 

@@ -63,7 +63,7 @@ class Weighing:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the paper, or a question of ours, with its bottom line and what it rests on."""
+    """A statement of the paper, or our own question, with its bottom line and its evidence."""
 
     id: str
     place: str  # in the paper

@@ -20,7 +20,7 @@ LOSS_COLOURS = {
 }
 # One colour per beta, light to dark (ordered quantity, so one sequential scale), beta 0 (plain) grey.
 BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6", 0.9999: "#3B1F6B"}
-PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside ours
+PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers beside ours
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
 # What each figure of report and notebooks shows, by what its file's name holds: "heat_map" for heat_map_cifar10.

@@ -68,7 +68,7 @@ class Table:
         return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
 
     def csv(self) -> str:
-        """The numbers with four decimals at most; the profile in the last column, smoke named as what it is."""
+        """Return the numbers with at most four decimals, and the profile in the last column."""
         mark = {"smoke": "smoke (proves the pipeline only)", None: "published"}.get(self.profile, self.profile)
         data = self.data.assign(profile=mark)
         for column in data.select_dtypes("float"):
@@ -90,7 +90,7 @@ class Table:
 
 
 def _no_tags(text: str) -> str:
-    """Text without HTML but for line breaks: a device's or a class's name may come from anyone's file."""
+    """Remove HTML tags except line breaks, because names of devices and classes may come from anyone's file."""
     return TAG.sub("&lt;", text)
 
 

@@ -33,8 +33,8 @@ def run_in_streams(
 ) -> None:
     """Run every experiment that can end in time, `workers` at once.
 
-    At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run at work stops at its
-    next evaluation, with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error stop it at its
+    At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run stops at its next
+    evaluation, with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error stop it at its
     next step, and it later resumes from the checkpoint that it has.
 
     Args:
