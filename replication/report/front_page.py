@@ -92,7 +92,7 @@ def words(statement: Statement) -> str:
 
 
 def short_methods(profile: Profile) -> str:
-    """The table of methods without spreads, words and cost; empty below two methods."""
+    """Return the table of methods without spreads, words and cost; empty below two methods."""
     table = methods_table(profile)
     columns = ["data set", "method", "error", "change", "head / medium / tail", "literature"]
     shown = table.shown.assign(error=[number(mean) for mean in table.data["mean"]])[columns]
@@ -116,13 +116,13 @@ def selection_rows() -> pd.DataFrame:
 
 
 def agreement() -> str:
-    """How likely cross-validation would have chosen the lowest test error in all ten columns, as Appendix A says."""
+    """Say how likely cross-validation is to choose the lowest test error in all ten columns, as Appendix A states."""
     chance = agreement_probability(replicate_sd()[0])
     return f"{chance:.0e}".replace("e-0", "e-")
 
 
 def theory_note(results: Path) -> str:
-    """What the simulation of the covering says, in a sentence; how many variances are judged and by which rule."""
+    """Summarise the simulation of the covering, with the number of variances tested and the rule."""
     path = results / "covering" / "verify.csv"
     if not path.is_file():
         return "The covering has not been simulated here."
@@ -137,7 +137,7 @@ def theory_note(results: Path) -> str:
 
 
 def not_run(profiles: dict[str, Profile], large_scale: pd.DataFrame) -> str:
-    """Which columns of Table 2 have no pair of runs at full protocol, and what Table 3 would take."""
+    """Say which columns of Table 2 have no pair of runs at full protocol, and what Table 3 would cost."""
     known = set()
     if "paper" in profiles:
         cells = profiles["paper"].paired_cells

@@ -44,7 +44,7 @@ class Evidence:
 
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
-    """The evidence under RESULTS: profiles (those given, if they have been read), covering tables, large scale."""
+    """Read the evidence under RESULTS: profiles (unless given), covering tables, large scale."""
     paths = {name: Path(results) / "covering" / f"{name}.csv" for name in TABLES}
     text = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
     covering = {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}

@@ -27,7 +27,7 @@ def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
 
 
 def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
-    """Where a statement claims that some are worse: how many of its parts that have a word are as it claims."""
+    """Count the parts with a word that are as claimed, for a statement that claims that some are worse."""
     known = [
         f.word == c.claimed for c, f in zip(rule.parts, findings, strict=False) if f.word not in (NOT_RUN, AWAITING)
     ]

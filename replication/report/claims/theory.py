@@ -55,7 +55,7 @@ def _checked(rows: pd.DataFrame, about: str) -> Finding:
 
 
 def variance_clause(table: pd.DataFrame) -> str:
-    """How many rows of the whole table meet the rule on variances, and the clause that leaves some of them out.
+    """Return how many rows of the table meet the rule on variances, and the clause that leaves some of them out.
 
     The rule: replicates x variance is at least 1000 and, on the torus, the count is 3 sd away from both ends.
     """

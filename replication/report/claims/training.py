@@ -71,7 +71,7 @@ def p1(e: Evidence):
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
-    """At the start, the first quarter of the epochs: diverged by an evaluation in it, or the training loss rose there.
+    """Whether a run diverged, or its training loss rose, in the first quarter of the epochs.
 
     A run that diverges later was stable at the start.  `curve` ends before the evaluation that saw the divergence.
     """

@@ -78,7 +78,7 @@ def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: n
 
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:
-    """E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
+    """Draw E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
     figure = Figure(figsize=(6.4, 4.6))
     axis = figure.subplots()
     rows = frame[frame["geometry"] == "prototypes"]
@@ -103,7 +103,7 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
 
 
 def z_scores(frame: pd.DataFrame) -> Figure:
-    """(simulated mean - E_n) / standard error of each row against n / N, and the bound that the check sets."""
+    """Draw (simulated mean - E_n) / standard error of each row against n / N, and the bound of the check."""
     figure = Figure(figsize=(7, 4))
     axis = figure.subplots()
     verdict = check(frame)
@@ -167,7 +167,7 @@ def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
 
 
 def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
-    """Median over classes of the N that near-duplicates suggest, a row a data set and augmentation; bars: quartiles.
+    """Draw the median and quartiles over classes of the N from near-duplicates, by data set and augmentation.
 
     At the smaller of the two radii; an N without bound, where a class has no near-duplicate, counts as the largest.
     """

@@ -64,7 +64,7 @@ class Table:
     profile: str | None = None  # None: from published numbers alone
 
     def markdown(self) -> str:
-        """Title, caption and the table, for GitHub and notebooks."""
+        """Return title, caption and table for GitHub and notebooks."""
         return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
 
     def csv(self) -> str:
@@ -76,7 +76,7 @@ class Table:
         return data.to_csv(index=False, lineterminator="\n")
 
     def latex(self) -> str:
-        """A table environment with booktabs rules, title and caption."""
+        """Return a table environment with booktabs rules, title and caption."""
         shown = self.shown.astype(str).replace({"<br>": " ", r"\*\*": ""}, regex=True)
         style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         caption = re.sub(r"([&%$#_{}])", r"\\\1", f"{self.title}. {self.caption}")  # Styler escapes cells alone
@@ -84,7 +84,7 @@ class Table:
         return style.to_latex(caption=caption, **layout)
 
     def write(self, folder: Path | str) -> list[Path]:
-        """FOLDER/NAME.md, .csv and .tex, each written aside and renamed; returns the paths."""
+        """Write FOLDER/NAME.md, .csv and .tex, each atomically, and return their paths."""
         texts = {"md": self.markdown(), "csv": self.csv(), "tex": self.latex()}
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
@@ -95,7 +95,7 @@ def _no_tags(text: str) -> str:
 
 
 def markdown_rows(frame: pd.DataFrame) -> str:
-    """A frame of text as a markdown table."""
+    """Return a frame of text as a markdown table."""
     rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
     return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
 
