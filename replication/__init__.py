@@ -72,7 +72,7 @@ def __dir__() -> list[str]:
 
 
 def _refuse_mixed_installation(folder: Path) -> None:
-    """Raise ImportError if PyPI's unrelated package `replication` was installed into the folder of this one."""
+    """Raise ImportError if PyPI's unrelated package `replication` was installed into this package's folder."""
     if other := next(folder.glob("replication-*.dist-info"), None):
         raise ImportError(
             f"{other.stem.replace('-', ' ')}, an unrelated package, is installed in {folder} and shares the import "

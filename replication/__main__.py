@@ -11,7 +11,7 @@ import sys
 
 
 def _leave(*_) -> None:
-    """End at once on Ctrl-C, with nothing begun yet: libraries turn one that strikes their import into other errors."""
+    """End at once on Ctrl-C while libraries are imported, which would turn KeyboardInterrupt into other errors."""
     os.write(2, b"interrupted\n")
     os._exit(130)
 
@@ -75,41 +75,39 @@ def _parser() -> argparse.ArgumentParser:
     p = verb("reproduce", _reproduce, "run all notebooks in order and write their pages")
     p.add_argument("--profile", choices=PROFILES, default="smoke", help="budget of the training runs (default: smoke)")
     _add_places(p)
-    p = verb("covering", _covering, "simulate the random covering, compare it with E_n; exit 1 if the check fails")
-    p.add_argument(
-        "--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: a battery)"
-    )
+    p = verb("covering", _covering, "simulate the random covering and compare it with E_n; exit with 1 if they differ")
+    p.add_argument("--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: several)")
     p.add_argument("--draws", type=int, nargs="+", metavar="n", help="samples drawn, >= 0")
     p.add_argument("--replicates", type=int, metavar="R", help="independent repetitions, >= 2")
     p.add_argument(
         "--geometry",
         choices=("prototypes", "cubes", "balls"),
         default="prototypes",
-        help="what is dropped (default: prototypes)",
+        help="shape of the samples (default: prototypes)",
     )
     p.add_argument("--dim", type=int, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     p.add_argument(
         "--full",
         action="store_true",
-        help="minutes: run the committed battery, write RESULTS/covering/*.csv and figures",
+        help="run all simulations of the report (minutes) and write RESULTS/covering/*.csv and figures",
     )
     _add_places(p, device=False)
     p = verb("train", sweep_command.train, "run one experiment and write its record")
     sweep_command.add_train_arguments(p)
     _add_places(p)
     sweep_command.add_running_arguments(p)
-    p = verb("sweep", sweep_command.sweep, "run a grid of experiments; those whose record is there are skipped")
+    p = verb("sweep", sweep_command.sweep, "run a grid of experiments; those that have a record are skipped")
     sweep_command.add_sweep_arguments(p)
     _add_places(p)
     sweep_command.add_running_arguments(p)
-    p = verb("check-gpu", gpu.check, "check that a GPU computes what it should, and measure its speed (about a minute)")
+    p = verb("check-gpu", gpu.check, "check that a GPU computes correctly, and measure its speed (about a minute)")
     gpu.add_check_arguments(p)
     p = verb("large-scale", large_scale_command.main, "run one row of Table 3, alone or under torchrun")
     large_scale_command.add_arguments(p)
     p = verb("pack", pack_command.main, "write the images that given runs need, and the test set, to one small file")
     pack_command.add_arguments(p)
-    p = verb("adopt", adopt_command.adopt, "bring records and checkpoints from another machine into the results")
+    p = verb("adopt", adopt_command.adopt, "copy records and checkpoints from another machine into the results")
     adopt_command.add_arguments(p)
     _add_places(p, data=False, device=False)
     p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
@@ -137,7 +135,7 @@ def _report(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; its exit code: 2 for bad input, always with one line on standard error, 130 for Ctrl-C."""
+    """Run one verb and return its exit code: 2 for bad input, with one line on standard error; 130 for Ctrl-C."""
     _open_missing_streams()
     if "ClassBalancedLoss" not in getattr(replication, "__all__", ()):  # installed later, into the same folder
         cure = "use one environment for that package and one for class-balanced-replication"
@@ -164,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> int:
-    """Name the extra that brings a library which is not installed; a module of ours that is missing is a bug."""
+    """Name the extra that installs a missing library; a missing module of this package is a bug."""
     if not error.name or error.name.split(".")[0] == "replication":
         raise error
     extra = f"class-balanced-replication[{EXTRAS.get(verb, 'train')}]"
@@ -173,7 +171,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> int:
 
 
 def _listen(verb: str) -> None:
-    """Import what takes long, then let Ctrl-C end the verb in order."""
+    """Import the slow modules, then let Ctrl-C end the verb in an orderly way."""
     if signal.getsignal(signal.SIGINT) is _leave:
         if verb in SLOW_IMPORTS:
             importlib.import_module(SLOW_IMPORTS[verb])
@@ -186,7 +184,7 @@ def _tell(message: str) -> None:
 
 
 def _open_missing_streams() -> None:
-    """Give standard output and error that are closed (2>&-) a place, so that no later file takes their number."""
+    """Open standard output and error if they are closed (2>&-), so that no later file gets their numbers."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(_null(number), "w", encoding="utf-8"))
@@ -202,11 +200,11 @@ def _null(number: int) -> int:
 
 
 def keep_memory() -> None:
-    """Start this process anew, workers-to-be included, with a malloc that keeps what is freed, in huge pages.
+    """Restart this process, and so its later workers, with a malloc that keeps freed memory, in huge pages.
 
-    A training step frees and asks for hundreds of megabytes; given back to the system in between, they cost about a
-    quarter of it in page faults (results/benchmarks_training.md).  Does nothing where GLIBC_TUNABLES is set already;
-    another C library than glibc ignores it.
+    A training step allocates and frees hundreds of megabytes.  If they are returned to the system in between, page
+    faults take about a quarter of the step (results/benchmarks_training.md).  This does nothing if GLIBC_TUNABLES is
+    set already, and C libraries other than glibc ignore it.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         environment = os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside the final name, then renamed; folders that take them."""
+"""Write files completely or not at all (beside the final name, then renamed), and check that a folder is writable."""
 
 import contextlib
 import glob
@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-LEFTOVER_SECONDS = 3600.0  # without a byte written: the writer of a temporary file is gone, on whichever host it was
+LEFTOVER_SECONDS = 3600.0  # without a write: the writer of a temporary file is taken to be dead
 
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[BinaryIO]:
-    """A file to write bytes to, which becomes `path` at the end; its folder is made.
+    """Open a file for writing bytes, which becomes `path` at the end; its folder is created.
 
-    If the block raises or is interrupted, what lay at `path` before is still there and nothing lies beside it.  What a
-    killed writer left is removed when the same path is written later.  Writers on several hosts may share a folder.
+    If the block raises or is interrupted, the old file at `path` is kept and the new one removed.  What a killed
+    writer left is removed when the same path is written later.  Writers on several hosts may share a folder.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -43,7 +43,7 @@ def whole_file(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(path: Path | str, seconds: float = 0.0) -> None:
-    """Remove the temporary files beside a path to which nothing was written for so many seconds.
+    """Remove temporary files beside a path that nothing has been written to for so many seconds.
 
     >>> remove_leftovers("no/such/file.csv")
     """
@@ -55,7 +55,7 @@ def remove_leftovers(path: Path | str, seconds: float = 0.0) -> None:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write a text file whole or not at all, in UTF-8; returns its path.
+    """Write a text file in UTF-8, completely or not at all, and return its path.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_text(f"{folder}/made/table.md", "| beta |").read_text(encoding="utf-8")
@@ -67,10 +67,10 @@ def write_text(path: Path | str, text: str) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder for results and try it, before hours are spent.
+    """Create a folder for results and check that it is writable, before hours of training are spent.
 
     Raises:
-        ValueError: it cannot be made, or nothing can be written in it.
+        ValueError: the folder cannot be created, or nothing can be written in it.
 
     >>> check_writable(Path(tempfile.gettempdir()))
     """

@@ -1,4 +1,4 @@
-"""The verb `adopt`: what a borrowed machine brought home, into the folder of results."""
+"""The verb `adopt`: copy records, checkpoints and test logits from another machine into the results."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from replication.files import check_writable
 
 
 def add_arguments(parser) -> None:
-    """The options of the verb beside --results, on an argparse parser."""
+    """Add the options of the verb to an argparse parser, except --results."""
     parser.add_argument(
         "journal",
         type=folder,
@@ -20,10 +20,10 @@ def add_arguments(parser) -> None:
 
 
 def adopt(args) -> int:
-    """Bring records, checkpoints and test logits into results; 0, or 1 if a line or a file could not be used.
+    """Copy records, checkpoints and test logits into the results; return 1 if a line or a file is unusable, else 0.
 
     Raises:
-        ValueError: no such journal and no archives beside it, or a commit that is not one.
+        ValueError: there is neither the journal nor an archive beside it, or the commit is not one.
     """
     if args.commit is not None and not re.fullmatch(r"[0-9a-f]{7,64}", args.commit):
         raise ValueError(f"commit must be 7 to 64 hexadecimal digits, as git gives them, got {args.commit!r}")
@@ -40,7 +40,7 @@ def adopt(args) -> int:
 
 
 def _unpack(packed: dict[str, list[Path]], results: Path) -> int:
-    """Take what the archives hold; return how many files cannot be used."""
+    """Unpack the archives; return how many files cannot be used."""
     from replication.training.archives import unpack_checkpoints, unpack_logits  # need torch: only if there are any
 
     refused = 0

@@ -1,4 +1,4 @@
-"""What is to come home from a borrowed machine beside the journal: checkpoints and test logits, in a few archives."""
+"""Pack checkpoints and test logits beside the journal, for the way back from another machine."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from replication.experiments.records import record_path
 
 @contextlib.contextmanager
 def brought_home(experiments: list[Experiment], options) -> Iterator[None]:
-    """With a journal, pack what else is to come home beside it, however the runs end: checkpoints and test logits."""
+    """If there is a journal, pack checkpoints and test logits beside it, however the runs end."""
     try:
         yield
     finally:

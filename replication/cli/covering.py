@@ -28,7 +28,7 @@ def _covering(args) -> int:
 
 
 def main(options) -> int:
-    """`python -m replication covering`: print the table and the verdict; 0 if the check passed, 1 if it failed.
+    """Run `python -m replication covering`: print the table and the verdict; return 0 if the check passed, else 1.
 
     options: volume and draws (lists or None), replicates (int or None), geometry, dim, seed.  None of the first three
     and prototypes: the quick battery.

@@ -1,4 +1,4 @@
-"""The verb `check-gpu`: whether a GPU computes what it should, and how fast."""
+"""The verb `check-gpu`: check that a GPU computes correctly, and measure its speed."""
 
 import json
 import os
@@ -7,17 +7,17 @@ from replication.cli.options import folder
 
 
 def add_check_arguments(parser) -> None:
-    """The options of the verb, on an argparse parser."""
+    """Add the options of the verb to an argparse parser."""
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
     parser.add_argument(
-        "--seconds", type=float, default=120.0, help="begin no measurement that would end much later (default: 120)"
+        "--seconds", type=float, default=120.0, help="start no measurement that would end much later (default: 120)"
     )
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument("--out", type=folder, metavar="FILE", help="write what was found to this JSON file")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
+    parser.add_argument("--out", type=folder, metavar="FILE", help="also write the results to this JSON file")
 
 
 def check(args) -> int:
-    """Print what was checked and measured, and the options of `sweep` to use; 0, or 1 if a check failed."""
+    """Print the checks, the measurements and the options to use with `sweep`; return 1 if a check failed, else 0."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before torch makes a handle: deterministic cuBLAS
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # as many hardware queues as streams
     from replication.training.gpu_check import check_gpu

@@ -1,6 +1,6 @@
-"""The verb `large-scale`: one run of Table 3's protocol, in this process or in all that torchrun started.
+"""The verb `large-scale`: one run of Table 3's protocol, in this process or in those that torchrun started.
 
-No torch until it runs, so that --help is quick.
+Torch is imported only when it runs, so that --help is quick.
 """
 
 import functools
@@ -23,15 +23,15 @@ FIELD_HELP = {
     "size": "side of the images in pixels, a multiple of 32 (the paper also: 320)",
     "seed": "decides initial weights, batch order and augmentation",
     "epochs": "length of the run; the schedule scales with it",
-    "batch_size": "images a step, all processes together",
-    "base_learning_rate": "learning rate for 256 images (default: the paper's for this data set and loss)",
+    "batch_size": "images per step, over all processes",
+    "base_learning_rate": "learning rate per 256 images (default: the paper's for this data set and loss)",
     "weight_decay": "weight decay on convolutions and dense weights",
 }
 CHOICES = {"dataset": DATASETS, "depth": DEPTHS, "loss": LOSSES}
 
 
 def add_arguments(parser) -> None:
-    """The options of the verb, on an argparse parser."""
+    """Add the options of the verb to an argparse parser."""
     add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
     parser.add_argument(
         "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
@@ -45,10 +45,10 @@ def add_arguments(parser) -> None:
         help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)",
     )
     parser.add_argument(
-        "--micro-batch", type=int, metavar="N", help="images a forward pass; gradients add up (default: up to 128)"
+        "--micro-batch", type=int, metavar="N", help="images per forward pass; gradients add up (default: up to 128)"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that decode images, for each GPU (default: up to 8)"
+        "--workers", type=int, metavar="N", help="processes per GPU that decode images (default: up to 8)"
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)"
@@ -57,15 +57,15 @@ def add_arguments(parser) -> None:
         "--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)"
     )
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read, named and counted"
+        "--skip-unreadable", action="store_true", help="leave out images that cannot be read, and name and count them"
     )
 
 
 def main(args) -> int:
-    """Run what the options say unless its record is there; 0, 1 where the loss diverged, 3 where another is at it.
+    """Run one experiment unless it has a record; return 0, 1 if the loss diverged, 3 if another process is running it.
 
     Raises:
-        ValueError, OSError: in the leading process; the others return 2 without a word.
+        ValueError, OSError: in the main process; the others return 2 silently.
     """
     from replication.training.large_scale import processes
 
@@ -89,7 +89,7 @@ def _experiment(args) -> LargeScaleExperiment:
 
 
 def _lead(experiment, args, device) -> int:
-    """Rank 0: lock, progress bar, record; it tells the others whether there is anything to train."""
+    """Run as rank 0: lock, progress bar, record; tell the others whether there is anything to train."""
     from tqdm import tqdm
 
     from replication.data.image_lists import list_images
@@ -97,11 +97,11 @@ def _lead(experiment, args, device) -> int:
     from replication.training.one_run import RunOptions, check_same_images, run_one
     from replication.training.sweep.progress import report_run
 
-    options, begun = RunOptions(args.results, args.data_root, args.device), []
+    options, started = RunOptions(args.results, args.data_root, args.device), []
     outcomes: Counter[str] = Counter()
 
     def begin(experiment, options, progress):  # holds the lock, has found no record
-        begun.append(processes.broadcast("train"))
+        started.append(processes.broadcast("train"))
         return _work(experiment, args, device, bar)
 
     with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
@@ -111,14 +111,14 @@ def _lead(experiment, args, device) -> int:
             if record and result == "kept" and experiment.dataset == "folder":
                 check_same_images(record, list_images("folder", args.data_root)[0].fingerprint)
         except (ValueError, OSError) as error:
-            if not begun:
+            if not started:
                 processes.broadcast(error)
             raise
-        if not begun:
+        if not started:
             processes.broadcast("done")
         report_run(bar, outcomes, 1, experiment, result, record)
     if record is None:
-        return 3  # another process is at it
+        return 3  # another process is running it
     _say(record, record_path(experiment, options.runs(experiment)))
     return 1 if record.status == "diverged" else 0
 
@@ -134,7 +134,7 @@ def _say(record, path: Path) -> None:
 def _follow(experiment, args, device) -> int:
     from replication.training.large_scale import processes
 
-    word = processes.broadcast(None)  # "train", "done", or what went wrong before
+    word = processes.broadcast(None)  # "train", "done", or an error of rank 0
     if isinstance(word, Exception):
         raise word
     if word == "done":
@@ -144,7 +144,7 @@ def _follow(experiment, args, device) -> int:
 
 
 def _work(experiment, args, device, bar) -> LargeScaleRecord:
-    """What all processes do together."""
+    """List the images and train, in every process."""
     import torch
     from joblib import cpu_count
 

@@ -1,4 +1,4 @@
-"""Run the notebooks in order; keep the executed copies, as .ipynb and HTML, with an index page of what came out."""
+"""Run the notebooks in order and keep the executed copies, as .ipynb and HTML, with an index page of the results."""
 
 import contextlib
 import html
@@ -40,7 +40,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
     the site in RESULTS/<profile>/site.
 
     Returns:
-        0, or 1 where a notebook failed (named, with its cell and error; what was executed is kept).
+        0, or 1 if a notebook failed (it is named with its cell and error, and what was executed is kept).
 
     Raises:
         ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
@@ -74,7 +74,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
 
 
 def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: Path | None, device: str) -> str | None:
-    """Run one notebook in the folder of the notebooks, keep it as `copy`; what went wrong, or None."""
+    """Run one notebook in the folder of the notebooks and save it as `copy`; return an error message, or None."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -106,15 +106,15 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
 
 
 def _without_fields(path: Path) -> str:
-    """A path for papermill, which would replace {names} in it by parameters."""
+    """Escape a path for papermill, which would replace {names} in it by parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextlib.contextmanager
 def _kernel() -> Iterator[dict]:
-    """Keywords with which nbclient's kernel is the running interpreter, its sockets in a private, temporary folder.
+    """Return arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
 
-    Sockets are on TCP where there are no others, or where the temporary folder's path is too long for one.
+    The sockets use TCP if there are no Unix sockets, or if the temporary folder's path is too long for one.
     """
     import zmq
     from jupyter_client.kernelspec import KernelSpecManager
@@ -133,7 +133,7 @@ def _kernel() -> Iterator[dict]:
 
 
 def _forget_paths(copy: Path) -> None:
-    """Take the absolute paths of this machine, which papermill notes, out of an executed copy."""
+    """Remove the absolute paths of this machine, which papermill writes, from an executed copy."""
     notebook = nbformat.read(copy, as_version=4)
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
@@ -150,7 +150,7 @@ FOLDED = """{% extends 'lab/index.html.j2' %}
 
 
 def write_html(copy: Path) -> Path:
-    """The executed notebook as one HTML page beside it; inputs tagged "fold" are folded, "hide-input" left out."""
+    """Write the executed notebook as an HTML page beside it; inputs tagged "fold" are folded, "hide-input" left out."""
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
@@ -164,7 +164,7 @@ def write_html(copy: Path) -> Path:
 
 
 def write_site(results: Path, profile: str) -> Path:
-    """The pages of `make site` with this profile's notebooks, in RESULTS/<profile>/site; their index."""
+    """Write the pages of `make site` with this profile's notebooks to RESULTS/<profile>/site; return their index."""
     out = results / profile / "site"
     build = f"{NOTEBOOKS.parent / 'docs' / 'build.py'}"
     options = ["--out", str(out), "--profile", profile, "--results", str(results)]
@@ -173,7 +173,7 @@ def write_site(results: Path, profile: str) -> Path:
 
 
 def write_index(folder: Path, profile: str) -> Path:
-    """FOLDER/index.html: all figures to look at, links to the notebooks and tables."""
+    """Write FOLDER/index.html, with all figures and links to the notebooks and tables."""
     link = lambda path: f'<a href="{path.relative_to(folder)}">{html.escape(path.stem)}</a>'  # noqa: E731
     text = (
         "The smoke profile trains on scikit-learn's digits: it proves the pipeline and nothing else."

@@ -13,10 +13,10 @@ LONGEST_ERROR = 400  # characters: a value of thousands of digits is not repeate
 
 
 def folder(text: str) -> Path:
-    """A path from the command line; ~ is the home folder even where the shell leaves it, as in --results=~/x.
+    """Convert a path from the command line; ~ is expanded even where the shell leaves it, as in --results=~/x.
 
     Raises:
-        argparse.ArgumentTypeError: the home folder of a user that is not known.
+        argparse.ArgumentTypeError: the home folder of an unknown user.
 
     >>> folder("results").as_posix()
     'results'
@@ -28,7 +28,7 @@ def folder(text: str) -> Path:
 
 
 def one_line(message: object) -> str:
-    """An error as one line of at most LONGEST_ERROR characters.
+    """Return an error as one line of at most LONGEST_ERROR characters.
 
     >>> one_line("a\\n b")
     'a b'
@@ -39,7 +39,7 @@ def one_line(message: object) -> str:
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
-    """An option for each field of a dataclass that `words` describe; where it is left out, `args` lacks it.
+    """Add an option for each field of a dataclass in `words`, its help; `args` lacks the options that are not given.
 
     choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
     """
@@ -61,7 +61,7 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
 
 
 def number_or_natural(text: str) -> float | str:
-    """The value of --imbalance.
+    """Convert the value of --imbalance.
 
     >>> number_or_natural("50"), number_or_natural("natural")
     (50.0, 'natural')
@@ -70,12 +70,12 @@ def number_or_natural(text: str) -> float | str:
 
 
 def chosen(args, cls) -> dict:
-    """The fields of a dataclass that the command line gave."""
+    """Return the fields of a dataclass that were given on the command line."""
     return {f.name: getattr(args, f.name) for f in fields(cls) if hasattr(args, f.name)}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors on one line, of one process where torchrun started many."""
+    """argparse, but errors take one line, and only one of torchrun's processes prints them."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(

@@ -9,7 +9,7 @@ DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
 def add_arguments(parser) -> None:
     """Add the arguments of `pack` to an argparse parser."""
     parser.add_argument(
-        "dest", type=folder, metavar="DEST", help="the folder for the pack; later runs name it --data-root"
+        "dest", type=folder, metavar="DEST", help="the folder for the pack; pass it to later runs as --data-root"
     )
     parser.add_argument(
         "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
@@ -25,7 +25,7 @@ def add_arguments(parser) -> None:
         "--runs",
         nargs="+",
         metavar="FACTOR:SEEDS",
-        help="imbalance factors with the seeds of each, such as 50:1,2 100:0; larger factors are held too",
+        help="imbalance factors with the seeds of each, such as 50:1,2 100:0; larger factors are included",
     )
     parser.add_argument("--imbalance", type=float, metavar="FACTOR", help="in place of --runs: the smallest factor")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="with --imbalance: the seeds (default: 0)")
@@ -35,7 +35,7 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> int:
-    """Write the pack and print its size; 0."""
+    """Write the pack, print its size and return 0."""
     from replication.data.pack import pack_path, runs_label, write_pack
     from replication.data.sources import load
 

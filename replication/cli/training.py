@@ -1,6 +1,6 @@
-"""The verbs `train` and `sweep`: their options, and runs of the CIFAR protocol as these ask for.
+"""The verbs `train` and `sweep`: their options, and the runs of the CIFAR protocol that they start.
 
-No torch until they run, so that --help is quick.
+Torch is imported only when they run, so that --help is quick.
 """
 
 import argparse
@@ -18,24 +18,24 @@ from replication.files import check_writable
 
 FIELD_HELP = {
     "dataset": "data set; all but digits need --data-root",
-    "imbalance_factor": "largest class over smallest, >= 1, from a largest class as large as the smallest there is; "
-    "or for dataset folder `natural`: the data as they are (default: natural for folder, else 100)",
+    "imbalance_factor": "largest class over smallest, >= 1; or, for dataset folder, `natural`: the data as they are "
+    "(default: natural for folder, else 100)",
     "loss": "loss function",
     "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5, 1, 2)",
     "beta": "class-balanced term in [0, 1]; 0 is the plain loss, 1 inverse class frequency",
     "seed": "decides subset, initial weights, batch order and augmentation",
     "depth": "layers of the network, 6 k + 2",
     "epochs": "length of the run; the schedule scales with it",
-    "batch_size": "images a step",
+    "batch_size": "images per step",
     "base_learning_rate": "learning rate after the warm-up",
     "weight_decay": "weight decay",
     "weights": "uniform_scaled: no re-balancing, the loss times the class-balanced loss's average weight",
     "reduction": "weighted_mean: divided by the batch's sum of weights, as torch does",
-    "drop_factor": "learning rate drop at 80 and 90 %% of the epochs (the paper: 0.01, at imbalance 1 0.1)",
-    "shortcut": "where the shape changes: 2x2 average pool, or every other pixel",
+    "drop_factor": "factor on the learning rate at 80 and 90 %% of the epochs (the paper: 0.01; 0.1 at imbalance 1)",
+    "shortcut": "shortcut where the shape changes: 2x2 average pooling, or every other pixel",
     "shuffle": "buffered: the input pipeline of the authors' code, simulated",
-    "last_bias": "sigmoid and focal: -log(C - 1) at the start, or zero",
-    "reweight_from": "fraction of the epochs after which the class weights hold (0.8: deferred re-weighting)",
+    "last_bias": "initial last bias of sigmoid and focal: -log(C - 1), or zero",
+    "reweight_from": "fraction of the epochs after which the class weights apply (0.8: deferred re-weighting)",
 }
 GRID_HELP = {
     "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
@@ -43,29 +43,29 @@ GRID_HELP = {
     "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
     "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
     "controls": "one switch changed at a time",
-    "smoke": "digits, to prove the pipeline",
+    "smoke": "digits, to test the pipeline",
 }
 
 
-PLAN_HELP = "the runs fixed beforehand that answer the open questions, the most wanted first"
+PLAN_HELP = "runs fixed beforehand that answer the open questions, the most important first"
 
 
 def add_train_arguments(parser) -> None:
-    """What one run is made of, on an argparse parser."""
+    """Add the options that define one run to an argparse parser."""
     parser.add_argument(
-        "--profile", choices=PROFILES, default="paper", help="budget that the other options start from (default: paper)"
+        "--profile", choices=PROFILES, default="paper", help="sets the defaults of the other options (default: paper)"
     )
     add_experiment(parser, Experiment, FIELD_HELP, CHOICES, {name for budget in PROFILES.values() for name in budget})
 
 
 def add_sweep_arguments(parser) -> None:
-    """Which runs of which grid, and on what."""
+    """Add the options that choose the runs of a grid, and where they run."""
     grids = "; ".join(f"{name}: {words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items())
     parser.add_argument("grid", metavar="GRID", choices=(*GRIDS, "plan"), help=f"{grids}; plan: {PLAN_HELP}")
     parser.add_argument("--upto", choices=sorted(ORDER), help="plan: the last letter to run, in the plan's order")
     parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", metavar="SEED", help="each run once with each (default: 0; plan: its own)"
+        "--seeds", type=int, nargs="+", metavar="SEED", help="seeds of each run (default: 0; plan: its own)"
     )
     parser.add_argument(
         "--imbalance",
@@ -83,7 +83,7 @@ def add_sweep_arguments(parser) -> None:
         "--engine",
         choices=("local", "streams", "ray"),
         default="local",
-        help="local: processes of this machine; streams: threads with a CUDA stream each, the most of one GPU; "
+        help="local: processes of this machine; streams: threads with a CUDA stream each, to fill one GPU; "
         "ray: a cluster (default: local)",
     )
     parser.add_argument(
@@ -95,26 +95,26 @@ def add_sweep_arguments(parser) -> None:
 
 
 def add_running_arguments(parser) -> None:
-    """How runs go, the same for both verbs."""
+    """Add the options that both verbs share: time limit, precision, checkpoints and so on."""
     parser.add_argument(
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="after this time end each run at its next evaluation, with a checkpoint; exit 3, and the same command "
-        "goes on (default: none)",
+        help="after this time, stop each run at its next evaluation, with a checkpoint, and exit with code 3; the same "
+        "command continues (default: none)",
     )
     parser.add_argument(
         "--journal",
         type=folder,
         metavar="FILE",
-        help="add each finished record to this file too, a line each; checkpoints-<k>.tar and logits-<k>.tar beside it "
-        "hold what else `adopt` takes home",
+        help="also append each finished record to this file, one per line; checkpoints-<k>.tar and logits-<k>.tar "
+        "beside it hold the other files that `adopt` reads",
     )
     parser.add_argument(
         "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads a run (default: all, divided between workers; with Ray 1)"
+        "--threads", type=int, metavar="N", help="CPU threads per run (default: all, divided by workers; 1 with Ray)"
     )
     parser.add_argument(
         "--checkpoint-every",
@@ -122,7 +122,7 @@ def add_running_arguments(parser) -> None:
         metavar="EPOCHS",
         help="epochs between checkpoints (default: 2 on the CPU; on CUDA one checkpoint a minute)",
     )
-    parser.add_argument("--deterministic", action="store_true", help="exact repetition on CUDA too, slower")
+    parser.add_argument("--deterministic", action="store_true", help="bit-identical repetition on CUDA too; slower")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -133,7 +133,7 @@ def add_running_arguments(parser) -> None:
         type=int,
         default=2,
         metavar="EPOCHS",
-        help="epochs between evaluations before the learning rate drops first; after that every second (default: 2)",
+        help="epochs between evaluations before the learning rate first drops; then every second epoch (default: 2)",
     )
     parser.add_argument(
         "--no-graphs",
@@ -145,12 +145,12 @@ def add_running_arguments(parser) -> None:
         "--compile",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="torch.compile (default: on CUDA, in runs long enough to repay it)",
+        help="use torch.compile (default: on CUDA, for runs long enough to repay it)",
     )
 
 
 def train(args) -> int:
-    """Run one experiment unless its record is there; the exit code as `_exit_code` has it."""
+    """Run one experiment unless it has a record; return the exit code of `_exit_code`."""
     from replication.training.sweep.sweep import sweep as run_all
 
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
@@ -164,7 +164,7 @@ def train(args) -> int:
 
 
 def sweep(args) -> int:
-    """Run what is left of a grid; the exit code as `_exit_code` has it."""
+    """Run the experiments of a grid that have no record; return the exit code of `_exit_code`."""
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # before CUDA starts: hardware queues for streams
     from replication.training.sweep.sweep import sweep as run_all
 
@@ -194,7 +194,7 @@ def _experiments(args) -> list[Experiment]:
 
 
 def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:
-    """The runs with one of the chosen values; ValueError where one of these has none."""
+    """Select the runs with one of the chosen values; raise ValueError for a value that no run has."""
     there = dict.fromkeys(getattr(e, name) for e in experiments)
     for value in chosen or ():
         if value not in there:
@@ -240,7 +240,7 @@ def _options(args, datasets: Iterable[str]):
 
 
 def _check_batches(experiments: list[Experiment], options) -> None:
-    """Raise ValueError for a run whose whole training would not fill one batch, before any run has begun."""
+    """Raise ValueError, before any run starts, for a run whose whole training would not fill one batch."""
     from replication.training.sweep.task import load_once
 
     for e in experiments:
@@ -252,7 +252,7 @@ def _check_batches(experiments: list[Experiment], options) -> None:
 
 
 def _check_threads(args) -> None:
-    """On this machine no more threads than it has CPUs; a Ray cluster may have larger nodes and says so itself."""
+    """Refuse more threads than this machine has CPUs; a Ray cluster may have larger nodes and checks by itself."""
     most = os.cpu_count() or 1
     here = getattr(args, "engine", "local") != "ray"
     if args.threads is not None and (args.threads < 1 or (here and args.threads > most)):
@@ -265,7 +265,7 @@ def _summary(outcomes) -> str:
 
 
 def _exit_code(outcomes) -> int:
-    """1 if a run diverged or failed, 3 if one is not done yet (time was up, or another process is at it), else 0."""
+    """Return 1 if a run diverged or failed, 3 if one is not done (time limit, or in another process), else 0."""
     if outcomes["diverged"] or outcomes["failed"]:
         return 1
-    return 3 if outcomes["stopped"] or outcomes["not begun"] or outcomes["elsewhere"] else 0
+    return 3 if outcomes["stopped"] or outcomes["not started"] or outcomes["elsewhere"] else 0

@@ -1,4 +1,4 @@
-"""The verb `weights`: what each beta would make of given class counts."""
+"""The verb `weights`: show what each beta does to the weights of given class counts."""
 
 from replication.theory.effective_number import describe_weights
 
@@ -6,7 +6,7 @@ BETAS = (0.9, 0.99, 0.999, 0.9999)  # the paper's
 
 
 def add_arguments(parser) -> None:
-    """The options of the verb, on an argparse parser."""
+    """Add the options of the verb to an argparse parser."""
     parser.add_argument("counts", type=float, nargs="+", metavar="COUNT", help="training samples of each class, > 0")
     parser.add_argument(
         "--beta", type=float, nargs="+", default=BETAS, help="values in [0, 1] (default: 0.9 0.99 0.999 0.9999)"
@@ -14,7 +14,7 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> int:
-    """Print one line for each beta; 0."""
+    """Print one line for each beta and return 0."""
     rows = describe_weights(args.counts, args.beta)
     imbalance = max(args.counts) / min(args.counts)
     print(

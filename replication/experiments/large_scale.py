@@ -85,7 +85,7 @@ class LargeScaleRecord(RunRecord):
     """A RunRecord with the fields of large runs; `curve` has top5_error beside error (top-1), both in percent."""
 
     error_per_class: list[float | None] | None  # type: ignore[assignment]  # None: a class without validation images
-    top5_error: float | None = None  # of the last epoch; 0 where there are 5 classes or fewer
+    top5_error: float | None = None  # of the last epoch; 0 if there are 5 classes or fewer
     processes: int = 1
     global_batch: int = 0  # images a step, all processes together
     micro_batch: int = 0  # images a forward pass, which batch norm sees

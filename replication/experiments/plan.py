@@ -10,7 +10,7 @@ from typing import Any
 from replication.experiments.experiment import LENGTHS, PROFILES, Experiment
 from replication.experiments.grids import BETAS, GRIDS, Fields
 
-ORDER = "ABDECGFHI"  # the most wanted answers first
+ORDER = "ABDECGFHI"  # the most important answers first
 DEFERRED_FROM = 0.8  # fraction of the epochs before deferred re-weighting, as in Cao et al. 2019
 _SOFTMAX, _SIGMOID = dict(loss="softmax"), dict(loss="sigmoid")
 _HALF, _ONE, _TWO = (dict(loss="focal", gamma=gamma) for gamma in (0.5, 1.0, 2.0))

@@ -36,7 +36,7 @@ def softmax_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Softmax cross-entropy, w_y (-log softmax(z)_y) (Section 4.1).
+    """Compute softmax cross-entropy, w_y (-log softmax(z)_y) (Section 4.1).
 
     >>> softmax_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # log 2
     tensor(0.6931)
@@ -53,9 +53,9 @@ def sigmoid_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Sigmoid cross-entropy, w_y sum_i log(1 + exp(-z_i^t)) with z_y^t = z_y and z_i^t = -z_i else (Section 4.2).
+    """Compute sigmoid cross-entropy, w_y sum_i log(1 + exp(-z_i^t)), summed over the classes (Section 4.2).
 
-    It is summed over the classes.
+    Here z_y^t = z_y for the true class y, and z_i^t = -z_i for the others.
 
     >>> sigmoid_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # 2 log 2
     tensor(1.3863)
@@ -73,9 +73,10 @@ def sigmoid_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Focal loss, w_y sum_i (1 - p_i^t)^gamma log(1 + exp(-z_i^t)) with p_i^t = sigmoid(z_i^t) (Section 4.3).
+    """Compute focal loss, w_y sum_i (1 - p_i^t)^gamma log(1 + exp(-z_i^t)), summed over the classes (Section 4.3).
 
-    It is summed over the classes. gamma is the focusing parameter, >= 0; 0 gives `sigmoid_cross_entropy`.
+    Here p_i^t = sigmoid(z_i^t), with z_i^t as in `sigmoid_cross_entropy`, which gamma = 0 gives. gamma >= 0 is the
+    focusing parameter.
 
     >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # 2 log 2 / 2
     tensor(0.6931)
@@ -93,7 +94,7 @@ def softmax_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Focal loss of a softmax, w_y (1 - p_y)^gamma (-log p_y) with p = softmax(z).
+    """Compute the focal loss of a softmax, w_y (1 - p_y)^gamma (-log p_y) with p = softmax(z).
 
     It is not in the paper, but other packages mean it by "focal loss" (Lin et al. 2017 for several classes). gamma is
     the focusing parameter, >= 0; 0 gives `softmax_cross_entropy`.
@@ -113,7 +114,7 @@ def balanced_softmax_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Balanced softmax, the softmax cross-entropy of z + log n (Ren et al. 2020, Equation 4).
+    """Compute balanced softmax, the softmax cross-entropy of z + log n (Ren et al. 2020, Equation 4).
 
     Args:
         class_counts: (C,) training samples of each class, > 0: whatever `class_balanced_weights` accepts. A tensor on

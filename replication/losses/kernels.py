@@ -154,7 +154,7 @@ def _one_piece(
     gamma: float,
     total: bool,
 ) -> Tensor:
-    """The weighted loss of a piece; its derivative in the logits is written to `slope`, if one is wanted."""
+    """Return the weighted loss of a piece, and write its derivative in the logits to `slope` unless that is None."""
     u = _signed_logits(logits, index, excluded)
     softplus = F.softplus(u, threshold=EXACT)
     if gamma == 0:

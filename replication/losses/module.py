@@ -15,7 +15,7 @@ from replication.theory.effective_number import check_counts, class_balanced_wei
 
 
 def _option(name: str) -> property:
-    """An option as an attribute of the module, which may be assigned to and is checked then."""
+    """Make an option an attribute of the module, which is checked when it is assigned."""
 
     def get(module: "ClassBalancedLoss") -> Any:
         return getattr(module.options, name)

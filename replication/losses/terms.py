@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def softmax_factors(logits: Tensor, gamma: float) -> list[Tensor]:
-    """The factors whose product is the loss of a target of class i, (1 - p_i)^gamma (-log p_i), p = softmax(z).
+    """Return the factors of the loss of a target of class i, (1 - p_i)^gamma (-log p_i), p = softmax(z).
 
     Args:
         logits: (B, C, ...).
@@ -66,7 +66,7 @@ def finite_where_unused(factor: Tensor, x: Tensor) -> Tensor:
 
 
 def prior_bias(num_classes: int) -> float:
-    """-log(C - 1), the last bias with which the sigmoid of each class starts at probability 1 / C (Section 5.2).
+    """Return -log(C - 1), the last bias that starts each class's sigmoid at probability 1 / C (Section 5.2).
 
     >>> round(prior_bias(10), 4)
     -2.1972

@@ -1,1 +1,1 @@
-"""Records and published numbers in; tables, figures and verdicts out. Imports without torch."""
+"""Turn records and published numbers into tables, figures and verdicts. Imports without torch."""

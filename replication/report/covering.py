@@ -1,4 +1,4 @@
-"""The covering run of notebook 02: its tables (CSV) and figures, under results/covering."""
+"""Run the covering simulations of notebook 02 and write their tables (CSV) and figures to results/covering."""
 
 import shutil
 from pathlib import Path
@@ -16,12 +16,12 @@ from replication.theory.near_duplicates import AUGMENTATIONS, near_duplicates, r
 from replication.theory.wholly_inside import wholly_inside
 
 PER_CLASS = 300
-PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are only compared as they are
+PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are compared without augmentation only
 FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
-    """A table as CSV, whole or not at all; returns its path."""
+    """Write a table as CSV, completely or not at all, and return its path."""
     with whole_file(path) as file:
         frame.to_csv(file, index=False, float_format="%.10g")
     return Path(path)
@@ -30,10 +30,10 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
 def near_duplicate_tables(
     data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
-    """Near-duplicates per class of digits, and of the CIFAR sets that data_root holds, with a `dataset` column.
+    """Count near-duplicates per class of digits, and of the CIFAR sets in data_root, with a `dataset` column.
 
     "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each
-    image. Digits and CIFAR-10 have radii of their own.  CIFAR-20 and -100 take CIFAR-10's radii, where it is there, and
+    image. Digits and CIFAR-10 have radii of their own.  CIFAR-20 and -100 take CIFAR-10's radii, if it is there, and
     all the same number of images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20
     class it belongs to.
     """
@@ -99,7 +99,7 @@ def run(
 
 
 def _with_other_sets(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table, and what the file holds of data sets that are not here this time: nothing measured is lost."""
+    """Add the rows of the file for data sets that are missing this time, so that no measurement is lost."""
     if not path.is_file():
         return table
     old = pd.read_csv(path)
@@ -107,10 +107,10 @@ def _with_other_sets(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def prepare(results: Path | str = "results", profile: str = "smoke", data_root: Path | str | None = None) -> Path:
-    """The folder of the covering tables: those there if they will do, else run anew; the figures are drawn in any case.
+    """Return the folder of the covering tables, which are simulated unless present, and draw the figures.
 
     "smoke" works in RESULTS/smoke/covering, on a copy of the tables in RESULTS/covering or, without them, on a reduced
-    battery of its own.  Other profiles want the committed sizes, in RESULTS/covering.
+    battery of its own.  Other profiles need the committed sizes, in RESULTS/covering.
     """
     common, full = Path(results) / "covering", profile != "smoke"
     home = Path(results) if full else Path(results) / profile

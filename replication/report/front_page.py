@@ -39,12 +39,12 @@ TITLES = {
 
 
 def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, written: Iterable[Path]) -> str:
-    """The text of results/README.md.
+    """Return the text of results/README.md.
 
     Args:
-        results: the folder that links are relative to.
+        results: the folder to which links are relative.
         profiles: those to show, by name (smoke is not among them).
-        evidence: what the statements are weighed on.
+        evidence: the evidence on which statements are weighed.
         written: the files below `results`; figures that are not among them are left out.
     """
     images = {path.relative_to(results).as_posix() for path in written if path.suffix == ".png"}
@@ -57,7 +57,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
         beta_warning=claims.beta_warning(),
-        ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # those two have sections of their own
+        ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         method_sentence=claims.method_sentence(evidence),
         methods=short_methods(profiles["paper"]) if "paper" in profiles else "",
@@ -75,7 +75,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
 def folder_page(
     results: Path, folder: str, title: str, tables: Sequence[Table], text: str, written: Iterable[Path]
 ) -> str:
-    """The text of RESULTS/FOLDER/README.md: tables, every figure of the folder with its caption, and its files."""
+    """Return the text of RESULTS/FOLDER/README.md: tables, every figure of the folder with its caption, its files."""
     own = sorted(path.relative_to(results / folder) for path in written if path.is_relative_to(results / folder))
     images = [(path.as_posix(), figure_caption(path.stem)) for path in own if path.suffix == ".png"]
     files = [
@@ -87,12 +87,12 @@ def folder_page(
 
 
 def words(statement: Statement) -> str:
-    """What the kinds of evidence say: "Proved, confirmed" of a derivation and a simulation."""
+    """Return the words of the kinds of evidence, such as "Proved, confirmed" for a derivation and a simulation."""
     return ", ".join(dict.fromkeys(statement.words.values())).capitalize()
 
 
 def short_methods(profile: Profile) -> str:
-    """The table of methods without spreads, words and cost; empty below two methods."""
+    """Return the table of methods without spreads, words and cost; empty below two methods."""
     table = methods_table(profile)
     columns = ["data set", "method", "error", "change", "head / medium / tail", "literature"]
     shown = table.shown.assign(error=[number(mean) for mean in table.data["mean"]])[columns]
@@ -116,13 +116,13 @@ def selection_rows() -> pd.DataFrame:
 
 
 def agreement() -> str:
-    """How likely cross-validation would have chosen the lowest test error in all ten columns, as Appendix A says."""
+    """Say how likely cross-validation is to choose the lowest test error in all ten columns, as Appendix A states."""
     chance = agreement_probability(replicate_sd()[0])
     return f"{chance:.0e}".replace("e-0", "e-")
 
 
 def theory_note(results: Path) -> str:
-    """What the simulation of the covering says, in a sentence; how many variances are judged and by which rule."""
+    """Summarise the simulation of the covering, with the number of variances tested and the rule."""
     path = results / "covering" / "verify.csv"
     if not path.is_file():
         return "The covering has not been simulated here."
@@ -137,7 +137,7 @@ def theory_note(results: Path) -> str:
 
 
 def not_run(profiles: dict[str, Profile], large_scale: pd.DataFrame) -> str:
-    """Which columns of Table 2 have no pair of runs at full protocol, and what Table 3 would take."""
+    """Say which columns of Table 2 have no pair of runs at full protocol, and what Table 3 would cost."""
     known = set()
     if "paper" in profiles:
         cells = profiles["paper"].paired_cells

@@ -1,4 +1,4 @@
-"""The page on GPUs: what `check-gpu` found on the one that was at hand, and what the runs on it took."""
+"""The page on GPUs: the results of `check-gpu` on the GPU that was available, and the time of the runs on it."""
 
 import json
 from pathlib import Path

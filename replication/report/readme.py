@@ -11,7 +11,7 @@ COLUMNS = {"answers": "| answer |", "betas": "| largest class |"}  # marker: a c
 
 
 def write_readme(results: Path) -> list[Path]:
-    """Fill the marked parts of the README.md beside the results; the path written, if there is one with such parts."""
+    """Fill the marked parts of the README.md beside the results; return its path if there is one with such parts."""
     path = results.parent / "README.md"
     page = results / "README.md"
     if not path.is_file() or not page.is_file() or "<!-- answers" not in (text := path.read_text()):
@@ -20,7 +20,7 @@ def write_readme(results: Path) -> list[Path]:
 
 
 def filled(text: str, page: str, prefix: str) -> str:
-    """`text` with each marked part replaced by what `page` holds, its links made relative to the folder above.
+    """Return `text` with each marked part taken from `page`, and its links made relative to the folder above.
 
     Raises:
         ValueError: the page has no such table.

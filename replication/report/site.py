@@ -74,7 +74,7 @@ def common_drawings(results: Path | str) -> list[Drawing]:
 
 
 def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]:
-    """Write what is derived from RESULTS/<profile>/runs; returns the paths of what is there in the end.
+    """Write everything that is derived from RESULTS/<profile>/runs; return the paths of all derived files.
 
     That is tables and figures of every profile that has records, those of the printed numbers, of theory, losses and
     covering, a page for each folder and RESULTS/README.md, in which the smoke profile never appears.  Each profile's
@@ -95,7 +95,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     tables |= {LARGE_SCALE: large_scale_tables.tables(large), "statements": [claims_table(statements(seen))]}
     drawings = [Drawing(results / "figures", "forest", gains.forest_figure, (forest_rows(shown),))]
     for name, profile in profiles.items():
-        drawings += profile_drawings(results, profile) if name != "length" else []  # it mixes two budgets
+        drawings += profile_drawings(results, profile) if name != "length" else []  # the profile mixes two budgets
     drawings += common_drawings(results)
     written = draw_all(drawings, min(4, cpu_count())) if figures else _there(drawings)
     for name, made in tables.items():

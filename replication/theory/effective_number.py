@@ -20,7 +20,7 @@ PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so
 
 
 def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
-    """E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
+    """Compute E_n = (1 - beta^n) / (1 - beta), Proposition 1; `n` and `beta` broadcast, the result is float64.
 
     The result is accurate to a few units in the last place: beta^n is never formed, only expm1(n log beta), and near
     beta = 1 log beta is computed as log1p(beta - 1).
@@ -54,7 +54,7 @@ def class_balanced_weights(
     empty: str = "error",
     class_names: Sequence[Any] | None = None,
 ) -> NDArray[np.float64]:
-    """The weight of each class, proportional to 1 / E_n = (1 - beta) / (1 - beta^n): float64, shape (C,).
+    """Return class weights proportional to 1 / E_n = (1 - beta) / (1 - beta^n): float64, shape (C,).
 
     Args:
         class_counts: (C,) training samples of each class, in any form that `check_counts` accepts: a sequence or array,
@@ -112,7 +112,7 @@ def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int6
 
 
 def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
-    """beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1.
+    """Return beta = (N - 1) / N for a class of volume N >= 1; an infinite volume gives 1.
 
     Raises:
         ValueError: a volume is below 1 or NaN.
@@ -126,7 +126,7 @@ def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
 
 
 def volume_from_beta(beta: ArrayLike) -> np.ndarray | np.float64:
-    """N = 1 / (1 - beta), the volume that a beta stands for; beta = 1 gives infinity.
+    """Return N = 1 / (1 - beta), the volume that a beta stands for; beta = 1 gives infinity.
 
     Raises:
         ValueError: a beta lies outside [0, 1].

@@ -1,1 +1,1 @@
-"""Experiments, the network, the schedule, runs and sweeps (Sections 5.2 to 5.4)."""
+"""Training: the networks, the schedule, runs and sweeps (Sections 5.2 to 5.4)."""

@@ -1,4 +1,4 @@
-"""Checkpoints and test logits in a few archives, for a machine that gives few files back; and their way to results."""
+"""Pack checkpoints and test logits into a few archives, for a machine that returns few files, and unpack them."""
 
 import hashlib
 import io
@@ -21,8 +21,8 @@ CHECKPOINT = re.compile(
     r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)"
 )  # relative, without dots that lead elsewhere
 LOGITS = re.compile(r"[a-z][a-z-]*/runs/\w[\w.+-]*\.npz")
-HEADER = 4 * tarfile.BLOCKSIZE  # at most, of a member: a header, that of a long name, the name, the padding
-LARGEST = 2**31  # bytes: a size that a broken header gives is not asked of memory
+HEADER = 4 * tarfile.BLOCKSIZE  # bytes at most per member: its header, the header of a long name, the name, the padding
+LARGEST = 2**31  # bytes: a broken header may give any size, which must not be allocated
 
 
 def pack_checkpoints(
@@ -33,7 +33,7 @@ def pack_checkpoints(
     Args:
         results: the folder of results; its RESULTS/*/checkpoints/*.pt are packed.
         out: the folder of the archives; older archives of that name are replaced or removed.
-        starts: files in RESULTS from which deferred runs are to start; they are packed last, if they are there.
+        starts: files in RESULTS from which deferred runs are to start; those that exist are packed last.
         max_bytes: of one archive.
         most: number of archives.
 
@@ -94,10 +94,10 @@ def _pack(
 
 
 def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
-    """Take packed checkpoints up, so that the same command goes on with them; (those taken, how many cannot be used).
+    """Unpack checkpoints, so that the same command continues; return (those unpacked, how many cannot be used).
 
-    One of a run whose record is there, or that is not newer than the one there, is left.  Nothing but checkpoints is
-    taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
+    A checkpoint is skipped if its run has a record, or if the one in place is as new.  Nothing but checkpoints is taken
+    from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
 
     >>> unpack_checkpoints([], "results")
     ([], 0)
@@ -111,10 +111,9 @@ def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[l
 
 
 def unpack_logits(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
-    """Put packed test logits beside their records; (those taken, how many are not those of a record there).
+    """Unpack test logits beside their records; return (those unpacked, how many do not belong to a record here).
 
-    Records come first (`adopt_records`): logits are taken if their fingerprint is the record's.  What is there already
-    is left.
+    Run `adopt_records` first: logits are unpacked only if their fingerprint is the record's.  Existing files are kept.
 
     >>> unpack_logits([], "results")
     ([], 0)
@@ -132,7 +131,7 @@ def _is_of_its_record(path: Path, content: bytes) -> bool:
         record = read_record(path.with_suffix(".json"))
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
             return logits_fingerprint(held["logits"]) == record.logits_fingerprint
-    except Exception:  # NumPy and zipfile raise many kinds for a file that is none of theirs
+    except Exception:  # NumPy and zipfile raise many kinds of errors for a file that is not theirs
         return False
 
 
@@ -165,7 +164,7 @@ def _unpack(
 
 
 def _members(archive: Path, names: re.Pattern[str]) -> Iterator[tuple[str | None, float, bytes]]:
-    """(name, time, content) of each member of an archive; the name is None for one of another kind or name."""
+    """Yield (name, time, content) of each member of an archive; the name is None if it is of another kind or name."""
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             right = member.isreg() and names.fullmatch(member.name) and member.size <= LARGEST

@@ -1,7 +1,7 @@
-"""A function that asks nothing of the host, recorded once as a CUDA graph and then replayed in one launch.
+"""Record a function that does not synchronise with the host as a CUDA graph, and replay it in one launch.
 
-On other devices the function is called as it is.  Each thread that trains has a CUDA stream of its own; one thread at a
-time records while the others go on replaying.
+On other devices the function is called as it is.  Each thread that trains has a CUDA stream of its own; one thread at
+a time records while the others continue to replay.
 """
 
 import threading
@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 
 WARM_UP = 3  # calls before the recording: cuDNN measures its algorithms, kernels are loaded
-EAGER = threading.RLock()  # held by whoever launches single kernels, or changes torch's global switches
-_memory = threading.local()  # this thread's memory for graphs: its next run takes over what its last one had
+EAGER = threading.RLock()  # held by a thread that launches single kernels, or changes torch's global switches
+_memory = threading.local()  # this thread's memory for graphs, which its next run reuses
 
 
 def captured(
@@ -20,7 +20,7 @@ def captured(
     reset: Callable[[], object] = lambda: None,
     tf32: bool = False,
 ) -> Callable[[], object]:
-    """Return what does `function` in one launch on CUDA; on other devices return `function` itself.
+    """Return a callable that runs `function` in one launch on CUDA; on other devices return `function` itself.
 
     Recording and replay use the current stream.  It must not be the default one, because autograd's nodes remember the
     stream on which they were made, and a node of another stream ends the recording.  The warm-up changes the tensors

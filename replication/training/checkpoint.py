@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written aside and renamed, loaded without running code, set aside when they do not fit."""
+"""Checkpoints of a run: written atomically, loaded without running code, moved to quarantine if they do not fit."""
 
 import hashlib
 import io
@@ -19,11 +19,11 @@ DIGEST = 32  # bytes of SHA-256 before the content: torch's own reader does not 
 
 
 def save(path: Path, experiment: Any, subset_fingerprint: str, precision: str, state: dict) -> None:
-    """Write a checkpoint; the last good one stays until the new one is whole on disk.
+    """Write a checkpoint; the last good one is kept until the new one is completely on disk.
 
     Args:
-        path: where; its folder is made.
-        experiment, subset_fingerprint, precision: whose state it is; `load` asks for the same.
+        path: the file; its folder is created.
+        experiment, subset_fingerprint, precision: the run whose state it is; `load` requires the same.
         state: tensors, numbers, strings, and lists and dicts of them.
 
     Raises:
@@ -40,15 +40,15 @@ def save(path: Path, experiment: Any, subset_fingerprint: str, precision: str, s
 
 
 def load(path: Path, experiment: Any, subset_fingerprint: str, precision: str, like: dict | None = None) -> dict | None:
-    """The state that `save` was given, or None: no checkpoint, or one that is broken or foreign (named, set aside).
+    """Return the state that `save` wrote; None if there is none, or if it is damaged or another run's (then set aside).
 
     Args:
-        path, experiment, subset_fingerprint, precision: as `save` had them.
-        like: a state with the layout that the run can take up (that of its beginning will do): the same keys, lengths
-            of lists, shapes and types.  A checkpoint may hold more keys than it does, but no more tensors of a network.
+        path, experiment, subset_fingerprint, precision: as in `save`.
+        like: a state with the layout that the run expects, such as its initial state: the same keys, lengths of lists,
+            shapes and types.  A checkpoint may hold further keys, but no further tensors of a network.
 
     Raises:
-        ValueError: a checkpoint of this run in another precision; hours of work, which a forgotten option must not end.
+        ValueError: the checkpoint is in another precision.  It is kept: a forgotten option must not cost hours of work.
     """
     if not os.path.lexists(path):
         return None
@@ -62,15 +62,15 @@ def load(path: Path, experiment: Any, subset_fingerprint: str, precision: str, l
         for name, value in _identity(experiment, subset_fingerprint, precision).items():
             if held[name] != value and name != "precision":
                 raise ValueError(f"its {name} is {held[name]!r}, not {value!r}")
-        state, begun = held["state"], held["precision"]
+        state, started = held["state"], held["precision"]
         if like is not None:
             _check_layout(state, like)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+    except Exception as error:  # torch raises many kinds of errors for a file that is not its own
         set_aside(path, f"checkpoint cannot be used ({str(error) or type(error).__name__})")
         return None
-    if begun != precision:
+    if started != precision:
         raise ValueError(
-            f"precision must be {begun.split()[0]}, in which this run was begun, got {precision.split()[0]}; "
+            f"precision must be {started.split()[0]}, in which this run was started, got {precision.split()[0]}; "
             f"to begin anew delete {path}"
         )
     return state
@@ -81,7 +81,7 @@ def _check_layout(state, like, place: str = "state") -> None:
     if isinstance(like, torch.Tensor):
         same = isinstance(state, torch.Tensor) and (state.shape, state.dtype) == (like.shape, like.dtype)
     elif isinstance(like, dict):
-        tensors = bool(like) and all(isinstance(value, torch.Tensor) for value in like.values())  # no key more, then
+        tensors = bool(like) and all(isinstance(value, torch.Tensor) for value in like.values())  # and no further key
         same = isinstance(state, dict) and (set(like) == set(state) if tensors else set(like) <= set(state))
         for key in like if same else ():
             _check_layout(state[key], like[key], f"{place}.{key}")
@@ -98,14 +98,14 @@ def _check_layout(state, like, place: str = "state") -> None:
 
 
 def _identity(experiment: Experiment, subset_fingerprint: str, precision: str) -> dict:
-    """What a checkpoint and the run that takes it up must share; other software could go on with other numbers."""
+    """Return what a checkpoint and the run that resumes it must share; other software could compute other numbers."""
     software = dict(torch_version=str(torch.__version__), package_version=replication.__version__)
     run = dict(experiment=asdict(experiment), subset_fingerprint=subset_fingerprint, precision=precision)
     return run | software
 
 
 def set_aside(path: Path, reason: str) -> Path:
-    """Move a file that cannot be used into quarantine/ beside its folder, with a warning; returns its new place."""
+    """Move a file that cannot be used into quarantine/ beside its folder, with a warning; return its new path."""
     folder = path.parent.parent / "quarantine"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{path.name}.{time.time_ns()}"

@@ -1,4 +1,4 @@
-"""The device and the precision of a run, and torch's global switches for it."""
+"""The device and the precision of a run, and the global switches of torch that it needs."""
 
 import contextlib
 import functools
@@ -17,19 +17,19 @@ _before: dict[str, bool] = {}  # the switches before the first of them
 
 
 def pick_device(device: str) -> torch.device:
-    """The torch device for a name; "auto" is CUDA where there is one, else the CPU."""
+    """Return the torch device for a name; "auto" is CUDA if there is a GPU, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen).item()  # "meta" holds no numbers, others are not there
+        torch.zeros(1, device=chosen).item()  # "meta" holds no numbers, other devices may be missing
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise ValueError(f"device must be auto, cpu or a CUDA device of this machine, got {device!r}") from error
     return chosen
 
 
 def pick_precision(precision: str | None, device: torch.device) -> str:
-    """The precision of training as records name it, for "float32", "bfloat16" or None: bfloat16 on GPUs that have it.
+    """Return the precision as records name it; None means bfloat16 on GPUs that have it, else float32.
 
     Raises:
         ValueError: another name.
@@ -40,22 +40,22 @@ def pick_precision(precision: str | None, device: torch.device) -> str:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether a GPU computes in bfloat16 itself; older ones emulate it, slower than float32."""
+    """Whether a GPU has bfloat16 in hardware; older ones emulate it, slower than float32."""
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a network of this precision (as records name it) is called."""
+    """Return the autocast context of a precision, as records name it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == PRECISIONS["bfloat16"])
 
 
 @contextlib.contextmanager
 def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator[None]:
-    """Torch's global switches as a run on CUDA wants them, and as they were afterwards.
+    """Set torch's global switches for runs on CUDA, and restore them afterwards.
 
-    Convolutions in float32 are in float32, not in TF32: those of the evaluation are, in every run.  Of contexts that
-    are open at the same time, in this thread or in others, the first sets the switches and the last sets them back.
+    Float32 convolutions, which every run's evaluation uses, are computed without TF32.  Of contexts that are open at
+    the same time, in any thread, the first sets the switches and the last restores them.
     """
     if device.type != "cuda":
         yield
@@ -105,6 +105,6 @@ def _cpu_model() -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the current stream of a CUDA device, letting other threads of Python go on; elsewhere do nothing."""
+    """Wait for the current stream of a CUDA device while other Python threads continue; elsewhere do nothing."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()

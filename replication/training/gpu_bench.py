@@ -1,4 +1,4 @@
-"""Runs on one device that are made to be measured: how fast they train, alone and several at once.
+"""Measure how fast runs train on one device, alone and several at once.
 
 On a machine without CUDA the same code runs with a small network, so that it can be rehearsed.
 """
@@ -26,7 +26,7 @@ LOSSES: tuple[dict[str, Any], ...] = (
     dict(loss="focal", gamma=0.5, beta=0.99),
     dict(loss="balanced_softmax"),
 )
-PATIENCE = 300.0  # seconds that a thread waits for the runs of the others to be made
+PATIENCE = 300.0  # seconds that a thread waits for the other threads to create their runs
 
 
 def random_data(n: int, classes: int = 10) -> ImageSet:
@@ -39,11 +39,11 @@ def random_data(n: int, classes: int = 10) -> ImageSet:
 
 
 class Bench:
-    """A device, random images, and what was measured on it.
+    """A device, random images, and the measurements made with them.
 
     Args:
-        device: what is measured.
-        seconds: the time that all measurements are to take.
+        device: the device to measure.
+        seconds: the time for all measurements.
         say: called with each line of the report.
     """
 
@@ -81,7 +81,7 @@ class Bench:
     def at_once(
         self, fields: list[dict], steps: int, counts: tuple[int, ...] | None = None
     ) -> tuple[list[CifarRun], float, list[float]]:
-        """Make each run in a thread and stream of its own; then train the first few of them at once, for each count.
+        """Create each run in a thread and stream of its own; then train the first few of them at once, for each count.
 
         Args:
             fields: of the experiment of each run.
@@ -94,7 +94,7 @@ class Bench:
         counts = counts or (len(fields),)
         made: list = [None] * len(fields)
         errors: list[Exception] = []
-        marks: list[float] = []  # times at which all threads were ready: for each count before and after its training
+        marks: list[float] = []  # times at which all threads were ready, before and after the training of each count
         barrier = threading.Barrier(len(fields), action=lambda: marks.append(time.monotonic()))
 
         def life(k: int) -> None:
@@ -123,13 +123,13 @@ class Bench:
         return made, marks[0] - began, [end - start for start, end in zip(marks[::2], marks[1::2], strict=True)]
 
     def speed(self, counts: tuple[int, ...]) -> None:
-        """Measure images a second for each number of runs at once; numbers that do not fit in memory are left out."""
+        """Measure images per second for each number of runs at once; numbers that do not fit in memory are left out."""
         steps = 150 if self.cuda else 2
         for most in sorted(counts, reverse=True):
             few_enough = tuple(k for k in counts if k <= most)
             try:
                 fields = [LOSSES[i % 4] | dict(seed=i) for i in range(most)]
-                making, training = self.at_once(fields, steps, few_enough)[1:]  # without the runs: they leave memory
+                making, training = self.at_once(fields, steps, few_enough)[1:]  # drops the runs, to free memory
             except torch.OutOfMemoryError:
                 self.say(f"     {most:2d} at once: not enough memory")
                 self._free()

@@ -1,4 +1,4 @@
-"""What a GPU must show before runs are trusted to it, in half a minute; then how fast it is, eager and compiled.
+"""Check a GPU before runs are trusted to it, in half a minute; then measure its speed, eager and compiled.
 
 On a machine without CUDA the same checks run with plain calls and a small network, so that they can be rehearsed.
 """
@@ -18,7 +18,7 @@ from replication.training.gpu_bench import LOSSES, Bench
 
 RUNS_AT_ONCE = (8, 4, 2, 1)  # in the order of their measurement
 MANY_AT_ONCE = 12  # measured last
-COMPILE_SECONDS, MANY_SECONDS = 45.0, 20.0  # what each takes on an H100: not begun with less time left
+COMPILE_SECONDS, MANY_SECONDS = 45.0, 20.0  # what each takes on an H100; neither starts with less time left
 GOOD_ENOUGH = 0.93  # of the best rate: fewer runs at once end sooner and leave fewer unfinished
 CHECKS = ("eager", "cpu", "graph", "streams", "test", "resume", "learns", "compiled")  # methods of `Check`
 
@@ -26,11 +26,11 @@ CHECKS = ("eager", "cpu", "graph", "streams", "test", "resume", "learns", "compi
 def check_gpu(
     device: str = "auto", seconds: float = 120.0, compile_too: bool = True, say: Callable[[str], object] = print
 ) -> dict:
-    """Check that a GPU computes what it should, and measure its speed.
+    """Check that a GPU computes correctly, and measure its speed.
 
     Args:
         device: a CUDA device, or "cpu" for a rehearsal.
-        seconds: no measurement begins that would end much later than this; the checks are made in any case.
+        seconds: no measurement starts that would end much later than this; the checks are always made.
         compile_too: whether to try torch.compile.
         say: called with each line of the report.
 
@@ -63,7 +63,7 @@ def check_gpu(
 
 
 class Check(Bench):
-    """One method a check; each says what it compared.
+    """The checks, one per method; each reports what it compared.
 
     Attributes:
         checks: name -> whether it passed.
@@ -83,7 +83,7 @@ class Check(Bench):
         self.say(f"{'ok  ' if holds else 'FAIL'} {name}: {detail}  [{time.monotonic() - self.began:.0f} s]")
 
     def guarded(self, test: Callable[..., object], *arguments) -> None:
-        """Call a check; an error of any kind is a failed check, and the others go on."""
+        """Call a check; an error of any kind counts as a failed check, and the others still run."""
         before = set(self.checks)
         try:
             with self.stream():
@@ -115,7 +115,7 @@ class Check(Bench):
         return all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
     def eager(self) -> None:
-        """An eager step and test ask nothing of the host."""
+        """Check that an eager step and test do not synchronise with the host."""
         run = self.train(self.make(LOSSES[2], graphs=False), 2)  # cuDNN's first choice of algorithms may wait
         synchronize(self.device)
         if self.cuda:
@@ -130,7 +130,7 @@ class Check(Bench):
         self.passed("no wait for the host", True, "two eager steps and a test under set_sync_debug_mode('error')")
 
     def cpu(self) -> None:
-        """In float32 the first losses are those of the CPU."""
+        """Check that the first losses in float32 agree with the CPU."""
         fields, steps = LOSSES[2], 3
         expected = self.losses(self.make(fields, precision="float32", device=torch.device("cpu")), steps)
         found = self.losses(self.make(fields, precision="float32"), steps)
@@ -138,14 +138,14 @@ class Check(Bench):
         self.passed("float32 losses are the CPU's", apart < 1e-4, f"largest relative difference {apart:.1e}")
 
     def graph(self) -> None:
-        """Replays of a recorded step are eager steps, to the bit."""
+        """Check that replays of a recorded step equal eager steps to the bit."""
         for fields in LOSSES:
             one, other = (self.train(self.make(fields, graphs=graphs), self.steps) for graphs in (False, True))
             same = self.same(one, other) and bool(one.total.isfinite())
             self.passed(f"graph equals eager, {fields['loss']}", same, f"{self.steps} steps, all state, to the bit")
 
     def streams(self) -> None:
-        """Runs at once on several streams are the runs one by one, to the bit."""
+        """Check that runs at once on several streams equal the runs one by one to the bit."""
         fields = [loss | dict(seed=seed) for seed, loss in enumerate(LOSSES)]
         alone = [self.train(self.make(f), self.steps) for f in fields]
         together, *_ = self.at_once(fields, self.steps)
@@ -153,7 +153,7 @@ class Check(Bench):
         self.passed("streams equal one by one", same, f"{len(fields)} runs, {self.steps} steps, to the bit")
 
     def test(self) -> None:
-        """The captured test counts as the float32 evaluation does, but for TF32."""
+        """Check that the captured test agrees with the float32 evaluation, except for TF32."""
         run = self.train(self.make(LOSSES[0]), 10 * self.steps)
         run.model.eval()
         run.test_once()
@@ -165,12 +165,12 @@ class Check(Bench):
         self.passed("captured test", apart < (0.3 if self.cuda else 1e-4), f"{found:.2f} % against {expected:.2f} %")
 
     def resume(self) -> None:
-        """A run that was stopped and taken up again is the uninterrupted run, to the bit."""
+        """Check that a run that was stopped and resumed equals the uninterrupted run to the bit."""
         whole = self.train(self.make(LOSSES[2]), 2 * self.steps)
-        begun = self.train(self.make(LOSSES[2]), self.steps)
-        begun.step = self.steps
+        half = self.train(self.make(LOSSES[2]), self.steps)
+        half.step = self.steps
         with TemporaryDirectory() as folder:
-            begun.save(Path(folder) / "c.pt", [], 0.0)
+            half.save(Path(folder) / "c.pt", [], 0.0)
             again = self.make(LOSSES[2])
             again.resume(Path(folder) / "c.pt")
         self.train(again, self.steps)
@@ -185,7 +185,7 @@ class Check(Bench):
         self.passed("the loss falls", last < first, f"{first:.3f} to {last:.3f} in {len(losses)} steps")
 
     def compiled(self) -> None:
-        """The compiled network's first losses are the eager ones but for rounding; later every run is compiled."""
+        """Check that the compiled first losses are the eager ones up to rounding; if so, compile later runs."""
         eager = self.losses(self.make(LOSSES[2]), 3)
         began, apart = time.monotonic(), float("nan")
         self.compile = True

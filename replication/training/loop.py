@@ -1,4 +1,4 @@
-"""What every kind of run shares: the loop of resume, train, evaluate, checkpoint, record; the machine it ran on."""
+"""The loop of every kind of run: resume, train, evaluate, write checkpoints, make the record with its environment."""
 
 import functools
 import math
@@ -18,22 +18,22 @@ from replication.experiments.large_scale import LargeScaleExperiment
 from replication.experiments.records import RunRecord
 from replication.training.device import _device_name
 
-HISTORY_SEPARATOR = ", then "  # between the names of what a run had one after the other
+HISTORY_SEPARATOR = ", then "  # separates the devices, or commits, that a run had one after the other
 CHECKPOINT_SECONDS = 60.0  # between checkpoints by the clock
 
 
 class OutOfTime(Exception):
-    """The time limit was reached before the run was done; its checkpoint is written, and the same command goes on."""
+    """Raised if the time limit is reached before the run is done; the same command continues from its checkpoint."""
 
 
 class Run(ABC):
     """The state of one run, as `fit` needs it.
 
     Attributes:
-        experiment: what is run.
+        experiment: the experiment.
         device: the device that trains.
         precision: "float32" or "bfloat16 autocast".
-        devices, commits: what the run had before it was taken up here, and with which commits of this package.
+        devices, commits: on which devices, and with which commits of this package, the run was trained before.
         step: optimiser steps done.
     """
 
@@ -45,11 +45,11 @@ class Run(ABC):
 
     @abstractmethod
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
-        """Take up the checkpoint if there is a good one; return its curve and the seconds spent so far."""
+        """Load the checkpoint if there is a good one; return its curve and the seconds spent so far."""
 
     @abstractmethod
     def evaluation_epochs(self) -> list[int]:
-        """Return the epochs still to come after which the test error is taken."""
+        """Return the remaining epochs after which the test error is evaluated."""
 
     @abstractmethod
     def advance(self, epoch: int, progress: Callable[[int], object] | None) -> float:
@@ -57,7 +57,7 @@ class Run(ABC):
 
     @abstractmethod
     def evaluate(self) -> tuple[dict, object]:
-        """Return numbers for the curve, "error" in percent among them, and what `record` needs (None if diverged)."""
+        """Return numbers for the curve, among them "error" in percent, and what `record` needs (None if diverged)."""
 
     @abstractmethod
     def learning_rate(self, step: int) -> float:
@@ -69,7 +69,7 @@ class Run(ABC):
 
     @abstractmethod
     def record(self, last, shared: dict) -> RunRecord:
-        """Return the record; `last` is what `evaluate` gave at the end, `shared` the fields of all records."""
+        """Return the record; `last` is what the last `evaluate` returned for it, `shared` the fields of all records."""
 
 
 def fit(
@@ -82,23 +82,23 @@ def fit(
     over: Callable[[], bool] = lambda: False,
     keep_at: Mapping[int, Path] | None = None,
 ) -> RunRecord:
-    """Take up the checkpoint if there is one, train to the end with an evaluation now and then, return the record.
+    """Train a run to the end, from its checkpoint if there is one, with evaluations; return the record.
 
     A run ends early, as "diverged", if the mean training loss, a test error or a test loss is not finite.
 
     Args:
-        run: what to train.
+        run: the run to train.
         checkpoint_path: the file of its checkpoints.
         checkpoint_every: epochs between checkpoints; None: one a minute.  They are written at evaluations only.
         progress: called with the number of images trained on since the last call.
         evaluated: called with each new point of the curve.
-        over: asked after each evaluation whether the time is up.
+        over: called after each evaluation; true ends the run, as its time is up.
         keep_at: epoch -> file of a further checkpoint, for other runs that start there.
 
     Raises:
         OutOfTime: the time is up and the run is not done.
     """
-    git_state()  # before training: a later commit is not the code that runs
+    git_state()  # before training, because a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)
     done = run.step
@@ -137,7 +137,7 @@ def fit(
 
 
 def _outcome(status: str, curve: list[dict]) -> dict:
-    """The fields of a record that follow from the curve: status, error (last epoch), best error and its epoch."""
+    """Return the fields of a record that the curve determines: status, error (last epoch), best error and its epoch."""
     best = min(curve, key=lambda point: point["error"]) if curve else None
     error = curve[-1]["error"] if status == "finished" else None
     return dict(
@@ -146,7 +146,7 @@ def _outcome(status: str, curve: list[dict]) -> dict:
 
 
 def _environment(run: Run) -> dict:
-    """The fields of a record that say on what and with which code it ran."""
+    """Return the fields of a record that describe the machine and the code."""
     been = history(run)
     return dict(
         device=HISTORY_SEPARATOR.join(been["devices"]),
@@ -161,7 +161,7 @@ def _environment(run: Run) -> dict:
 
 
 def history(run: Run) -> dict[str, list]:
-    """What a run has run on and with which commits of this package, the present last: a checkpoint may be another's."""
+    """Return the devices and commits that a run was trained with, those of its checkpoint first, the present last."""
     here, commit = _device_name(run.device), git_state()[0]
     commits = [*run.commits, commit] if commit else run.commits
     return dict(devices=list(dict.fromkeys([*run.devices, here])), commits=list(dict.fromkeys(commits)))
@@ -169,10 +169,10 @@ def history(run: Run) -> dict[str, list]:
 
 @functools.cache
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit that this package runs from, and whether its code was clean; (None, None) if git does not track it.
+    """Return the commit of this package and whether its code was unmodified; (None, None) if git does not track it.
 
-    Asked once a process; files that git does not track do not count as changes.  A copy without git says its commit in
-    the environment variable REPLICATION_COMMIT, and is then taken to be clean.
+    Git is asked once per process; untracked files do not count as changes.  A copy without git gets its commit from the
+    environment variable REPLICATION_COMMIT, and is then taken to be unmodified.
     """
     if os.environ.get("REPLICATION_COMMIT"):
         return os.environ["REPLICATION_COMMIT"], True
@@ -182,7 +182,7 @@ def git_state() -> tuple[str | None, bool | None]:
         return subprocess.run(["git", "-C", package, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # not a copy that happens to lie in another repository
+        git("ls-files", "--error-unmatch", "__init__.py")  # a copy may lie in another repository
         return git("rev-parse", "HEAD"), not git("status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return None, None

@@ -18,7 +18,7 @@ from replication.training.run_lock import run_lock
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run needs beside its experiment: where images come from, where records go, and on what it runs."""
+    """The options of a run beside its experiment: where images come from, where records go, and the device."""
 
     results: Path
     data_root: Path | None = None
@@ -30,24 +30,24 @@ class RunOptions:
     precision: str | None = None
     evaluate_every: int = 2  # epochs, before the rate drops first
     graphs: bool = True  # steps as CUDA graphs, on CUDA
-    deadline: float | None = None  # time.time() after which no run goes on
+    deadline: float | None = None  # time.time() after which every run stops
     concurrent_runs: int = 1  # runs that share the device
-    journal: Path | None = None  # a file that gets each finished record as a line
-    keep_starts: frozenset[Experiment] = frozenset()  # deferred runs: the plain run of each keeps the state they need
+    journal: Path | None = None  # a file to which each finished record is appended
+    keep_starts: frozenset[Experiment] = frozenset()  # deferred runs, for which plain runs keep a state
 
     def over(self) -> bool:
         """Whether the time limit is reached."""
         return self.deadline is not None and time.time() >= self.deadline
 
     def runs(self, experiment: Experiment) -> Path:
-        """RESULTS/<profile>/runs, the folder of an experiment's record."""
+        """Return RESULTS/<profile>/runs, the folder of an experiment's record."""
         return self.results / experiment.profile / "runs"
 
 
 def existing_record(
     experiment: Experiment, options: RunOptions, record_class: type[RunRecord] = RunRecord
 ) -> RunRecord | None:
-    """The record of an experiment if it is there; a file in its place that cannot be used is set aside."""
+    """Return the record of an experiment, or None; a file in its place that cannot be used is set aside."""
     path = record_path(experiment, options.runs(experiment))
     if not path.exists():
         return None
@@ -59,12 +59,12 @@ def existing_record(
 
 
 def check_same_images(record: RunRecord, fingerprint: str) -> None:
-    """Whether a record is of the training images at hand, which an experiment on a folder of one's own does not tell.
+    """Check that a record belongs to these training images, which the experiment does not name for a user's own folder.
 
-    fingerprint: theirs; of large scale it is that of their names and classes.
+    fingerprint: of the images; for large-scale runs, of their names and classes.
 
     Raises:
-        ValueError: it is of others.
+        ValueError: the record belongs to other images.
     """
     if record.dataset_fingerprint != fingerprint:
         raise ValueError(
@@ -81,11 +81,11 @@ def run_one(
     train: Callable[..., RunRecord],
     record_class: type[RunRecord] = RunRecord,
 ) -> tuple[str, RunRecord | None]:
-    """Run one experiment unless its record is there; return ("kept" | "finished" | "diverged" | "elsewhere", record).
+    """Run one experiment unless it has a record; return ("kept" | "finished" | "diverged" | "elsewhere", record).
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
-    ("elsewhere": another process is at it).  A checkpoint is taken up, and deleted once the record is written.
-    `train(experiment, options, progress)` gives a `record_class`.
+    ("elsewhere": another process is running it).  It resumes from a checkpoint, which is deleted once the record is
+    written.  `train(experiment, options, progress)` returns a `record_class`.
     """
     try:
         with lock(experiment, options):
@@ -98,16 +98,16 @@ def run_one(
 
 
 def lock(experiment: Experiment, options: RunOptions):
-    """The lock of an experiment; entering it raises filelock.Timeout at once where another process holds it."""
+    """Return the lock of an experiment; entering it raises filelock.Timeout at once if another process holds it."""
     folder = options.runs(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     return run_lock(folder / f".{experiment.name}.lock")
 
 
 def write_record(record: RunRecord, options: RunOptions) -> tuple[str, RunRecord]:
-    """Write a record, then delete the checkpoint that it makes useless; returns (its status, it).
+    """Write a record, then delete the checkpoint that it makes useless; return (its status, the record).
 
-    The caller holds the run's lock, so that temporary files beside these two are those of killed writers.
+    The caller holds the run's lock, so temporary files beside these two were left by killed writers.
     """
     if options.journal:
         append_to_journal(options.journal, record)
@@ -119,7 +119,7 @@ def write_record(record: RunRecord, options: RunOptions) -> tuple[str, RunRecord
 
 
 def start_path(experiment: Experiment, options: RunOptions) -> Path | None:
-    """RESULTS/<profile>/checkpoints/<name>.epoch<e>.start of the plain run that a deferred run starts from."""
+    """Return the file that a deferred run starts from: RESULTS/<profile>/checkpoints/<plain run>.epoch<e>.start."""
     plain = experiment.shared_start()
     if plain is None:
         return None
@@ -127,7 +127,7 @@ def start_path(experiment: Experiment, options: RunOptions) -> Path | None:
 
 
 def start_epoch(experiment: Experiment) -> int:
-    """The last whole epoch at whose end a deferred run is still its plain run.
+    """Return the last whole epoch up to which a deferred run equals its plain run.
 
     >>> start_epoch(Experiment(beta=0.9999, reweight_from=0.8))
     160

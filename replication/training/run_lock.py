@@ -1,4 +1,4 @@
-"""The lock of a run: one process at a time, on any file system."""
+"""The lock of a run: one process runs it at a time, on any file system."""
 
 import contextlib
 import errno
@@ -15,10 +15,10 @@ WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 def run_lock(path: Path) -> "FileLock | OwnerFile":
-    """A lock to `acquire` and `release` or to enter, which raises filelock.Timeout at once where another holds it.
+    """Return a lock to enter, or to `acquire` and `release`; it raises filelock.Timeout at once if another holds it.
 
-    It is the system's own and dies with its process; where the file system has no locks (some network drives and
-    containers) it is a file that names its owner.
+    It is the operating system's and is released when its process dies.  If the file system has no locks, as on some
+    network drives and in some containers, it is a file that names its owner.
 
     >>> with tempfile.TemporaryDirectory() as folder, run_lock(Path(folder) / ".run.lock") as held:
     ...     (Path(folder) / ".run.lock").exists()
@@ -30,7 +30,7 @@ def run_lock(path: Path) -> "FileLock | OwnerFile":
 def _has_flock(folder: Path) -> bool:
     try:
         import fcntl
-    except ImportError:  # Windows has locks of its own
+    except ImportError:  # Windows has other locks
         return True
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
@@ -43,9 +43,10 @@ def _has_flock(folder: Path) -> bool:
 
 
 class OwnerFile:
-    """A lock that is a file with the owner's process and host, made by one process only.
+    """A lock that is a file with the owner's process and host, which only one process can create.
 
-    An owner on this host that is gone loses it; one on another host cannot be asked, and the user is told what to do.
+    If the owner's process on this host has ended, the lock is released; an owner on another host cannot be checked, and
+    the error says what to do.
     """
 
     def __init__(self, path: Path):
@@ -62,7 +63,7 @@ class OwnerFile:
         raise Timeout(str(self.path))
 
     def _take_from_the_dead(self) -> bool:
-        """Remove the file of an owner on this host that is gone; else say who holds it."""
+        """Remove the file if its owner on this host has ended; otherwise say who holds it."""
         try:
             owner, age = self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime
         except FileNotFoundError:
@@ -93,6 +94,6 @@ def _is_alive(pid: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except (ValueError, OSError, OverflowError):  # no process id, or not ours to ask: nothing shows that it is gone
+    except (ValueError, OSError, OverflowError):  # no process id, or another user's process: it may still run
         return True
     return True

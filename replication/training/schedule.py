@@ -1,4 +1,4 @@
-"""Learning rate as a function of the epoch (Section 5.2 and the authors' code)."""
+"""The learning rate as a function of the epoch (Section 5.2 and the authors' code)."""
 
 import math
 
@@ -9,9 +9,9 @@ LARGE_SCALE = (5, 30, 60, 80, 90)
 def learning_rate(
     epoch: float, *, epochs: int = 200, base: float = 0.1, drop_factor: float = 0.01, points: tuple[int, ...] = CIFAR
 ) -> float:
-    """Linear from 0 to `base` over the first 5 epochs, times `drop_factor` at epoch 160 and again at 180, of 200.
+    """Return the rate: linear from 0 to `base` over 5 epochs, times `drop_factor` at epochs 160 and 180 of 200.
 
-    Another number of epochs scales all points with it.  The large-scale runs have other `points`.
+    These points scale with the number of epochs.  The large-scale runs have other `points`.
 
     Args:
         epoch: epochs trained so far, a fraction within an epoch: steps done x batch size / images.

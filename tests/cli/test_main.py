@@ -265,7 +265,7 @@ def test_help_reads_well(verb, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("moment", ["package", "torch"])
 def test_ctrl_c_during_imports_is_one_word(moment, tmp_path):
-    """A library that is imported when Ctrl-C comes raises what it likes; nothing has begun, and the process ends."""
+    """Ctrl-C during an import ends the process, whatever error the library makes of it."""
     started = "replication.cli.options" if moment == "package" else "torch.nn"
     program = f"""
 import os, runpy, signal, sys

@@ -41,7 +41,7 @@ def gradient(loss, logits, target):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("loss", "gamma"), KINDS)
 def test_autocast_computes_in_float32(loss, gamma, dtype):
-    """A linear layer gives halves under autocast; the loss of them is that of the same numbers in float32."""
+    """A linear layer returns halves under autocast; their loss equals the loss of the same numbers in float32."""
     module = ClassBalancedLoss([900, 90, 30, 9], 0.999, loss, gamma)
     layer = torch.nn.Linear(8, 4)
     inputs, (_, target) = torch.randn(6, 8), batch()

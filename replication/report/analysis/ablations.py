@@ -1,4 +1,4 @@
-"""One switch changed at a time: what part of the change is re-balancing, and what each porting slip costs.
+"""Change one switch at a time: what part of the change is re-balancing, and what each porting slip costs.
 
 Every run with a switch changed is paired with the reference run of its seed: same subset, initial weights, batches
 (unless the switch changes them) and precision.  All differences are changes in last-epoch error, in points; minus is
@@ -24,7 +24,7 @@ STATISTICS = ["mean", "sd", "n", "low", "high", "detectable", "across"]
 
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs with exactly one switch away from the paper's, with `switch` and `value` (as text)."""
+    """Return the runs that differ from the paper's protocol in one switch, with `switch` and `value` (as text)."""
     switched = off_protocol(records)
     one = records[switched.sum(axis=1) == 1]
     switch = switched.loc[one.index].idxmax(axis=1) if len(one) else pd.Series(dtype=object)
@@ -32,12 +32,12 @@ def changed(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def ablations(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per switch and cell: the changed run's error minus that of the paper's protocol, paired by seed.
+    """Return one row per switch and cell: the changed run's error minus the paper protocol's error, paired by seed.
 
     Deferred re-weighting is a method of its own and not among them.
 
-    `detectable` is the smallest effect that so many seeds of this spread show with 80 % power, `across` how many pairs
-    ran on two kinds of hardware.
+    `detectable` is the smallest effect that so many seeds of this spread show with 80 % power; `across` counts the
+    pairs that ran on two kinds of hardware.
     """
     done = finished(changed(records)).query("switch != 'reweight_from'")
     base = finished(reference(records)).set_index(PAIR)[["error", "device"]].add_prefix("other_")
@@ -50,7 +50,7 @@ def ablations(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, *STATISTICS])
 
 
-CORNERS = {  # scale of the loss, and whether classes are weighted unlike: how the run is named in records
+CORNERS = {  # weights of the classes and scale of the loss, crossed: how `ablations` names the run
     "plain, full scale": "reference at beta 0",
     "balanced, full scale": "weighted_mean",
     "plain, small scale": "uniform_scaled",
@@ -66,9 +66,9 @@ CONTRASTS = {  # coefficients of the four corners
 
 
 def scale_by_weights(records: pd.DataFrame) -> pd.DataFrame:
-    """The 2 x 2 of scale and weights, its simple effects and their interaction, by seed, for each cell that has all.
+    """Compute the 2 x 2 of scale and weights, its simple effects and interaction, by seed, for each complete cell.
 
-    Class-balanced weights do two things: they weight classes unlike, and they make the loss smaller.  torch's
+    Class-balanced weights do two things: they differ between classes, and they make the loss smaller.  torch's
     weighted mean undoes the second, uniform weights of the same average undo the first.  Columns: dataset, label,
     imbalance_factor, beta, part (a corner: error in percent; a contrast: change in points), mean, sd, n, low, high,
     detectable.

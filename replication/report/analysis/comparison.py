@@ -1,4 +1,4 @@
-"""Measured cells beside the paper's: Table 2, Figures 8 to 10 and the rows of a forest plot as numbers."""
+"""Compare measured cells with the paper's: Table 2, Figures 8 to 10 and the rows of a forest plot as numbers."""
 
 import math
 
@@ -31,11 +31,11 @@ def _rows_by(frame: pd.DataFrame, keys: list[str]) -> dict[tuple, dict]:
 
 
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 as facts: one row per data set, row of the table and imbalance factor; published beside measured.
+    """Return Table 2, one row per data set, row of the table and imbalance factor, published beside measured.
 
     Rows: the five plain losses; "class-balanced, lowest": the lowest of the class-balanced cells with enough seeds
-    (three, or the most that any has), picked on the test set as the paper does, of how many, without an interval,
-    which would not hold after a pick; "CB <loss>": at the one beta fixed beforehand, nothing picked by us.
+    (three, or the most that any has), picked on the test set as the paper does, with the number of cells but without an
+    interval, which would not be valid after a pick; "CB <loss>": at the one beta fixed beforehand, without a pick.
     """
     ours, table2 = cells(records), paper.table2()
     balanced = table2["row"] == "class_balanced"
@@ -57,7 +57,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lowest(ours: pd.DataFrame) -> pd.DataFrame:
-    """The lowest of the class-balanced cells that have enough seeds; at imbalance 1 all betas are one loss."""
+    """Return the lowest class-balanced cell that has enough seeds; at imbalance 1 all betas are one loss."""
     ours = ours[(ours["beta"] > 0) & (ours["imbalance_factor"] > 1)]
     ours = ours[ours.groupby(COLUMN)["n"].transform(enough).astype(bool)]
     return paper.lowest(ours, "mean").assign(low=math.nan, high=math.nan)
@@ -72,7 +72,7 @@ def _beside(dataset: str, row: str, factor: float, published: dict | None, ours:
 
 
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The 125 cells of a heat map: published and measured, each with its difference to plain (ours paired by seed)."""
+    """Return a heat map's 125 cells, published and measured, with differences to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
     here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (cells(records), paired_cells(records)))
     frame = here[[]].assign(published=math.nan, published_difference=math.nan)
@@ -88,7 +88,7 @@ def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def forest(profile: Profile) -> pd.DataFrame:
-    """Class-balanced minus plain at the beta fixed beforehand, one row per column of Table 2: ours and printed.
+    """Return class-balanced minus plain at the beta fixed beforehand, ours and printed, one row per column of Table 2.
 
     The mean over the losses that all columns of a data set share, if they share any, else over the column's own; one
     value per seed.  Columns: dataset, imbalance_factor, beta, labels, estimate, sd, n, low, high, detectable, printed

@@ -1,4 +1,4 @@
-"""Large-scale runs as numbers: Table 3, Figure 7, and what they cost."""
+"""The numbers of large-scale runs: Table 3, Figure 7 and the cost."""
 
 import math
 from pathlib import Path
@@ -17,7 +17,7 @@ KEYS = ["dataset", "depth", "seed"]
 SPLIT = 60  # epochs; statement S3
 COLUMNS = {"inat2017": "inat17", "inat2018": "inat18", "ilsvrc2012": "ilsvrc"}  # of published/table3.csv
 CELL = ["dataset", "depth", "size", "label", "beta"]
-BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # what a run of the paper's protocol shares
+BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # fields of every run of the paper's protocol
 # Training images a second of ResNet-50 at 224 on one current data-centre GPU: an assumption, nothing measured.
 ASSUMED_RATE = 2500.0
 # Multiply-adds (10^9) of one forward pass at 224 by depth: `_ops` of torchvision's weights metadata.
@@ -25,7 +25,7 @@ OPERATIONS = {18: 1.814, 34: 3.664, 50: 4.089, 101: 7.801, 152: 11.514}
 
 
 def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
-    """Finished paper runs at 224 of softmax (beta 0) or of CB focal (0.999, 0.5), by data set, depth and seed."""
+    """Return finished paper runs at 224 of softmax (beta 0) or CB focal (0.999, 0.5), by data set, depth and seed."""
     if records is None or not len(records):
         return pd.DataFrame(columns=[*KEYS, "error", "curve"]).set_index(KEYS)
     keep = records["paper_run"] & (records["status"] == "finished") & (records["size"] == 224)
@@ -34,31 +34,31 @@ def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
 
 
 def pairs(records: pd.DataFrame | None) -> pd.DataFrame:
-    """CB focal minus softmax, top-1 in points, by data set, depth and seed; negative is better."""
+    """Return CB focal minus softmax, top-1 in points, by data set, depth and seed; negative is better."""
     balanced, plain = (paper_runs(records, label)["error"].astype(float) for label in (BALANCED, "softmax"))
     return (balanced - plain).dropna().rename("difference").reset_index()
 
 
 def large_scale_records(results: Path | str) -> pd.DataFrame:
-    """The records of RESULTS/large-scale/runs, with the loss's `label` and whether each is a `paper_run`."""
+    """Read RESULTS/large-scale/runs, with the loss's `label` and whether each is a `paper_run`."""
     records = with_labels(read_records(Path(results) / PROFILE / "runs", LargeScaleRecord))
     whole = [_is_paper_run(row) for row in records.to_dict("records")]
     return records.assign(paper_run=pd.Series(whole, index=records.index, dtype=bool))
 
 
 def _is_paper_run(row: dict) -> bool:
-    """The paper's budget, and Table 1's numbers of classes and images, none of them skipped."""
+    """Whether a run has the paper's budget and Table 1's numbers of classes and images, none of them skipped."""
     if row["dataset"] not in COLUMNS or row["skipped_images"]:
         return False
     wanted, counts = paper.table1().set_index("dataset").loc[TITLES[row["dataset"]]], row["class_counts"]
     protocol = LargeScaleExperiment(row["dataset"], loss=row["loss"], gamma=0.5 if row["loss"] == "focal" else None)
     budget = all(row[name] == getattr(protocol, name) for name in BUDGET)
-    tested = row["status"] != "finished" or row["test_images"] == int(wanted["test_images"])  # diverged: none counted
+    tested = row["status"] != "finished" or row["test_images"] == int(wanted["test_images"])  # diverged: no counts
     return budget and tested and (len(counts), sum(counts)) == (int(wanted["classes"]), int(wanted["train_images"]))
 
 
 def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
+    """Return one row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
     rows = []
     done = records[records["paper_run"] & (records["status"] == "finished")]
     for key, group in done.groupby(CELL, sort=True):
@@ -70,7 +70,7 @@ def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """The 54 numbers of Table 3 as facts: published, and mean, sd, n, low, high of ours (NaN, 0 if not measured)."""
+    """Return the 54 numbers of Table 3: published, and mean, sd, n, low, high of ours (NaN, n = 0 if not measured)."""
     printed = paper.table3()
     measured = measured_cells(records).set_index([*CELL, "measure"]).to_dict("index")
     not_measured, rows = dict(n=0, seeds="") | dict.fromkeys(["mean", "sd", "low", "high"], math.nan), []
@@ -88,7 +88,7 @@ def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def multiply_adds(depth: int, size: int) -> float:
-    """Multiply-adds of one forward pass of one image; they grow with the area of the image.
+    """Return the multiply-adds of one image's forward pass, which grow with the area of the image.
 
     >>> multiply_adds(50, 224) / 1e9
     4.089
@@ -97,9 +97,9 @@ def multiply_adds(depth: int, size: int) -> float:
 
 
 def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
-    """The best images a second of one GPU on record, as of ResNet-50 at 224, and the GPU; None without such runs.
+    """Return the best images per second on one GPU, converted to ResNet-50 at 224, and the GPU; None without runs.
 
-    Only of networks and sizes of Table 3: a small one waits for images, and for its own start.
+    Only networks and sizes of Table 3 count, because a small network waits for its images.
     """
     large = (records["depth"] >= 50) & (records["size"] >= 224) & records["images_per_second"].notna()
     gpu = records[large & ~records["device"].astype(str).str.contains("CPU")]

@@ -12,7 +12,7 @@ BETA = 0.9999
 
 
 def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
-    """Class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed; plain, balanced: mean errors.
+    """Return class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed, and the mean errors.
 
     30 epochs are the profile cpu, 100 and 200 the profile length.  A row per data set and number of epochs measured.
     """

@@ -16,7 +16,7 @@ MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 a
 
 
 class Method(NamedTuple):
-    """How the runs of a method are known, what other work calls it, and what it costs beside plain training."""
+    """A method: the fields of its runs, its name in other work, and its cost beside plain training."""
 
     loss: str
     beta: float
@@ -43,15 +43,15 @@ COLUMNS += ["published_low", "published_high", "sources", "cost"]
 
 
 def comparators() -> pd.DataFrame:
-    """Top-1 errors (percent) that later work reports: method, dataset, imbalance_factor, error, source.
+    """Read the top-1 errors (percent) that later work reports: method, dataset, imbalance_factor, error, source.
 
-    Their protocols differ, so nothing under two points is evidence.
+    Their protocols differ, so a difference under two points is not evidence.
     """
     return paper.published("comparators").rename(columns={"error_percent": "error"})
 
 
 def published_errors(method: str, dataset: str) -> pd.DataFrame:
-    """What the paper and later work report for a method at imbalance 100: error, source."""
+    """Return what the paper and later work report for a method at imbalance 100: error, source."""
     kind = METHODS[method]
     later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method in @kind.published")
     printed = paper.heat_map(dataset).query("imbalance_factor == @IMBALANCE and label == @kind.loss")
@@ -60,7 +60,7 @@ def published_errors(method: str, dataset: str) -> pd.DataFrame:
 
 
 def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
-    """Mean error of the classes with many (over 100), medium (20 to 100) and few training images; NaN without any.
+    """Return the mean error of classes with many (over 100), medium (20 to 100) and few images; NaN if there are none.
 
     >>> shot_errors([10.0, 20.0, 40.0], [500, 100, 20])
     (10.0, 30.0, nan)
@@ -72,7 +72,7 @@ def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
 
 
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
-    """The finished runs of a method by seed and precision: error, many, medium, few (all percent)."""
+    """Return the finished runs of a method by seed and precision: error, many, medium, few (all percent)."""
     kind = METHODS[method]
     switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
     runs = finished(profile.records[~switched]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
@@ -87,7 +87,7 @@ def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
 
 
 def methods(profile: Profile) -> pd.DataFrame:
-    """One row per data set and method that is measured or published: error, change against plain, error by shots.
+    """Return one row per data set and measured or published method: error, change against plain, error by shots.
 
     Error: mean, sd, n, low, high over seeds.  change: minus the plain run of the same seed, with its interval, n and
     the smallest effect that so many seeds show.  many, medium, few: means over seeds.  published_low and

@@ -1,4 +1,4 @@
-"""Profile: the records of one budget, and everything that is computed from them, once."""
+"""Profile: the records of one budget, and everything that is computed from them, computed once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,14 +14,14 @@ TITLES = {"smoke": "smoke test", "cpu": "short training", "length": "length of t
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The records of a profile (or of the folder "custom") with columns `label` and `device`, and what follows."""
+    """The records of a profile, or of the folder "custom", and the numbers computed from them."""
 
     name: str
     records: pd.DataFrame
 
     @property
     def title(self) -> str:
-        """What pages call it: "full protocol", "short training", ..."""
+        """The name that pages use: "full protocol", "short training", ..."""
         return TITLES.get(self.name, self.name)
 
     @property
@@ -34,22 +34,22 @@ class Profile:
 
     @property
     def diverged(self) -> list[str]:
-        """Names of the runs that diverged."""
+        """The names of the runs that diverged."""
         return sorted(self.records.loc[self.records["status"] != "finished", "name"])
 
     @property
     def wall_hours(self) -> float:
-        """Hours that the runs took, summed; runs that shared a machine each count in full."""
+        """The hours that the runs took, summed; runs that shared a machine each count in full."""
         return measured.wall_hours(self.records)
 
     @cached_property
     def reference(self) -> pd.DataFrame:
-        """The runs of the paper's own protocol: no switch away from it."""
+        """The runs of the paper's own protocol, with every switch as in the paper."""
         return measured.reference(self.records)
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """Those of the reference runs that ended with an error."""
+        """The reference runs that have a final error."""
         return measured.finished(self.reference)
 
     @cached_property
@@ -79,15 +79,15 @@ class Profile:
 
     @cached_property
     def selection_bias(self) -> pd.DataFrame:
-        """What picking the best class-balanced cell gains by chance; see `selection.measured_selection_bias`."""
+        """The gain by chance of picking the best class-balanced cell; see `selection.measured_selection_bias`."""
         return selection.measured_selection_bias(self.records)
 
 
 def read_profile(results: Path | str, name: str) -> Profile:
-    """The profile of that name, with the records of RESULTS/NAME/runs; without any, its frames are empty."""
+    """Read the profile of that name, with the records of RESULTS/NAME/runs; without records its frames are empty."""
     return Profile(name, measured.profile_records(results, name))
 
 
 def read_profiles(results: Path | str) -> dict[str, Profile]:
-    """The profiles that have records under RESULTS, in the order smoke, cpu, length, paper."""
+    """Read the profiles that have records under RESULTS, in the order smoke, cpu, length, paper."""
     return {name: read_profile(results, name) for name in measured.profiles_with_records(results)}

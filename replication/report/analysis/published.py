@@ -1,6 +1,6 @@
 """The paper's printed numbers, and later reruns of them, as DataFrames in the same columns as our records' cells.
 
-Columns of a cell: dataset, loss, gamma (NaN but for focal), label ("focal 0.5"), beta (0: the plain loss),
+Columns of a cell: dataset, loss, gamma (NaN except for focal), label ("focal 0.5"), beta (0: the plain loss),
 imbalance_factor, error (percent of the test set).
 """
 
@@ -15,7 +15,7 @@ from replication.experiments.experiment import loss_label
 
 @cache
 def class_counts(dataset: str) -> np.ndarray:
-    """Training images of each class of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
+    """Return the class counts of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
     frame = published("inaturalist_counts").query("dataset == @dataset")
     if not len(frame):
         raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
@@ -34,7 +34,7 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
 
 @cache
 def published(name: str) -> pd.DataFrame:
-    """A file of published/, as it is printed: not to be changed in place."""
+    """Read a file of published/, as printed; callers must not change the frame in place."""
     with (files("replication.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
@@ -48,7 +48,7 @@ def _cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def heat_map(dataset: str) -> pd.DataFrame:
-    """The 125 cells of Figure 8 ("cifar10"), 9 ("cifar20") or 10 ("cifar100").
+    """Return the 125 cells of Figure 8 ("cifar10"), 9 ("cifar20") or 10 ("cifar100").
 
     Raises:
         ValueError: the paper has no heat map of that data set.
@@ -62,7 +62,7 @@ def heat_map(dataset: str) -> pd.DataFrame:
 
 
 def heat_maps() -> pd.DataFrame:
-    """The 375 cells of Figures 8, 9 and 10."""
+    """Return the 375 cells of Figures 8, 9 and 10."""
     return pd.concat([heat_map(dataset) for dataset in HEAT_MAPS], ignore_index=True)
 
 
@@ -87,17 +87,17 @@ def reruns() -> pd.DataFrame:
 
 
 def plain(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells without re-weighting."""
+    """Select the cells without re-weighting."""
     return cells[cells["beta"] == 0]
 
 
 def balanced(cells: pd.DataFrame) -> pd.DataFrame:
-    """The class-balanced cells, of whatever beta > 0."""
+    """Select the class-balanced cells, of any beta > 0."""
     return cells[cells["beta"] > 0]
 
 
 def difference_to_plain(cells: pd.DataFrame) -> pd.DataFrame:
-    """The class-balanced cells with `plain` and `difference` = class-balanced minus plain (points; negative is better).
+    """Return the class-balanced cells with `plain` and `difference`, class-balanced minus plain (points).
 
     A cell whose plain partner (same data set, loss and imbalance) is missing has NaN in both.
     """
@@ -108,7 +108,7 @@ def difference_to_plain(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def lowest(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:
-    """The class-balanced cell with the lowest error in each data set and imbalance factor, `of` how many."""
+    """Return the lowest class-balanced cell of each data set and imbalance factor; `of` counts the cells."""
     cells = balanced(cells).dropna(subset=[value])
     groups = cells.groupby(["dataset", "imbalance_factor"], sort=False)[value]
     best = cells.loc[groups.idxmin()]

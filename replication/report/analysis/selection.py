@@ -1,7 +1,7 @@
-"""What the choice of the best of 20 does to Table 2's class-balanced row, and what is left without it.
+"""How choosing the best of 20 biases Table 2's class-balanced row, and the change without that bias.
 
 The paper sets the lowest of 20 class-balanced errors (5 losses x 4 betas) beside its plain losses.  All numbers here
-are points of error; changes are class-balanced minus plain, minus is better; a bias is how much too low a pick is.
+are points of error; changes are class-balanced minus plain, minus is better; a bias says how much too low a pick is.
 """
 
 import math
@@ -35,7 +35,7 @@ COLUMN = ["dataset", "imbalance_factor"]
 
 
 def improvements(maps: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Of the printed cells at each beta and data set, how many lie below their plain loss, and the mean difference.
+    """Count the printed cells of each beta and data set that lie below their plain loss, and average the difference.
 
     >>> improvements().query("dataset == 'cifar10'")["improved"].tolist()
     [11, 16, 25, 25]
@@ -46,16 +46,17 @@ def improvements(maps: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def difference_by_imbalance(maps: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Mean over the losses of class-balanced minus plain (points) for each data set, beta and imbalance factor."""
+    """Return class-balanced minus plain (points), mean over losses, for each data set, beta and imbalance factor."""
     rows = paper.difference_to_plain(paper.heat_maps() if maps is None else maps).dropna(subset=["difference"])
     keys = ["dataset", "beta", "imbalance_factor"]
     return rows.groupby(keys, sort=False)["difference"].agg(mean_difference="mean", losses="size").reset_index()
 
 
 def rerun_sd() -> tuple[float, int]:
-    """Run-to-run standard deviation (points) from the paper's cells and later runs of the authors' code, and its df.
+    """Return the run-to-run sd (points), from the paper's cells and later runs of the authors' code, and its df.
 
-    CIFAR-10 at imbalance 50.  It mixes subsets, which the authors draw without a seed, and versions of the code.
+    The cells are CIFAR-10 at imbalance 50.  The sd mixes subsets, which the authors draw without a seed, and versions
+    of the code.
     """
     printed = paper.heat_map("cifar10").query("imbalance_factor == 50")
     both = pd.concat([printed, paper.reruns()])
@@ -63,7 +64,7 @@ def rerun_sd() -> tuple[float, int]:
 
 
 def replicate_sd(factors: tuple[float, ...] = (10, 20, 50)) -> tuple[float, int]:
-    """The paper's own noise: sd of a run (points) and its degrees of freedom, from cells that repeat one loss.
+    """Return the paper's own noise, sd of a run (points) and degrees of freedom, from cells that repeat one loss.
 
     At beta 0.9 the weights on CIFAR-10 are 1 within 2e-5 at imbalance 10 to 50, so each of these cells is a second run
     of its plain loss.
@@ -77,10 +78,10 @@ def replicate_sd(factors: tuple[float, ...] = (10, 20, 50)) -> tuple[float, int]
 
 @cache
 def agreement_probability(sd: float) -> float:
-    """Probability that ten picks on validation data as noisy as the test set would all be the lowest test error.
+    """Return the probability that ten picks on validation data as noisy as the test set are all the lowest test error.
 
     Appendix A says that Table 2's class-balanced entries are the lowest test errors of the ten columns; the caption
-    says that they were chosen by cross-validation.  Independent noise `sd` on both readings; see `same_pick`.
+    says that they were chosen by cross-validation.  Both readings have independent noise `sd`; see `same_pick`.
     """
     maps = paper.balanced(paper.heat_maps()).query("dataset in @paper.TABLE2_SETS")
     tables = [g.pivot(index="label", columns="beta", values="error") for _, g in maps.groupby(COLUMN)]
@@ -88,11 +89,11 @@ def agreement_probability(sd: float) -> float:
 
 
 def published_selection_bias(maps: pd.DataFrame | None = None, level: float = CONFIDENCE) -> pd.DataFrame:
-    """How much the choice of the best of 20 gains by chance in each column of the printed heat maps.
+    """Estimate what choosing the best of 20 gains by chance in each column of the printed heat maps.
 
     Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);
     `bias`, `bias_low`, `bias_high`: bootstrap of the winner's curse around the additive fit; `change` = best
-    class-balanced minus best plain; `bias_over_plain` = bias of the best of 20 beyond that of the best of 5 plain;
+    class-balanced minus best plain; `bias_over_plain` = bias of the best of 20 minus the bias of the best of 5 plain;
     `change_corrected`, with `_low` and `_high` = the change without that bias; `fixed_change` = mean over the losses at
     the one beta that the paper advises (advice that rests on these cells).
     """
@@ -118,17 +119,17 @@ def published_selection_bias(maps: pd.DataFrame | None = None, level: float = CO
 
 
 def _grids(records: pd.DataFrame):
-    """(data set, imbalance factor), and its class-balanced errors without gaps: (label, beta) by seed."""
+    """Yield (data set, imbalance factor) and its class-balanced errors without gaps: (label, beta) by seed."""
     done = finished(of_one_precision(records)).query("beta > 0 and imbalance_factor > 1")
     for key, group in done.groupby(COLUMN):
         yield key, complete(settings_by_seeds(group.set_index(["label", "beta", "seed"])["error"]))
 
 
 def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
-    """The same for our runs: the best of the k class-balanced cells that have enough seeds, with their own noise.
+    """Estimate this for our runs: the best of the k class-balanced cells with enough seeds, with our noise.
 
-    Columns: k (cells), sd (of one run, after the effects of cell and seed: what all cells of a seed share favours none
-    of them), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
+    Columns: k (cells), sd (of one run, without the effects of cell and seed: what all cells of a seed share favours
+    none), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
     much worse the pick of one seed is on the others, averaged), and the change at the fixed beta with its interval over
     seeds (fixed_change, fixed_low, fixed_high, fixed_n); NaN without two cells and two seeds.
     """
@@ -153,7 +154,7 @@ def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shrinkage(table: pd.DataFrame) -> float:
-    """Mean over seeds of the error of a seed's best setting on the other seeds, minus its error on that seed."""
+    """Average over seeds the error of a seed's best setting on the other seeds, minus its error on that seed."""
     picks = {seed: table[seed].idxmin() for seed in table}
     return float(
         np.mean(

@@ -1,6 +1,6 @@
-"""Mean, spread, t-interval; paired differences; power; what picking the best of k gains by chance.
+"""Mean, spread, t-interval, paired differences, power, and the gain by chance of picking the best of k.
 
-Nothing here knows of losses or data sets: arrays in, numbers out.  Errors and differences are in points (percent).
+Functions take arrays and return numbers.  Errors and differences are in points (percent).
 """
 
 import math
@@ -17,7 +17,7 @@ SEEDS = 3  # fewest seeds for a cell to count as measured beside others
 
 
 class Summary(NamedTuple):
-    """Mean of n values, their sample standard deviation (n - 1) and the t-interval of the mean."""
+    """The mean of n values, their sample standard deviation (n - 1) and the t-interval of the mean."""
 
     mean: float
     sd: float  # NaN for n < 2
@@ -27,7 +27,7 @@ class Summary(NamedTuple):
 
 
 def summary(values, level: float = CONFIDENCE) -> Summary:
-    """Mean, sample standard deviation, n and the two-sided Student t-interval of the mean.
+    """Return the mean, sample standard deviation, n and the two-sided Student t-interval of the mean.
 
     No value gives NaN and n = 0; one value has no spread and no interval (NaN).
 
@@ -49,7 +49,7 @@ def summary(values, level: float = CONFIDENCE) -> Summary:
 
 
 def t_interval(values, level: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of the t-interval of the mean over the last axis: (..., n) -> two arrays (...).
+    """Return the bounds of the t-interval of the mean over the last axis: (..., n) -> two arrays (...).
 
     >>> [round(float(bound), 2) for bound in t_interval([1.0, 2.0, 3.0])]
     [-0.48, 4.48]
@@ -68,9 +68,9 @@ def _finite(name: str, values) -> np.ndarray:
 
 
 def t_test(values) -> float:
-    """Two-sided Student p-value of a mean of 0; NaN for fewer than two values.
+    """Return the two-sided Student p-value of a mean of 0; NaN for fewer than two values.
 
-    Values without spread give 0, or 1 where all are 0.
+    Values without spread give 0, or 1 if all are 0.
 
     >>> round(t_test([1.0, 2.0, 3.0]), 4)
     0.0742
@@ -82,7 +82,7 @@ def t_test(values) -> float:
 
 
 def sign_test(differences) -> float:
-    """Two-sided exact sign test: p-value of the split of positive and negative differences; zeros are left out.
+    """Return the two-sided exact sign test's p-value for positive and negative differences; zeros are left out.
 
     The smallest p that n differences can give is 2 ** (1 - n): 0.25 for three seeds.  No difference at all gives 1.
 
@@ -95,7 +95,7 @@ def sign_test(differences) -> float:
 
 
 class Paired(NamedTuple):
-    """Paired differences b - a: their summary, and the smallest effect that so many of this spread can show."""
+    """The summary of paired differences b - a, and the smallest effect that so many of this spread can show."""
 
     mean: float
     sd: float
@@ -106,7 +106,7 @@ class Paired(NamedTuple):
 
 
 def paired(a, b) -> Paired:
-    """b - a, pair by pair (same seed, same subset, same batches).
+    """Summarise b - a, pair by pair (same seed, same subset, same batches).
 
     Raises:
         ValueError: a and b differ in length, or hold a value that is not finite.
@@ -122,7 +122,7 @@ def paired(a, b) -> Paired:
 
 
 def detectable_effect(sd: float, n: int) -> float:
-    """Smallest true mean of n differences with standard deviation sd that a t-test shows with 80 % power (5 %).
+    """Return the smallest mean of n differences with standard deviation sd that a 5 % t-test shows with 80 % power.
 
     NaN for n < 2.
 
@@ -134,14 +134,14 @@ def detectable_effect(sd: float, n: int) -> float:
 
 @cache
 def _detectable_noncentrality(n: int) -> float:
-    """The t statistic's noncentrality that gives the power; the other tail then holds less than 1e-6."""
+    """Return the noncentrality at which the t-test has the power; the other tail then holds less than 1e-6."""
     critical = stats.t.isf(SIGNIFICANCE / 2, n - 1)
     return float(optimize.brentq(lambda d: stats.nct.sf(critical, n - 1, d) - POWER, 1, 20))
 
 
 @cache
 def expected_minimum(k: int) -> float:
-    """Expected lowest of k independent standard normals.
+    """Return the expected minimum of k independent standard normals.
 
     Times the standard deviation of a run, it is what the best of k equal settings gains by chance.
 
@@ -167,11 +167,11 @@ class SelectionBias(NamedTuple):
 def selection_bias(
     means, sd: float, others=None, level: float = CONFIDENCE, draws: int = 20000, seed: int = 0
 ) -> SelectionBias:
-    """Parametric bootstrap of the winner's curse: errors ~ N(means, sd^2), pick the lowest, compare with its own mean.
+    """Bootstrap the winner's curse: draw errors ~ N(means, sd^2), pick the lowest, compare with its own mean.
 
-    Equal means give -sd * expected_minimum(k); one setting far below the rest gives 0.  With `others`, what the pick
-    among `means` is biased beyond the pick among those: added to the difference of the two picks, its mean leaves what
-    a rerun of both would give.
+    Equal means give -sd * expected_minimum(k); one setting far below the rest gives 0.  With `others`, the bias
+    of the pick among `means` minus the bias of the pick among `others`; adding its mean to the difference of the two
+    picks gives what a rerun of both would show.
 
     Raises:
         ValueError: no means, sd < 0, or values that are not finite.
@@ -183,7 +183,7 @@ def selection_bias(
 
 
 def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How far the lowest of noisy errors lies below its own mean, one value per simulated selection: (draws,)."""
+    """Simulate how far the lowest of noisy errors lies below its own mean, one value per selection: (draws,)."""
     means = _finite("means", means)
     if not len(means):
         raise ValueError("means must hold at least one value, got none")
@@ -195,7 +195,7 @@ def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray
 
 
 def same_pick(table, sd: float, draws: int = 100_000, seed: int = 0) -> float:
-    """Probability that two noisy readings of the same settings, each with noise sd, have the same setting lowest.
+    """Return the probability that two noisy readings of the same settings, each with noise sd, have the same minimum.
 
     The true errors are taken to be the additive fit of the (r, c) table plus the share of its residuals that noise of
     this size does not explain.
@@ -212,7 +212,7 @@ def same_pick(table, sd: float, draws: int = 100_000, seed: int = 0) -> float:
 
 
 def pooled_sd(groups) -> tuple[float, int]:
-    """Standard deviation within groups, pooled over them, and its degrees of freedom; (NaN, 0) without a repeat.
+    """Return the standard deviation within groups, pooled, and its degrees of freedom; (NaN, 0) without a repeat.
 
     >>> pooled_sd([[1.0, 3.0], [5.0]])
     (1.4142135623730951, 1)
@@ -224,9 +224,9 @@ def pooled_sd(groups) -> tuple[float, int]:
 
 
 def additive_residual_sd(table) -> tuple[float, int]:
-    """Residual standard deviation of a complete (r, c) table after row and column effects; (r - 1)(c - 1) degrees.
+    """Return the residual sd of a complete (r, c) table after row and column effects; it has (r - 1)(c - 1) degrees.
 
-    Holds run-to-run noise and whatever interaction there is, so it bounds the noise from above on average.
+    It contains run-to-run noise and any interaction, so it bounds the noise from above on average.
 
     Raises:
         ValueError: fewer than two rows or columns, or a missing value.
@@ -239,6 +239,6 @@ def additive_residual_sd(table) -> tuple[float, int]:
 
 
 def additive_fit(table) -> np.ndarray:
-    """Row mean + column mean - grand mean, (r, c): the least-squares additive fit of a complete table."""
+    """Return row mean + column mean - grand mean, (r, c): the least-squares additive fit of a complete table."""
     table = np.asarray(table, dtype=np.float64)
     return table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()

@@ -1,4 +1,4 @@
-"""The answers of the front page as data: seven questions, where the paper is loose, which beta, which method, scope.
+"""The front page as data: seven answers, where the paper is wrong or loose, which beta, which method, what ran.
 
 Every word is computed from findings: an answer of six words or fewer, what the paper prints, what we found.
 """
@@ -54,13 +54,13 @@ class BetaAdvice(NamedTuple):
 
 
 def _span(values) -> str:
-    """The two ends of changes in error, the smaller effect first: "-1.4 to -7.7"."""
+    """Write the range of changes in error, the smaller effect first: "-1.4 to -7.7"."""
     ends = (f"{v:+.1f}" for v in sorted((min(values), max(values)), key=abs))
     return " to ".join(dict.fromkeys(ends))
 
 
 def _verdict(findings: list[Finding]) -> str:
-    """Six words at most on comparisons that should be better."""
+    """Return at most six words on comparisons that should be better."""
     words = [f.word for f in findings if f.word != NOT_RUN]
     known, better = [w for w in words if w != AWAITING], words.count(BETTER)
     if not known:
@@ -74,7 +74,7 @@ def _shown(findings: list[Finding], name) -> str:
     """The measured comparisons and their seeds; the forest plot beneath has the intervals."""
     known = [f for f in findings if f.n]
     seeds = [f" ({f.n}{f'/{f.planned}' if f.n < f.planned else ''} seeds)" for f in known]
-    once = len(set(seeds)) == 1  # said once, at the end
+    once = len(set(seeds)) == 1  # stated once, at the end
     said = [f"{f.estimate:+.1f} {name(f)}{'' if once else n}" for f, n in zip(known, seeds, strict=True)]
     return ", ".join(said) + (seeds[0] if once else "") or NOT_RUN
 
@@ -159,7 +159,7 @@ def answers(evidence: Evidence) -> list[Answer]:
 
 
 def wrong_or_loose(evidence: Evidence) -> list[str]:
-    """Where the paper is wrong or loose, in two sentences; each falls away if the evidence does not say so."""
+    """Say in two sentences where the paper is wrong or loose; each is left out if the evidence does not support it."""
     said = []
     if theory.l2(evidence).words["derivation"] == REFUTED:
         shrink = 1 / theory.average_weight(evidence, "cifar10", 100, 0.9999)
@@ -176,7 +176,7 @@ def beta_harm(dataset: str, beta: float = 0.9999) -> pd.Series:
 
 
 def which_beta() -> list[BetaAdvice]:
-    """Which betas the printed cells favour, a row a data set.
+    """Return the betas that the printed cells favour, one row per data set.
 
     >>> which_beta()[0].helped
     '0.999, 0.9999 (25 of 25)'
@@ -193,17 +193,17 @@ def which_beta() -> list[BetaAdvice]:
 
 
 def beta_warning() -> str:
-    """The warning beside the advice: what 0.9999 does to CIFAR-100."""
+    """Return the warning beside the advice: what 0.9999 does to CIFAR-100."""
     return f"On CIFAR-100, 0.9999 raises the printed error by up to {beta_harm('cifar100').max():.1f} points."
 
 
 def method_sentence(evidence: Evidence) -> str:
-    """Which method today, in one sentence."""
+    """Say in one sentence which method to use today."""
     return ours.today(evidence).bottom_line
 
 
 def scope(evidence: Evidence) -> pd.DataFrame:
-    """What ran: one row a profile, smoke left out."""
+    """Return what ran, one row per profile without smoke."""
     rows = []
     for p in (p for name, p in evidence.profiles.items() if name != "smoke"):
         seeds, precision, hardware = (

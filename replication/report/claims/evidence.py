@@ -1,4 +1,4 @@
-"""What statements are weighed on, and what a statement is once it is weighed."""
+"""The evidence on which statements are weighed, and the result of weighing one."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ FULL, SHORT = "paper", "cpu"  # the profiles of the full protocol and of the sho
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a statement may be weighed on.  Tests replace one field by evidence that turns the word."""
+    """All evidence that a statement may be weighed on.  Tests replace one field to change a verdict."""
 
     heat_maps: pd.DataFrame = field(default_factory=paper.heat_maps)
     table2: pd.DataFrame = field(default_factory=paper.table2)
     table3: pd.DataFrame = field(default_factory=paper.table3)
     profiles: dict[str, Profile] = field(default_factory=dict)
     large_scale: pd.DataFrame | None = None
-    covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that are there
+    covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that exist
     effective_number: Callable = effective_number
     class_balanced_weights: Callable = class_balanced_weights
 
     @cached_property
     def selection_bias(self) -> pd.DataFrame:
-        """How much choosing the best of 20 gains by chance, from the printed cells of Table 2's data sets."""
+        """The gain by chance of choosing the best of 20, from the printed cells of Table 2's data sets."""
         return published_selection_bias(self.heat_maps[self.heat_maps["dataset"].isin(paper.TABLE2_SETS)])
 
     @cached_property
@@ -44,7 +44,7 @@ class Evidence:
 
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
-    """The evidence under RESULTS: profiles (those given, if they have been read), covering tables, large scale."""
+    """Read the evidence under RESULTS: profiles (unless given), covering tables, large scale."""
     paths = {name: Path(results) / "covering" / f"{name}.csv" for name in TABLES}
     text = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
     covering = {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}
@@ -54,7 +54,7 @@ def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = Non
 
 @dataclass(frozen=True)
 class Weighing:
-    """What one kind of evidence says of a statement."""
+    """The verdict of one kind of evidence on a statement."""
 
     kind: str  # derivation, simulation, print or runs
     word: str
@@ -63,7 +63,7 @@ class Weighing:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the paper, or a question of ours, with its bottom line and what it rests on."""
+    """A statement of the paper, or our own question, with its bottom line and its evidence."""
 
     id: str
     place: str  # in the paper
@@ -94,7 +94,7 @@ def statement(id: str, place: str, topic: str, text: str) -> Callable:
 
 
 def weigh(kind: str, findings: Iterable[Finding] | Finding, word: str | None = None) -> Weighing:
-    """Findings of one kind; without a word of its own it is that of the findings: against if any is, for if all are."""
+    """Weigh findings of one kind; the default word is against if any finding is, and for if all are."""
     findings = (findings,) if isinstance(findings, Finding) else tuple(findings)
     found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
     if word is None:

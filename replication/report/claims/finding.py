@@ -1,4 +1,4 @@
-"""A finding is data: an estimate with its interval, n and a word.  Its sentence is made here and nowhere else.
+"""Findings: an estimate with its interval, n and a verdict word, and the sentence made from them.
 
 The words name the kind of evidence.  A comparison of runs is better, worse, alike or undecided, and awaits its seeds
 until those of the plan are there.
@@ -16,7 +16,7 @@ BETTER, WORSE, ALIKE, UNDECIDED = "better", "worse", "alike", "undecided"
 AWAITING, NOT_RUN = "awaiting seeds", "not run"
 PROVED, CONFIRMED, CONSISTENT, REPLICATED = "proved", "confirmed", "consistent", "replicated"
 REFUTED, INCONSISTENT, NOT_REPLICATED = "refuted", "inconsistent", "not replicated"
-WORDS = {  # kind of evidence: the word where the statement holds, and where it does not
+WORDS = {  # kind of evidence: the word if the statement holds, and if it does not
     "derivation": (PROVED, REFUTED),
     "simulation": (CONFIRMED, REFUTED),
     "print": (CONSISTENT, INCONSISTENT),
@@ -28,7 +28,7 @@ NONE = math.nan
 
 @dataclass(frozen=True)
 class Finding:
-    """What one piece of evidence says.  Changes in error are in points, minus is better; NaN: there is none."""
+    """The result of one piece of evidence.  Changes in error are in points, minus is better; NaN: not available."""
 
     what: str
     word: str
@@ -36,7 +36,7 @@ class Finding:
     low: float = NONE
     high: float = NONE
     n: int = 0
-    planned: int = 0  # seeds fixed in the plan; 0: none were
+    planned: int = 0  # seeds fixed in the plan; 0 if it has none
     p: float = NONE
     detectable: float = NONE  # smallest effect that n seeds of this spread show with 80 % power
     printed: float = NONE  # what the paper prints for the same comparison
@@ -45,7 +45,7 @@ class Finding:
 
 
 def from_bool(kind: str, holds: bool, what: str, *notes: str, **numbers) -> Finding:
-    """The finding of evidence that leaves no room for chance.
+    """Return the finding of evidence that involves no chance.
 
     >>> from_bool("derivation", True, "weights at beta 0 are 1").word
     'proved'
@@ -54,7 +54,7 @@ def from_bool(kind: str, holds: bool, what: str, *notes: str, **numbers) -> Find
 
 
 def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
-    """The word of an interval of a change in error; arrays in, an array of words out.  A missing bound is undecided.
+    """Return the word for an interval of a change in error, elementwise; a missing bound gives undecided.
 
     >>> word_of([-3, 1, -0.2, -1], [-1, 3, 0.3, 2]).tolist()
     ['better', 'worse', 'alike', 'undecided']
@@ -65,7 +65,7 @@ def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
 
 
 def interval_word(low: float, high: float, n: int, planned: int = 0, margin: float = MARGIN) -> str:
-    """The word of a comparison over n seeds, of which `planned` were fixed beforehand; two are the fewest.
+    """Return the word for a comparison over n seeds, of which `planned` were fixed beforehand; it takes at least two.
 
     >>> interval_word(-3.2, -2.8, n=3, planned=3), interval_word(-3.2, -2.8, n=3, planned=5)
     ('better', 'awaiting seeds')
@@ -74,7 +74,7 @@ def interval_word(low: float, high: float, n: int, planned: int = 0, margin: flo
 
 
 def tally(findings: Iterable[Finding]) -> str:
-    """How many comparisons are better and how many worse, of those with a word; empty without any.
+    """Count the comparisons that are better and worse, among those with a word; empty if there are none.
 
     >>> tally([Finding("a", BETTER), Finding("b", BETTER), Finding("c", UNDECIDED), Finding("d", NOT_RUN)])
     '2 of 3 better, 0 worse'
@@ -86,7 +86,7 @@ def tally(findings: Iterable[Finding]) -> str:
 def of_seeds(
     what: str, values: Iterable[float], planned: int, printed: float = NONE, margin: float = MARGIN, **more
 ) -> Finding:
-    """The finding of a comparison with one value per seed; its word waits for all planned seeds.
+    """Return the finding of a comparison with one value per seed; its word waits for all planned seeds.
 
     >>> of_seeds("a change", [-3.0, -3.1, -2.9], planned=3).word
     'better'
@@ -101,7 +101,7 @@ def of_seeds(
 
 
 def sentence(finding: Finding) -> str:
-    """The finding in words: what, estimate with interval, n, what n could have shown, what the paper prints, notes.
+    """Write a finding as a sentence: estimate with interval, n, the effect n could show, the paper's value, notes.
 
     >>> sentence(of_seeds("x", [-3.0, -3.4], planned=3, printed=-3.24))
     'x: -3.20 points [-5.74, -0.66], n = 2 of 3 seeds planned; awaiting seeds; 2 seeds can show 3.27; paper -3.24'
@@ -120,10 +120,10 @@ def sentence(finding: Finding) -> str:
 
 
 def majority(words, claimed: list[str]) -> np.ndarray:
-    """What runs say of a statement in several parts: (..., parts) words, one claimed word a part -> (...).
+    """Return the verdict of runs on a statement in parts: (..., parts) words, one claimed word per part -> (...).
 
-    Replicated: more than half of the parts are as claimed and none is the opposite.  Not replicated: more than half
-    are not as claimed, by a word (the opposite or alike).  Else undecided; all parts must hold for neither.
+    It is replicated if more than half of the parts are as claimed and none is the opposite, not replicated if more than
+    half are the opposite or alike, and undecided otherwise.
 
     >>> str(majority(["better", "better", "undecided"], ["better"] * 3))
     'replicated'

@@ -19,7 +19,7 @@ SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short
 
 
 def _of_row(what: str, row: dict, planned: int, name: str = "mean", prefix: str = "") -> Finding:
-    """A finding from a row of numbers with low, high, n and detectable."""
+    """Make a finding from a row of numbers with low, high, n and detectable."""
     low, high, n = row[f"{prefix}low"], row[f"{prefix}high"], int(row[f"{prefix}n"])
     word = interval_word(low, high, n, planned)
     return Finding(what, word, row[name], low, high, n, planned, detectable=row["detectable"])

@@ -1,7 +1,7 @@
-"""The comparisons that decide statements about errors: which runs, which seeds (those of the plan), what is claimed.
+"""The comparisons that decide statements about errors: their runs, their planned seeds, and what is claimed.
 
-A comparison is made of Experiments, so its runs are found by name and nothing but the full protocol can enter it.  The
-same code reads our records, one error a run, and simulated ones, an array of draws a run.
+A comparison consists of Experiments, so its runs are found by name and only the full protocol can enter it.  The same
+code reads our records, one error per run, and simulated ones, an array of draws per run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,14 +29,14 @@ class Contrast:
     """scale x (mean error of the `plus` runs - mean error of the `minus` runs), one value per planned seed."""
 
     what: str
-    plus: tuple[Experiment, ...]  # of any one seed
+    plus: tuple[Experiment, ...]  # without their seeds
     minus: tuple[Experiment, ...]
     seeds: tuple[int, ...]
     claimed: str = BETTER
     scale: float = 1.0
 
     def values(self, errors: Errors) -> dict[int, Any]:
-        """Its value at each planned seed all of whose runs are there; further seeds are left out."""
+        """Return its value at each planned seed whose runs are complete; further seeds are left out."""
         found = {}
         for seed in self.seeds:
             plus, minus = ([replace(e, seed=seed) for e in side] for side in (self.plus, self.minus))
@@ -45,12 +45,12 @@ class Contrast:
         return found
 
     def printed(self) -> float:
-        """What the paper's Figures 8 to 10 print for it; NaN if they lack a cell."""
+        """Return its value in the paper's Figures 8 to 10; NaN if they lack a cell."""
         cells = {e: printed_error(e) for e in (*self.plus, *self.minus)}
         return self.scale * (_mean(cells, self.plus) - _mean(cells, self.minus))
 
     def finding(self, errors: Errors) -> Finding:
-        """What our runs say of it."""
+        """Return the finding of our runs."""
         return of_seeds(self.what, self.values(errors).values(), len(self.seeds), self.printed())
 
 
@@ -59,7 +59,7 @@ def _mean(errors: Errors, runs: Iterable[Experiment]):
 
 
 def printed_error(e: Experiment) -> float:
-    """The error that Figures 8 to 10 print for an experiment, percent; NaN if they do not.
+    """Return the error that Figures 8 to 10 print for an experiment, in percent; NaN if there is none.
 
     >>> printed_error(Experiment(imbalance_factor=50.0, beta=0.9999))
     21.95
@@ -75,7 +75,7 @@ def _printed() -> dict[tuple, float]:
 def contrast(
     what: str, letters: str, plus: list[dict], minus: list[dict], claimed: str = BETTER, scale: float = 1.0
 ) -> Contrast:
-    """The comparison of runs of the plan, by some of their fields; its seeds are those that all of them have there.
+    """Build a comparison of planned runs from some of their fields; its seeds are those that all of them have.
 
     Raises:
         ValueError: a run that these letters of the plan do not have.
@@ -89,7 +89,7 @@ def contrast(
 
 
 def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
-    """Seeds planned for class-balanced softmax against plain softmax at full protocol; 0: none beside the one map.
+    """Return the seeds planned for class-balanced against plain softmax at full protocol; 0 if only the map has it.
 
     >>> planned_seeds("cifar10", 0.9999, 50.0)
     3
@@ -105,14 +105,14 @@ def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
 
 @dataclass(frozen=True)
 class Rule:
-    """How runs decide a statement: its parts, and whether their majority, their mean or the regret counts."""
+    """How runs decide a statement: its parts, and whether their majority, their mean or a regret counts."""
 
     parts: tuple[Contrast, ...]
     by: str = "majority"
-    beside: tuple[Contrast, ...] = ()  # shown, with words of their own, but without a part in the statement's word
+    beside: tuple[Contrast, ...] = ()  # shown with their own words, but not counted in the statement's word
 
     def word(self, values: list[np.ndarray]) -> np.ndarray:
-        """What complete parts say: one array (..., seeds) a part -> words (...)."""
+        """Return the words of complete parts: one array (..., seeds) per part -> words (...)."""
         if self.by == "mean":
             return majority(word_of(*t_interval(np.mean(values, axis=0)))[..., None], [BETTER])
         if self.by == "regret":
@@ -120,7 +120,7 @@ class Rule:
         return majority(np.stack([word_of(*t_interval(v)) for v in values], -1), [c.claimed for c in self.parts])
 
     def decide(self, errors: Errors) -> tuple[str, list[Finding]]:
-        """The word of our runs, which waits for all planned seeds of all parts, and the findings behind it."""
+        """Return the word of our runs, which waits for all planned seeds of all parts, and its findings."""
         findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
         found = [np.array(list(c.values(errors).values())) for c in self.parts]
         complete = [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]
@@ -133,7 +133,7 @@ class Rule:
 
 
 def regret_word(values: np.ndarray) -> np.ndarray:
-    """Is a beta at most MARGIN worse than the best other?  (rivals, ..., seeds) of its error less theirs -> words.
+    """Return whether a beta is at most MARGIN worse than the best other: (rivals, ..., seeds) differences -> words.
 
     The rival with the lowest mean error counts: replicated if its interval's upper bound is below the margin, not
     replicated if it is shown to be better and the margin is not kept.
@@ -144,7 +144,7 @@ def regret_word(values: np.ndarray) -> np.ndarray:
 
 
 def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
-    """Last-epoch error of each finished run, by its Experiment; of each seed, those in the precision of most of it."""
+    """Return the last-epoch error of each finished run by its Experiment; per seed, of the precision with most runs."""
     done = records[records["status"] == "finished"]
     usual = done.groupby("seed")["precision"].agg(lambda p: p.mode()[0])
     done = done[done["precision"] == done["seed"].map(usual)]

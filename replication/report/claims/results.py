@@ -12,11 +12,11 @@ from replication.report.claims.evidence import Evidence, Weighing, statement, we
 from replication.report.claims.finding import AWAITING, BETTER, NOT_RUN, Finding, from_bool, tally
 from replication.report.claims.planned import RULES, Rule
 
-HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 weighs apart
+HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 treats separately
 
 
 def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
-    """What runs say, and what that adds to a bottom line: their word, and how many comparisons are as claimed."""
+    """Return the word of runs and its clause for a bottom line, with the number of comparisons that are as claimed."""
     rule = RULES[name]
     word, findings = rule.decide(e.errors)
     said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
@@ -27,7 +27,7 @@ def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
 
 
 def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
-    """Where a statement claims that some are worse: how many of its parts that have a word are as it claims."""
+    """Count the parts with a word that are as claimed, for a statement that claims that some are worse."""
     known = [
         f.word == c.claimed for c, f in zip(rule.parts, findings, strict=False) if f.word not in (NOT_RUN, AWAITING)
     ]
@@ -35,7 +35,7 @@ def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
 
 
 def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
-    """Class-balanced minus plain, the cells of Figure 5: imbalance 50, three losses."""
+    """Return class-balanced minus plain in the cells of Figure 5: imbalance 50, three losses."""
     maps = e.heat_maps.query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     return paper.difference_to_plain(maps[maps["dataset"] == dataset])
 
@@ -75,7 +75,7 @@ def r2(e: Evidence):
 
 
 def printed_regret(e: Evidence) -> pd.Series:
-    """Lowest printed error at 0.9999 less the lowest at any other beta above 0, by imbalance, CIFAR-10."""
+    """Return the lowest printed error at 0.9999 minus the lowest at any other beta above 0, by imbalance, CIFAR-10."""
     cells = paper.balanced(e.heat_maps[e.heat_maps["dataset"] == "cifar10"])
     lowest = cells.groupby(["imbalance_factor", "beta"])["error"].min().unstack()
     return lowest[0.9999] - lowest.drop(columns=0.9999).min(axis=1)

@@ -18,7 +18,7 @@ from replication.theory import torus
 from replication.theory.covering import TABLE_LEVEL, check, variance_rows
 from replication.theory.near_duplicates import AUGMENTATIONS
 
-FEWEST_ROWS = 20  # of a simulation that is to decide anything
+FEWEST_ROWS = 20  # level of a simulation that decides a statement
 EXACT = 1e-12
 SAME_SCALE = 2.0  # "roughly the same scale": within a factor of 2
 NEAR, NEARLY_EQUAL = 0.75, 1.05  # R8: E_n/n of every class at least; largest E_n over the smallest at most
@@ -26,7 +26,7 @@ HEAD = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # images of the largest 
 
 
 def occupancy_mean(volume: int, n: int) -> Fraction:
-    """Expected number of distinct prototypes after n draws from `volume`, by exact recursion over the distribution.
+    """Return the expected number of distinct prototypes after n draws from `volume`, by exact recursion.
 
     >>> occupancy_mean(2, 2)
     Fraction(3, 2)
@@ -44,7 +44,7 @@ def _rows(e: Evidence, prototypes: bool) -> pd.DataFrame:
 
 
 def _checked(rows: pd.DataFrame, about: str) -> Finding:
-    """The check of simulated means and variances against the exact ones, at a level fixed for the whole table."""
+    """Check simulated means and variances against the exact ones, at a level fixed for the whole table."""
     if not len(rows):
         return Finding(about, NOT_RUN)
     result = check(rows)
@@ -55,7 +55,7 @@ def _checked(rows: pd.DataFrame, about: str) -> Finding:
 
 
 def variance_clause(table: pd.DataFrame) -> str:
-    """How many rows of the whole table meet the rule on variances, and the clause that leaves some of them out.
+    """Return how many rows of the table meet the rule on variances, and the clause that leaves some of them out.
 
     The rule: replicates x variance is at least 1000 and, on the torus, the count is 3 sd away from both ends.
     """
@@ -149,12 +149,12 @@ def t5(e: Evidence):
     about = "near-duplicates of CIFAR-10 with and without crop and flip"
     frames = [e.covering[name] for name in ("near_duplicates", "random_crops") if name in e.covering]
     frame = pd.concat(frames or [pd.DataFrame(columns=["dataset", "augmentation"])])
-    frame = frame[frame["dataset"] == "cifar10"]  # digits decide nothing about the paper
+    frame = frame[frame["dataset"] == "cifar10"]  # digits are not evidence about the paper
     if not set(AUGMENTATIONS[:2]) <= set(frame["augmentation"]):
         return "Not run.", weigh("simulation", Finding(about, NOT_RUN))
     keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
     without, crops, single = (frame[frame["augmentation"] == a].set_index(keys)[columns] for a in AUGMENTATIONS)
-    both = without.join(crops.add_suffix("_with"), how="inner")  # no copies close: N infinite, and it did not fall
+    both = without.join(crops.add_suffix("_with"), how="inner")  # no close copies: N is infinite and did not fall
     cases = pd.DataFrame(dict(apart=both["N_high_with"] < both["N_low"], falls=both["N_with"] < both["N"]))
     by_radius = cases.groupby("radius")
     notes = [f"radius {radius:.3g}: N falls in {g['falls'].sum()} of {len(g)} classes, beyond both intervals in "
@@ -177,7 +177,7 @@ def t6(e: Evidence):
     findings = [_smaller_volumes(frame, coarse) for coarse in ("cifar10", "cifar20") if coarse in set(frame["dataset"])]
     lines = {CONFIRMED: "CIFAR-100's classes have a smaller N than CIFAR-10's.",
              REFUTED: "CIFAR-100's classes have a larger N than CIFAR-10's."}  # fmt: skip
-    word = findings[0].word  # CIFAR-20's classes are made of CIFAR-100's: reported, and decides nothing
+    word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
     return lines.get(word, "CIFAR-10, CIFAR-20 and CIFAR-100 show no difference in N by these counts."), weigh(
         "simulation", findings, word
     )
@@ -211,13 +211,13 @@ def l1(e: Evidence):
 
 
 def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> float:
-    """Average class-balanced weight over the training images of a long-tailed set."""
+    """Return the average class-balanced weight over the training images of a long-tailed set."""
     counts = np.array(long_tailed_counts(*HEAD[dataset], factor))
     return float((counts * e.class_balanced_weights(counts, beta)).sum() / counts.sum())
 
 
 def loss_ratios(e: Evidence) -> pd.DataFrame:
-    """Plain over class-balanced (0.9999) training loss at the first and the last evaluation, softmax pairs by seed."""
+    """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
     runs, losses = e.profiles[FULL].finished if FULL in e.profiles else pd.DataFrame(columns=["label", "beta"]), {}
     for beta in (0.0, 0.9999):
         rows = runs[(runs["label"] == "softmax") & (runs["beta"] == beta)]

@@ -28,13 +28,13 @@ from replication.report.claims.finding import (
 )
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
-CLOSED = 0.75  # share of the gap to the deeper network that "comparable" must close
+CLOSED = 0.75  # share of the gap to the deeper network that must be closed to count as "comparable"
 
 
 def change_between_drops(curve: list[dict], epochs: int, name: str = "error") -> float:
-    """Change of a curve over the stretch between the two drops of the rate (epochs 160 to 180 of 200), least squares.
+    """Return the least-squares change of a curve between the two drops of the rate (epochs 160 to 180 of 200).
 
-    NaN with fewer than two evaluations there, or without that value in the record.
+    It is NaN with fewer than two evaluations there, or if the record lacks that value.
     """
     rows = [r for r in curve if 0.8 * epochs < r["epoch"] <= 0.9 * epochs and r.get(name) is not None]
     if len(rows) < 2:
@@ -71,7 +71,7 @@ def p1(e: Evidence):
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
-    """At the start, the first quarter of the epochs: diverged by an evaluation in it, or the training loss rose there.
+    """Whether a run diverged, or its training loss rose, in the first quarter of the epochs.
 
     A run that diverges later was stable at the start.  `curve` ends before the evaluation that saw the divergence.
     """
@@ -82,7 +82,7 @@ def unstable(status: str, curve: list[dict], epochs: int) -> bool:
 
 
 def initial_losses(classes: int) -> tuple[float, float]:
-    """Sigmoid loss of a network whose logits are its last bias, at the start: bias 0, and bias -log(C - 1).
+    """Return the initial sigmoid loss of a network whose logits equal its last bias: bias 0, and bias -log(C - 1).
 
     >>> [round(loss, 2) for loss in initial_losses(10)]
     [6.93, 3.25]
@@ -99,7 +99,7 @@ def p2(e: Evidence):
     zero = pd.concat([changed(p.records) for p in e.profiles.values()] or [pd.DataFrame(columns=["dataset", "switch"])])
     zero = zero[zero["dataset"].isin(HEAT_MAPS) & (zero["switch"] == "last_bias")]
     seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
-    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # that it was not seen contradicts no "could"
+    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # the paper says "could"
     runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
     often = f"seen in {seen} of" if seen else "not seen in"
     line = f"A last bias of 0 makes the first loss huge; instability was {often} {n} runs."
@@ -107,7 +107,7 @@ def p2(e: Evidence):
 
 
 def _no_plan(e: Evidence, what: str) -> Weighing:
-    """Runs that no plan fixes seeds for are not weighed, even if there are some."""
+    """Runs whose seeds no plan fixes are not weighed, even if there are some."""
     ran = len(pairs(e.large_scale)) > 0
     return weigh("runs", Finding(what, UNDECIDED if ran else NOT_RUN, notes=("no seeds are planned",) if ran else ()))
 

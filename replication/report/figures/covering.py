@@ -29,7 +29,7 @@ MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
 
 
 def drawings(folder: Path | str) -> list[Drawing]:
-    """The figures of the tables in `folder`, to be saved there."""
+    """Return the figures of the tables in `folder`, to be saved there."""
     folder = Path(folder)
     table = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
     near = pd.concat([table["near_duplicates"], table["random_crops"]], ignore_index=True)
@@ -51,7 +51,7 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
     for axis, geometry, name in zip(figure.subplots(2, 1), ("cubes", "balls"), ("squares", "discs"), strict=True):
         first = torus.first_cover(probes, centres, geometry, side)
         for k, n in enumerate(draws):
-            corner = np.array([1.15 * side * k, 0])  # the tori of a row stand side by side
+            corner = np.array([1.15 * side * k, 0])  # the tori of a row are side by side
             _draw_torus(axis, centres[:n], geometry, side, corner)
             expected = effective_number(n, beta_from_volume(side**2))
             text = f"n = {n}: covered {(first < n).mean() * side**2:.2f}, $E_n$ = {expected:.2f}"
@@ -64,7 +64,7 @@ def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
 
 
 def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: np.ndarray) -> None:
-    """Sets of area 1 around `centres` (n, 2) in a frame at `corner`; what leaves on one side comes in on the other."""
+    """Sets of area 1 around `centres` (n, 2) in a frame at `corner`; what leaves on one side enters on the other."""
     frame = Rectangle(tuple(corner), side, side, fill=False, linewidth=0.8)
     turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
     copies = (centres + turns).reshape(-1, 2) + corner
@@ -78,7 +78,7 @@ def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: n
 
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:
-    """E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
+    """Draw E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
     figure = Figure(figsize=(6.4, 4.6))
     axis = figure.subplots()
     rows = frame[frame["geometry"] == "prototypes"]
@@ -103,7 +103,7 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
 
 
 def z_scores(frame: pd.DataFrame) -> Figure:
-    """(simulated mean - E_n) / standard error of each row against n / N, and the bound that the check sets."""
+    """Draw (simulated mean - E_n) / standard error of each row against n / N, and the bound of the check."""
     figure = Figure(figsize=(7, 4))
     axis = figure.subplots()
     verdict = check(frame)
@@ -167,7 +167,7 @@ def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
 
 
 def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
-    """Median over classes of the N that near-duplicates suggest, a row a data set and augmentation; bars: quartiles.
+    """Draw the median and quartiles over classes of the N from near-duplicates, by data set and augmentation.
 
     At the smaller of the two radii; an N without bound, where a class has no near-duplicate, counts as the largest.
     """

@@ -12,7 +12,7 @@ SETS = {"CIFAR-10": (5000, 10), "CIFAR-100": (500, 100)}  # images of the larges
 
 
 def class_counts_figure() -> Figure:
-    """Images kept per class at each imbalance factor, log axis: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
+    """Draw the images kept per class at each imbalance factor: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
     figure = Figure(figsize=(WIDTH, 3.4))
     for axis, (name, (largest, classes)) in zip(figure.subplots(1, 2), SETS.items(), strict=True):
         for step, factor in enumerate(sorted(IMBALANCE_FACTORS)):
@@ -26,7 +26,7 @@ def class_counts_figure() -> Figure:
 
 
 def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
-    """One row of images a label; rows may differ in length, as the classes of a long-tailed set do.
+    """Draw one row of images per label; rows may differ in length, as the classes of a long-tailed set do.
 
     Args:
         rows: for each label (k, H, W, C) uint8, C = 1 or 3.
@@ -51,7 +51,7 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
 
 
 def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
-    """Learning rate against the epoch, logarithmic, one line per drop factor (zero, at the very start, is left out)."""
+    """Draw the learning rate against the epoch, logarithmic, one line per drop factor; the initial 0 is left out."""
     figure = Figure(figsize=(6, 3))
     axis = figure.subplots()
     for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):

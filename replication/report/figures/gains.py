@@ -1,4 +1,4 @@
-"""The gain as pictures: the forest plot, and methods side by side.
+"""Figures of the gain: the forest plot, and methods side by side.
 
 Change in error everywhere: points, minus is better.  Hollow marks are the paper's, filled ones ours.
 """
@@ -19,7 +19,7 @@ HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markere
 
 
 def forest_figure(rows: pd.DataFrame) -> Figure:
-    """A line a comparison: ours filled with its 95 % interval, the printed value hollow, the word at the margin.
+    """Draw a line per comparison: ours filled with its 95 % interval, the printed value hollow, the word at the margin.
 
     Args:
         rows: block (a heading above its first row), label, estimate, low, high, n, word, printed; NaN and n = 0 where
@@ -67,9 +67,9 @@ def _whisker(axis, middle, low, high, y, colour) -> None:
 
 
 def methods_figure(profile: Profile) -> Figure | None:
-    """Change in error against plain cross-entropy at imbalance 100, a line a method, a panel a data set.
+    """Draw the change in error from plain cross-entropy at imbalance 100, a line per method, a panel per data set.
 
-    None below POINTS measured changes.
+    Return None below POINTS measured changes.
     """
     rows = methods(profile)
     known = rows[rows["change_n"] > 0]

@@ -32,7 +32,7 @@ def published_heat_map(dataset: str) -> Figure:
 
 
 def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
-    """The measured cells, at full protocol the paper's own at their left; None below POINTS of them.
+    """Draw the measured cells, at full protocol with the paper's at their left; return None below POINTS cells.
 
     Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error in percent and that
     change; the number of seeds where it is not the usual one.
@@ -47,7 +47,7 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
     usual = int(known["n"].mode()[0])
     ours = [_grid(known, c, rows, factors) for c in ("mean", "difference_mean", "n")]
     maps = [(f"{profile.title}, n = {usual}", ours)]
-    if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # sizes of the short study do not compare
+    if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # the short study is not comparable with the paper
         printed = [_grid(cells, c, rows, factors) for c in ("published", "published_difference")]
         maps.insert(0, ("the paper", printed))
     figure = Figure(figsize=(WIDTH if len(maps) == 2 else 6.4, 0.27 * len(rows) + 1.6))

@@ -1,4 +1,4 @@
-"""One hand for all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
+"""The style of all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ LOSS_COLOURS = {
 }
 # One colour per beta, light to dark (ordered quantity, so one sequential scale), beta 0 (plain) grey.
 BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6", 0.9999: "#3B1F6B"}
-PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers, wherever they stand beside ours
+PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers beside ours
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
 # What each figure of report and notebooks shows, by what its file's name holds: "heat_map" for heat_map_cifar10.
@@ -84,7 +84,7 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
     figure.set_dpi(matplotlib.rcParams["savefig.dpi"])  # text is measured as it will be drawn
     if figure.get_layout_engine():
-        for _ in range(2):  # the second settles it; then fixed, so that it is not done again for each format
+        for _ in range(2):  # the second pass settles the layout, which is then fixed for both formats
             figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
     paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
@@ -95,7 +95,7 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
 
 
 def figure_caption(stem: str) -> str:
-    """What the figure of that file name shows: that of the longest name of CAPTIONS in it, else the name in words."""
+    """Return the caption of a figure file: of the longest key of CAPTIONS in its name, or else the name in words."""
     known = max((name for name in CAPTIONS if name in stem), key=len, default=None)
     return CAPTIONS[known] if known else stem.replace("_", " ")
 
@@ -110,7 +110,7 @@ class Drawing(NamedTuple):
 
 
 def draw(drawing: Drawing) -> list[Path]:
-    """Draw and save one figure; the paths, none where there is nothing to draw."""
+    """Draw and save one figure; return its paths, or none if there is nothing to draw."""
     figure = drawing.draw(*drawing.args)
     if figure is None:
         return []
@@ -118,6 +118,6 @@ def draw(drawing: Drawing) -> list[Path]:
 
 
 def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
-    """All of them, with a progress bar; the paths in the order of the drawings."""
+    """Draw all figures with a progress bar; return their paths in the order of the drawings."""
     done = Parallel(processes, return_as="generator")(delayed(draw)(drawing) for drawing in drawings)
     return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]

@@ -46,7 +46,7 @@ def class_weights_figure() -> Figure:
 
 
 def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.ndarray, title: str) -> Figure:
-    """Two slopes of one loss against a logit (n,); where the second is NaN a mark says so, at the bottom."""
+    """Draw two slopes of one loss against a logit (n,), with a mark at the bottom where the second is NaN."""
     figure = Figure(figsize=(6.4, 3.6))
     axis = figure.subplots()
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")

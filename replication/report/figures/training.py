@@ -37,9 +37,9 @@ def figure5() -> Figure:
 
 
 def betas_figure(profile: Profile, dataset: str) -> Figure | None:
-    """Change in error against beta, each loss, at the imbalance factor with most cells; None below POINTS cells.
+    """Draw the change in error against beta at the imbalance factor with most cells; None below POINTS cells.
 
-    At full protocol the paper's numbers stand at the left; the sizes of the short study do not compare with them.
+    At full protocol the paper's numbers are drawn at the left; the short study is not comparable with them.
     """
     known = profile.paired_cells.query("dataset == @dataset and imbalance_factor > 1 and beta in @BETAS")
     factor = most_measured(known)
@@ -78,7 +78,7 @@ def _span(values) -> str:
 
 
 def most_measured(rows: pd.DataFrame, wish: float = 100.0) -> float:
-    """The imbalance factor above 1 with most rows; `wish` if it has as many."""
+    """Return the imbalance factor above 1 with most rows; `wish` if it has as many."""
     counts = rows.loc[rows["imbalance_factor"] > 1, "imbalance_factor"].value_counts()
     if not len(counts) or counts.get(wish, 0) == counts.max():
         return wish
@@ -96,7 +96,7 @@ def _band(axis, runs: pd.DataFrame, key: str, colour, label: str, style: str = "
 
 
 def _mark_drops(axis, runs: pd.DataFrame) -> None:
-    """Dotted lines where the learning rate drops, read from the first curve."""
+    """Draw dotted lines where the learning rate drops, read from the first curve."""
     curve = pd.DataFrame(runs["curve"].iloc[0])
     rate = curve["learning_rate"].to_numpy(float)
     for epoch in curve["epoch"].to_numpy()[1:][rate[1:] < 0.5 * rate[:-1]]:
@@ -104,7 +104,7 @@ def _mark_drops(axis, runs: pd.DataFrame) -> None:
 
 
 def curves_figure(profile: Profile, dataset: str) -> Figure | None:
-    """Test error and training loss over the epochs, softmax, plain and at the fixed beta; None without both."""
+    """Draw test error and training loss over the epochs, softmax, plain and at the fixed beta; None without both."""
     runs = profile.finished.query("dataset == @dataset and label == 'softmax' and imbalance_factor > 1")
     factor, beta = most_measured(runs), fixed_beta(dataset)
     here = runs[runs["imbalance_factor"] == factor]
@@ -130,7 +130,7 @@ def curves_figure(profile: Profile, dataset: str) -> Figure | None:
 
 
 def drop_figure(profile: Profile) -> Figure | None:
-    """Claim P1: test error with the learning rate divided by 100, the paper's, and by 10; None without such runs."""
+    """Draw claim P1: test error with the learning rate divided by 100 (the paper) and by 10; None without runs."""
     slow = changed(profile.records).query("switch == 'drop_factor' and value == '0.1' and status == 'finished'")
     groups = list(slow.groupby(["dataset", "label", "imbalance_factor", "beta"]))[:2]
     if not groups:
@@ -155,7 +155,7 @@ def drop_figure(profile: Profile) -> Figure | None:
 
 
 def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
-    """Change of each class's error at the fixed beta, head to tail, softmax if measured; paired by seed, 95 %."""
+    """Draw the change of each class's error at the fixed beta, head to tail, paired by seed, with 95 % intervals."""
     rows = class_changes(profile, dataset)
     if len(rows) < POINTS:
         return None
@@ -184,7 +184,7 @@ def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
 
 
 def class_changes(profile: Profile, dataset: str) -> pd.DataFrame:
-    """One row a class: summary over seeds of its error at the fixed beta minus plain, at the busiest imbalance."""
+    """Summarise each class's error at the fixed beta minus plain over seeds, at the imbalance with most runs."""
     runs = profile.finished.query("dataset == @dataset and imbalance_factor > 1")
     runs = runs[runs["beta"].isin((0.0, fixed_beta(dataset)))]
     keys = ["label", "imbalance_factor", "seed", "precision"]

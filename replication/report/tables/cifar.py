@@ -14,7 +14,7 @@ SPREAD = "Ours: mean ± sample standard deviation (n seeds) [95 % t-interval of 
 
 
 def compares(profile: Profile) -> bool:
-    """Whether the paper's sizes stand beside those of the profile: at its own budget alone."""
+    """Whether the paper's numbers are shown beside the profile's, which needs the same budget."""
     return profile.name == "paper"
 
 

@@ -34,7 +34,7 @@ def weights_table() -> Table:
 
 
 def table3(records: pd.DataFrame) -> Table:
-    """Table 3: the paper's line of each row and, where there is a record of the paper's budget, ours."""
+    """Table 3: the paper's line of each row and, if there is a record of the paper's budget, ours."""
     data = table3_cells(records)
     lines = []
     for (depth, size, label, beta), group in data.groupby(["depth", "size", "label", "beta"], sort=False):
@@ -57,7 +57,7 @@ def _what_there_is(records: pd.DataFrame) -> str:
 
 
 def runs_table(records: pd.DataFrame) -> Table:
-    """Every large-scale record there is, whatever its budget, with its processes and speed."""
+    """Every large-scale record of any budget, with its processes and speed."""
     names = {"label": "loss", "global_batch": "batch", "error": "top-1", "top5_error": "top-5"}
     columns = [
         "dataset",

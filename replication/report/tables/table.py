@@ -1,4 +1,4 @@
-"""A Table: what is shown (markdown, LaTeX) and what is computed with (CSV), one caption for all three."""
+"""Table: the text to show (markdown, LaTeX) and the numbers (CSV), with one caption for all three."""
 
 import math
 import re
@@ -16,7 +16,7 @@ SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers s
 
 
 def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
-    """What every caption says: the study, its budget, runs, seeds, hardware, precision and what diverged.
+    """Return the end of every caption: the study, its budget, runs, seeds, hardware, precision and diverged runs.
 
     Args:
         profile: whose table it is.
@@ -43,7 +43,7 @@ def _several(values) -> str:
 
 
 def across(data: pd.DataFrame) -> str:
-    """How many of a table's pairs (columns n, across) differ in hardware, or in torch.compile, and so in rounding."""
+    """Say how many of a table's pairs (columns n, across) differ in hardware or torch.compile, and so in rounding."""
     crossed = int(data["across"].sum())
     total = int(data["n"].sum())
     return f"{crossed} of {total} pairs compare runs on different hardware or with torch.compile." if crossed else ""
@@ -64,11 +64,11 @@ class Table:
     profile: str | None = None  # None: from published numbers alone
 
     def markdown(self) -> str:
-        """Title, caption and the table, for GitHub and notebooks."""
+        """Return title, caption and table for GitHub and notebooks."""
         return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
 
     def csv(self) -> str:
-        """The numbers with four decimals at most; the profile in the last column, smoke named as what it is."""
+        """Return the numbers with at most four decimals, and the profile in the last column."""
         mark = {"smoke": "smoke (proves the pipeline only)", None: "published"}.get(self.profile, self.profile)
         data = self.data.assign(profile=mark)
         for column in data.select_dtypes("float"):
@@ -76,7 +76,7 @@ class Table:
         return data.to_csv(index=False, lineterminator="\n")
 
     def latex(self) -> str:
-        """A table environment with booktabs rules, title and caption."""
+        """Return a table environment with booktabs rules, title and caption."""
         shown = self.shown.astype(str).replace({"<br>": " ", r"\*\*": ""}, regex=True)
         style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         caption = re.sub(r"([&%$#_{}])", r"\\\1", f"{self.title}. {self.caption}")  # Styler escapes cells alone
@@ -84,29 +84,29 @@ class Table:
         return style.to_latex(caption=caption, **layout)
 
     def write(self, folder: Path | str) -> list[Path]:
-        """FOLDER/NAME.md, .csv and .tex, each written aside and renamed; returns the paths."""
+        """Write FOLDER/NAME.md, .csv and .tex, each atomically, and return their paths."""
         texts = {"md": self.markdown(), "csv": self.csv(), "tex": self.latex()}
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
 def _no_tags(text: str) -> str:
-    """Text without HTML but for line breaks: a device's or a class's name may come from anyone's file."""
+    """Remove HTML tags except line breaks, because names of devices and classes may come from anyone's file."""
     return TAG.sub("&lt;", text)
 
 
 def markdown_rows(frame: pd.DataFrame) -> str:
-    """A frame of text as a markdown table."""
+    """Return a frame of text as a markdown table."""
     rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
     return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Fixed decimals; "-" where there is no number."""
+    """Format with fixed decimals; "-" if there is no number."""
     return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NO_NUMBER
 
 
 def signed(value: float) -> str:
-    """Two decimals with the sign; "-" where there is no number."""
+    """Format with two decimals and the sign; "-" if there is no number."""
     if value is None or not math.isfinite(value):
         return NO_NUMBER
     text = f"{value:+.2f}"
@@ -114,15 +114,15 @@ def signed(value: float) -> str:
 
 
 def interval(low: float, high: float, show: Callable[[float], str] = signed) -> str:
-    """The bounds in brackets after a space; nothing where there are none."""
+    """Return the bounds in brackets after a space; nothing if there are none."""
     return f" [{show(low)}, {show(high)}]" if math.isfinite(low) else ""
 
 
 def spread(row, sign: bool = False) -> str:
-    """Mean ± sample sd, n and the 95 % t-interval where there are two values; the bare value and n = 1 for one.
+    """Write mean ± sample sd, n and the 95 % t-interval for two values or more; the bare value and n = 1 for one.
 
-    `row` holds mean, sd, n, low, high and perhaps diverged, as a row of `cells` does.  Without an interval where it
-    has no bounds, or no width (values that are all alike say little of the next).
+    `row` holds mean, sd, n, low, high and perhaps diverged, as a row of `cells` does.  The interval is left out if it
+    has no bounds, or no width (equal values say little about the next one).
     """
     lost = 0 if row is None else row.get("diverged", 0)
     if row is None or not row["n"]:

@@ -1,4 +1,4 @@
-"""What the test logits of a run give: errors by class and by shot group, logit adjustment, calibration."""
+"""Evaluate the test logits of a run: errors by class and by shot group, logit adjustment, calibration."""
 
 import hashlib
 import io
@@ -81,7 +81,7 @@ def calibration_error(logits: np.ndarray, targets: np.ndarray, bins: int = BINS)
 def write_logits(path: Path, logits: np.ndarray) -> str:
     """Write (n, C) test logits as float16 in a compressed NumPy file; return its fingerprint, 16 hexadecimal digits.
 
-    The fingerprint is that of the float16 values, whatever the compression.
+    The fingerprint is taken of the float16 values, so it does not depend on the compression.
     """
     halves = logits.astype(np.float16)
     content = io.BytesIO()

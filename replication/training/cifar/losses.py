@@ -1,4 +1,4 @@
-"""The training loss of an experiment, its class weights, and the plain loss that the test set is measured with."""
+"""The training loss of an experiment, its class weights, and the plain loss that measures the test set."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class ClassWeights:
         self.now = torch.ones_like(self._balanced) if experiment.reweight_from else self._balanced.clone()
 
     def balance(self) -> None:
-        """Let the class-balanced weights hold from here on."""
+        """Apply the class-balanced weights from now on."""
         self.now.copy_(self._balanced)
 
 
@@ -43,7 +43,7 @@ def training_loss(
 
 
 def plain_loss(experiment: Experiment) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss without weights, summed over images: what the test loss is measured with."""
+    """Return the loss without weights, summed over images, which measures the test set."""
     return functools.partial(_function(experiment), reduction="sum")
 
 

@@ -1,4 +1,4 @@
-"""The program of one run on its device: network, optimiser, images, and a step and a test that ask nothing of the host.
+"""One run on its device: network, optimiser, images, and a step and a test that do not synchronise with the host.
 
 The number of the step, the learning rates, the order of the images and their crops are tensors.  On CUDA the step and
 the test are recorded as graphs, so that each is one launch; elsewhere the same code runs as it is.
@@ -22,15 +22,15 @@ from replication.training.cifar.resnet import ResNet, decay_groups, initialise, 
 from replication.training.device import autocast
 from replication.training.schedule import learning_rate
 
-TEST_BATCH = 500  # images of a forward pass of the last evaluation, and of all on the CPU
+TEST_BATCH = 500  # images per forward pass of the last evaluation, and of every evaluation on the CPU
 TEST_BATCH_CAPTURED = 2000
-TRAINING_FILES = {"cifar10": 5}  # in the archive; CIFAR-100 has one.  Only the buffered shuffle asks
-WORTH_COMPILING = 1_000_000  # images trained on, on CUDA; on CPUs it gains little
+TRAINING_FILES = {"cifar10": 5}  # in the archive; CIFAR-100 has one.  Only the buffered shuffle reads this
+WORTH_COMPILING = 1_000_000  # images in training from which compilation pays on CUDA; on CPUs it gains little
 SOFTMAX = ("softmax", "balanced_softmax")  # losses whose logits give probabilities by softmax
 
 
 class Program:
-    """Everything of a run that lies on the device; a part of `CifarRun`, which has experiment, device and precision.
+    """The part of `CifarRun` that is on the device; `CifarRun` adds experiment, device and precision.
 
     Args:
         data: the full training set and the test set.
@@ -53,7 +53,7 @@ class Program:
             raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
         if 0 in self.test.class_counts:
             raise ValueError(f"data must hold test images of every class, got {self.test.class_counts} of each")
-        self.reweighted = self.steps_until(experiment.reweight_from * experiment.epochs)  # the weights hold from here
+        self.reweighted = self.steps_until(experiment.reweight_from * experiment.epochs)  # first balanced step
         self.graphs = graphs and device.type == "cuda"
         shape = self.kept.images.shape[1:]
         e, network = experiment, None
@@ -71,7 +71,7 @@ class Program:
             self._initialise()
 
     def _order(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw on the CPU which image comes when: (steps' images,) index, top, left and flip."""
+        """Draw the order and crops of the images of all steps on the CPU: index, top, left and flip."""
         e = self.experiment
         files = TRAINING_FILES.get(e.dataset, 1)
         order = batch_order(
@@ -87,11 +87,11 @@ class Program:
         self.test_targets = torch.from_numpy(self.test.targets).to(device)
         self.order, *self.draws = (t.to(device) for t in order)
         rates = torch.tensor([self.learning_rate(step) for step in range(self.steps)], dtype=torch.float64)
-        self.rates = rates.to(device, torch.float64 if device.type == "cpu" else torch.float32)  # as the fused SGD asks
+        self.rates = rates.to(device, torch.float64 if device.type == "cpu" else torch.float32)  # for the fused SGD
         self.rate = torch.zeros_like(self.rates[:1])
         self.lanes = torch.arange(e.batch_size, device=device)
-        self.position = torch.zeros(1, dtype=torch.int64, device=device)  # the step that comes next
-        self.total = torch.zeros((), device=device)  # of the losses since the last evaluation
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)  # the next step
+        self.total = torch.zeros((), device=device)  # sum of the losses since the last evaluation
         self.test_total = torch.zeros((), device=device)
         self.wrong = torch.zeros(self.classes, dtype=torch.int64, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
@@ -148,7 +148,7 @@ class Program:
 
     @torch.no_grad()
     def _test(self) -> None:
-        """Count the wrong test images of each class and add up their plain loss, without asking the host."""
+        """Count the wrong test images of each class and add up the plain loss, without synchronising with the host."""
         for total in (self.wrong, self.test_total):
             total.zero_()
         self.finite.fill_(True)
@@ -167,7 +167,7 @@ class Program:
 
 
 def compiled_forward(*shape_and_device) -> Callable[[ResNet, Tensor], Tensor] | None:
-    """Return `_compile` of the same arguments, made by one thread while the others wait for it."""
+    """Call `_compile` in one thread while the others wait for the result, which all of them share."""
     with EAGER:
         return _compile(*shape_and_device)
 

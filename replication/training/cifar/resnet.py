@@ -10,8 +10,8 @@ from replication.losses.terms import prior_bias  # noqa: F401
 class BatchNorm(nn.BatchNorm2d):
     """nn.BatchNorm2d that does not count its batches.
 
-    Nothing here reads the count, and counting costs a kernel launch for each layer and step.  The state_dict is that of
-    nn.BatchNorm2d, so checkpoints from before load.
+    Nothing here reads the count, and counting costs a kernel launch for each layer and step.  The state_dict has the
+    keys of nn.BatchNorm2d, so older checkpoints load.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _conv_norm(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
     """Reset every parameter and statistic in place: Glorot-uniform weights, norms at (1, 0), the last bias as given.
 
-    The draws depend on the seed alone, so that two losses start from the same weights (the last bias apart).
+    The draws depend on the seed alone, so that two losses start from the same weights, except for the last bias.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -98,7 +98,7 @@ def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
 
 
 def decay_groups(model: ResNet, weight_decay: float, decay_last_bias: bool) -> list[dict]:
-    """Parameter groups: weight decay everywhere, batch norm too; on the last bias only for softmax (authors' code)."""
+    """Return parameter groups: weight decay on all of them, but on the last bias only for softmax (authors' code)."""
     last = model.classifier.bias
     rest = [p for p in model.parameters() if p is not last]
     return [

@@ -1,4 +1,4 @@
-"""One run of the paper's CIFAR protocol (Section 5.2): train it, evaluate it, resume it to the bit, record it."""
+"""Train one run of the paper's CIFAR protocol (Section 5.2), with evaluation, bit-exact resuming and a record."""
 
 import contextlib
 import math
@@ -51,15 +51,15 @@ def train(
         deterministic: bit-equal repetition on CUDA too, at a cost in speed (CPU runs repeat to the bit anyway).
         precision: of training, "float32" or "bfloat16" (autocast); None: bfloat16 on CUDA, float32 on the CPU.
         graphs: whether steps are recorded as CUDA graphs and replayed, on CUDA.
-        checkpoint_path: resume from this file if it is there, and keep it up to date; the caller deletes it.
+        checkpoint_path: resume from this file if it exists, and keep it up to date; the caller deletes it.
         checkpoint_every: epochs between checkpoints; None: every second epoch on the CPU, one a minute on CUDA.
         start_path: for deferred re-weighting, the checkpoint of the plain run at the epoch at which the weights begin.
-        logits_path: where the last test logits go (float16).
+        logits_path: file for the last test logits (float16).
         keep_at: epoch -> file of a further checkpoint, for other runs that start there.
         evaluate_every: epochs between evaluations before the rate drops first; after that every second, as the paper.
         progress: called with the number of images trained on since the last call.
         evaluated: called with each new point of the curve.
-        over: asked after each evaluation whether the time is up.
+        over: called after each evaluation; true ends the run, as its time is up.
 
     Raises:
         ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
@@ -86,7 +86,7 @@ def train(
 
 
 class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind of experiment it has
-    """The state of one run: its own network and optimiser, the images on the device, and the step that comes next.
+    """The state of one run: its own network and optimiser, the images on the device, and the next step.
 
     Args:
         experiment, data: as for `train`.
@@ -114,9 +114,9 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         Program.__init__(self, data, compiled, graphs)
 
     def evaluation_epochs(self) -> list[int]:
-        """Return every second epoch still to come, and the last; before the first drop of the rate `evaluate_every`.
+        """Return the epochs to evaluate: each `evaluate_every`-th before the first drop of the rate, each second later.
 
-        Of epochs with no step between them (fewer images than a batch) only the last is taken.
+        The last epoch is always among them.  Of epochs without a step between them, only the last is taken.
         """
         last = self.experiment.epochs
         drop = round(last * CIFAR[1] / CIFAR[-1])
@@ -127,7 +127,7 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         return [epoch for steps, epoch in by_steps.items() if steps > self.step]
 
     def advance(self, epoch: int, progress: Callable[[int], object] | None = None) -> float:
-        """Train until the end of an epoch; return the mean training loss of these steps (one wait, at the end)."""
+        """Train until the end of an epoch; return the mean training loss of these steps, after one synchronisation."""
         self.model.train()
         self.total.zero_()
         first, last, size = self.step, self.steps_until(epoch), self.experiment.batch_size
@@ -147,7 +147,7 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         return mean
 
     def evaluate(self) -> tuple[dict, tuple[np.ndarray, np.ndarray | None] | None]:
-        """Return the test error in percent and the test loss; and (wrong images per class, logits at the end).
+        """Return the test error in percent and the test loss, and (wrong images per class, logits at the end).
 
         The last epoch is evaluated in float32 on any device; before that CUDA uses TF32 and one launch.
         """
@@ -171,7 +171,7 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         return dict(error=100 * float(wrong.sum() / n), test_loss=float(self.test_total) / n), (wrong, logits)
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
-        """Take up the run's own checkpoint, else that of the run that it starts from; return curve and seconds.
+        """Load the run's own checkpoint, or else the state of the run it starts from; return curve and seconds.
 
         The state is copied in place, because recorded graphs read and write the tensors that they were recorded with.
         """
@@ -185,7 +185,7 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
             self.optimiser.state[parameter]["momentum_buffer"].copy_(held)
         self.step, self.devices, self.commits = state["step"], state.get("devices", []), state.get("commits", [])
         self.position.fill_(self.step)
-        self.compiled |= state.get("compiled", False)  # the record tells whether any part was
+        self.compiled |= state.get("compiled", False)  # the record says whether any part was compiled
         synchronize(self.device)
         return state["curve"], state["seconds"]
 
@@ -195,18 +195,18 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         return checkpoint.load(path, experiment, self.kept.fingerprint, self.precision, self._layout())
 
     def _start(self) -> dict | None:
-        """Return the state of the plain run before the weights begin; None without one of this precision."""
+        """Return the state of the plain run when the weights begin; None if there is none in this precision."""
         shared = self.experiment.shared_start()
         if shared is None:
             return None
         try:
             state = self._load(self.start_path, shared)
-        except ValueError:  # of another precision: this run is trained whole
+        except ValueError:  # in another precision: this run is trained from its first epoch
             return None
         return state if state and state["step"] <= self.reweighted else None
 
     def _layout(self) -> dict:
-        """What `resume` reads of a checkpoint, as it is now."""
+        """Return the present state in the layout that `resume` expects of a checkpoint."""
         momentum = dict(state=self.optimiser.state_dict()["state"])
         return dict(model=self.model.state_dict(), optimiser=momentum, step=0, curve=[], seconds=0.0)
 
@@ -229,7 +229,7 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         )
 
     def _measured(self, wrong: np.ndarray, logits: np.ndarray) -> dict:
-        """Return what the last test logits give for the record, and write them."""
+        """Write the last test logits, and return the fields of the record that they determine."""
         train_counts, test_counts = np.array(self.kept.class_counts), np.array(self.test.class_counts)
         measured = errors(wrong, test_counts, train_counts)
         if self.experiment.loss in SOFTMAX:

@@ -1,7 +1,7 @@
-"""The processes of one run, as torchrun starts them: who leads, what all must agree on.  Alone, each is a no-op.
+"""The processes of one run under torchrun, and what they exchange; without torchrun the functions do nothing.
 
-An error that one process finds (a file that is missing, a full disk) is raised in all of them, so that none waits for
-one that has gone.
+An error in one process (a missing file, a full disk) is raised in all of them, so that none waits for a process that
+has ended.
 """
 
 import json
@@ -19,12 +19,12 @@ from torch.distributed.rendezvous import rendezvous
 
 from replication.training.device import pick_device
 
-TIMEOUT = timedelta(hours=1)  # the leader may list a million files meanwhile
+TIMEOUT = timedelta(hours=1)  # the main process may list a million files meanwhile
 
 
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
-    """Join the process group that torchrun's environment describes, if any; gives this process's device.
+    """Join the process group that torchrun's environment describes, if any; yield this process's device.
 
     Raises:
         ValueError: an unknown device, or more processes on this node than it has GPUs.
@@ -48,11 +48,11 @@ def joined(device: str) -> Iterator[torch.device]:
 
 
 def _meeting_point() -> dict:
-    """The store in which processes find each other, clear of what an earlier start left there.
+    """Return the store in which processes find each other, without the keys of earlier starts.
 
-    On one node torchrun keeps one store over its restarts, addresses of dead processes included (seen with torch 2.14),
-    so each start has keys of its own.  On several nodes the starts cannot be counted so: the README's command has
-    torchrun make a store for each.
+    On one node torchrun keeps one store over its restarts, with the addresses of dead processes (seen with torch 2.14),
+    so each start gets keys of its own.  On several nodes this count is not available; the documented command makes
+    torchrun create a store for each start.
     """
     store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
@@ -74,7 +74,7 @@ def is_main_process() -> bool:
 
 
 def broadcast(value):
-    """The leader's value, in every process."""
+    """Return the main process's value in every process."""
     box = [value]
     if count() > 1:
         dist.broadcast_object_list(box, src=0)
@@ -82,7 +82,7 @@ def broadcast(value):
 
 
 def by_main_process(function: Callable[[], object]):
-    """What `function` gives in the leader, the only one that calls it; its ValueError or OSError is raised in all."""
+    """Call `function` in the main process alone; return its result, or raise its ValueError or OSError, in all."""
     value = error = None
     if is_main_process():
         try:
@@ -96,7 +96,7 @@ def by_main_process(function: Callable[[], object]):
 
 
 def tell_torchrun(error: Exception) -> None:
-    """Have torchrun's closing report, the last that a user sees, end with this error instead of "enable traceback"."""
+    """Make torchrun's closing report, the last thing that a user sees, end with this error."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path:
         extra = dict(py_callstack=f"error: {error}", timestamp=str(int(time.time())))  # in the form of torch's own
@@ -105,7 +105,7 @@ def tell_torchrun(error: Exception) -> None:
 
 
 def all_of(value) -> list:
-    """The values of all processes, by rank."""
+    """Return the values of all processes, by rank."""
     values = [value]
     if count() > 1:
         values = [None] * count()
@@ -114,12 +114,12 @@ def all_of(value) -> list:
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
+    """Sum over all processes, in place."""
     if count() > 1:
         dist.all_reduce(values)
     return values
 
 
 def any_of(flag: bool) -> bool:
-    """Whether it is true in one process or more; a few bytes over the CPU's network, no wait for the GPU."""
+    """Whether `flag` is true in any process; this exchanges a few bytes on the CPU and does not wait for the GPU."""
     return bool(all_reduce_sum(torch.tensor(int(flag))))

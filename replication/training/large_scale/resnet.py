@@ -1,4 +1,4 @@
-"""The large-scale ResNets: torchvision's, changed where the paper's code differs (Section 5.4)."""
+"""The large-scale ResNets: torchvision's, changed as in the authors' code (Section 5.4)."""
 
 import math
 
@@ -13,7 +13,7 @@ CUT_DEVIATION = 0.87962566  # standard deviation of a standard normal cut at +-2
 
 
 def resnet(depth: int, num_classes: int) -> ResNet:
-    """torchvision's ResNet with the authors' max pooling: no padding before the first row and column.
+    """Return torchvision's ResNet with the authors' max pooling, which pads only after the last row and column.
 
     Their "same" padding of 3x3 at stride 2 puts the one padded row at the end, torchvision's at the start; everything
     else (stride in the 3x3 convolution, projections, batch norm 0.1 and 1e-5) is the same.  Sides: multiples of 32.
@@ -33,7 +33,7 @@ def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
     """Reset every parameter and statistic in place, as the authors' code does; the draws depend on the seed alone.
 
     Convolutions: normal of variance 1 / fan-in, cut at two deviations.  Dense: N(0, 0.01) weights, the bias as given.
-    Batch norm: (1, 0), but 0 for the last of each block, which so starts as its shortcut.
+    Batch norm: (1, 0), except 0 for the last weight of each block, so that the block starts as its shortcut.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -51,7 +51,7 @@ def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
 
 
 def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Standard normal draws, those beyond +-2 drawn again (faster here than torch's, which inverts erf)."""
+    """Draw standard normals, and again those beyond +-2 (faster here than torch's method, which inverts erf)."""
     draws = torch.empty(shape).normal_(generator=generator)
     while (outside := draws.abs() > 2).any():
         draws[outside] = torch.empty(int(outside.sum())).normal_(generator=generator)
@@ -59,7 +59,7 @@ def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def decay_groups(model: ResNet, weight_decay: float) -> list[dict]:
-    """Parameter groups: weight decay on the weights of convolutions and dense layer; none on batch norm and biases."""
+    """Return parameter groups: weight decay on convolutions and dense weights, none on batch norm and biases."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     return [dict(params=weights, weight_decay=weight_decay), dict(params=rest, weight_decay=0.0)]

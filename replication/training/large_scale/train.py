@@ -1,4 +1,4 @@
-"""Table 3's protocol: ResNet-18 to -152 on large image sets, alone or under torchrun (Section 5.4).
+"""Train one run of Table 3's protocol: ResNets on large image sets, alone or under torchrun (Section 5.4).
 
     python -m replication large-scale --dataset inat2018 --data-root DIR --loss focal --gamma 0.5 --beta 0.999
     torchrun --nproc-per-node 8 -m replication large-scale ...
@@ -41,7 +41,7 @@ from replication.training.schedule import LARGE_SCALE, learning_rate
 
 MICRO_BATCH = 128  # images of one forward pass, which batch norm sees; the authors' 1024 lay on 8 cores
 DROP_FACTOR = 0.1
-# Each process keeps its own running statistics, which `evaluate` averages: by default the leader's replace them all
+# Each process keeps its own running statistics, which `evaluate` averages: by default rank 0's replace them all
 # before each step.  The option has a new name in torch 2.14, where the old one warns.
 NEW_NAME = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
 OWN_STATISTICS = {"forward_sync_buffers" if NEW_NAME else "broadcast_buffers": False}
@@ -59,18 +59,18 @@ def train(
     skip_unreadable: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> LargeScaleRecord:
-    """Train one experiment, with all processes of the group if there is one, and return its record (in each of them).
+    """Train one experiment, in all processes of the group if there is one; each of them returns the record.
 
     Args:
         experiment: what to run.
-        files: training and validation images, of `list_images`.
-        device: of this process.
-        checkpoint_path: resume from this file if it is there, and keep it up to date; only the leader reads and writes.
+        files: training and validation images, from `list_images`.
+        device: the device of this process.
+        checkpoint_path: resume from this file if it exists, and keep it up to date; only rank 0 reads and writes it.
         checkpoint_every: epochs between checkpoints; there is an evaluation after each epoch.
-        micro_batch: images of one forward pass; gradients add up over several where a process has more in a batch.
+        micro_batch: images of one forward pass; gradients add up over several if a process has more in a batch.
             Default: the largest divisor of its part of the batch up to 128.
-        workers: processes of this one that decode images.
-        skip_unreadable: leave images out that cannot be read (named and counted), rather than stop at the first.
+        workers: worker processes that decode images, for each process.
+        skip_unreadable: leave out images that cannot be read, naming and counting them, rather than stop at the first.
         progress: called with the number of images trained on since the last call, of all processes together.
 
     Raises:
@@ -82,7 +82,7 @@ def train(
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
-    """Images of one process in a batch, and of one forward pass.
+    """Return the images of one process in a batch, and of one forward pass.
 
     >>> part_of_batch(1024, 2), part_of_batch(1024, 8), part_of_batch(1024, 16)
     ((512, 128), (128, 128), (64, 64))
@@ -98,7 +98,7 @@ def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tup
 
 
 class _LargeRun(Run):
-    """The state of one run in one process: network, optimiser, the images' loader, and the step that comes next."""
+    """The state of one run in one process: network, optimiser, the images' loader, and the next step."""
 
     experiment: LargeScaleExperiment
 
@@ -129,7 +129,7 @@ class _LargeRun(Run):
         self.normalise = normalise(experiment.dataset, device)
 
     def evaluation_epochs(self) -> list[int]:
-        """Every epoch still to come."""
+        """Return every epoch still to come."""
         e = self.experiment
         return [k for k in range(1, e.epochs + 1) if self.step < e.steps_until(k, self.n) or k == e.epochs]
 
@@ -145,7 +145,7 @@ class _LargeRun(Run):
         return DataLoader(images, batch_sampler=keys, num_workers=self.workers, pin_memory=self.device.type == "cuda")
 
     def advance(self, epoch: int, progress) -> float:
-        """Train until the end of an epoch; the mean training loss of these steps, over all processes."""
+        """Train until the end of an epoch; return the mean training loss of these steps, over all processes."""
         e = self.experiment
         if self.batches is None:  # one stream of batches to the end, so that workers read ahead across epoch borders
             shape = dict(rank=processes.rank(), processes=processes.count(), micro_batch=self.micro)
@@ -165,7 +165,7 @@ class _LargeRun(Run):
         return float(processes.all_reduce_sum(sums)) / (last - first) if last > first else math.nan
 
     def gradients(self, micro_batches: list) -> Tensor:
-        """Gradients of the mean loss over one global batch; this process's share of that mean."""
+        """Compute the gradients of the mean loss over one global batch; return this process's share of that mean."""
         self._agree_on_unreadable(self.files, micro_batches)
         self.optimiser.zero_grad()
         share = torch.zeros((), device=self.device)
@@ -184,7 +184,7 @@ class _LargeRun(Run):
         return images.contiguous(memory_format=torch.channels_last)  # (B, 3, H, W)
 
     def _agree_on_unreadable(self, files: ImageFiles, micro_batches) -> None:
-        """All processes learn of an image that one cannot read: all stop, or all go on without it."""
+        """Share images that one process cannot read with all others: all stop, or all continue without them."""
         bad = [int(i) for _, targets, index in micro_batches for i in index[targets == IGNORED]]
         if not processes.any_of(bool(bad)):
             return
@@ -200,11 +200,11 @@ class _LargeRun(Run):
 
     @torch.no_grad()
     def evaluate(self) -> tuple[dict, np.ndarray | None]:
-        """Top-1 and top-5 error in percent, and per class (top-1 wrong, top-5 wrong, images): (3, C) counts.
+        """Return top-1 and top-5 error in percent, and per class (top-1 wrong, top-5 wrong, images): (3, C) counts.
 
-        NaN and None if a logit is not finite.  Each process takes every count-th image, each image once; nothing is
-        padded.  The running statistics of batch norm are averaged over the processes first.  No autocast: rounded
-        logits would tie, and ties are broken by the order of the classes.
+        They are NaN and None if a logit is not finite.  Each of `count` processes takes every `count`-th image, without
+        padding.  The running statistics of batch norm are averaged over the processes first.  There is no autocast,
+        because rounded logits would tie, and ties are broken by the order of the classes.
         """
         for buffer in self.model.buffers():
             if buffer.is_floating_point():
@@ -238,7 +238,7 @@ class _LargeRun(Run):
         return torch.stack([torch.bincount(targets[m], minlength=self.classes) for m in misses])
 
     def resume(self, path: Path | None) -> tuple[list[dict], float]:
-        """Take up the checkpoint that the leader finds, if it is a good one: its curve and the seconds so far."""
+        """Load the checkpoint that rank 0 finds, if it is a good one; return its curve and the seconds so far."""
         if path is None:
             return [], 0.0
         like = self._state([], 0.0)
@@ -254,7 +254,7 @@ class _LargeRun(Run):
         return state["curve"], state["seconds"]
 
     def _state(self, curve: list[dict], seconds: float) -> dict:
-        """What a checkpoint holds, but for devices and commits, which older ones lack."""
+        """Return what a checkpoint holds, except devices and commits, which older ones lack."""
         state = dict(model=self.model.state_dict(), optimiser=self.optimiser.state_dict(), step=self.step)
         return state | dict(curve=curve, seconds=seconds, unreadable=sorted(self.unreadable))
 

@@ -1,1 +1,1 @@
-"""Many runs: in this process, in worker processes or on a Ray cluster."""
+"""Run many experiments: in this process, in worker processes or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Runs as Ray tasks, here or on a cluster: images and progress go through Ray, records are written by the driver."""
+"""Run experiments as Ray tasks, here or on a cluster; images and progress go through Ray, the driver writes records."""
 
 import functools
 import os
@@ -19,7 +19,7 @@ from replication.training.sweep.progress import totals
 from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, train_one
 
 POLL = 0.5  # seconds between looks at the progress queue
-CONNECT_SECONDS = 10.0  # until a cluster that does not answer is given up
+CONNECT_SECONDS = 10.0  # seconds to wait for the cluster's answer
 
 
 def run_on_ray(
@@ -33,24 +33,25 @@ def run_on_ray(
 ) -> None:
     """Run every experiment as a Ray task, at most `workers` at once; one whose worker dies is tried again.
 
-    The driver holds each run's lock and writes its record.  Images travel through Ray's object store, so nodes need no
-    data; checkpoints lie under `options.results` on the node that runs, and help a run taken up on another node only if
-    that is a shared file system.  A run takes `options.threads` CPUs (default 1) and `gpus_per_run` GPUs.
+    The driver holds each run's lock and writes its record.  Images go through Ray's object store, so nodes need no
+    data.  Checkpoints are under `options.results` on the node of the run, and another node can resume from them only
+    if that is a shared file system.  A run takes `options.threads` CPUs (default 1) and `gpus_per_run` GPUs.
 
     Args:
         address: "auto" or HOST:PORT of a cluster that is up; None starts Ray on this machine and stops it at the end.
-        progress, report: those of `replication.training.sweep.progress.Progress`.
+        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
-        ValueError: Ray is not installed, gpus_per_run is negative, the cluster cannot be reached, or no node has them.
-        Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
+        ValueError: Ray is not installed, gpus_per_run is negative, the cluster does not answer, or no node has what
+            a run needs.
+        Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
     """
     ray = _ray()
     if not gpus_per_run >= 0:
         raise ValueError(f"gpus_per_run must be a number >= 0, got {gpus_per_run!r}")
     threads = options.threads or 1
     options = replace(options, threads=threads, results=options.results.absolute())
-    if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from who asked for none
+    if not gpus_per_run and options.device == "auto":  # Ray does not hide a node's GPUs from a task that asked for none
         options = replace(options, device="cpu")
     try:
         _connect(ray, address, workers * threads)
@@ -84,10 +85,12 @@ def _connect(ray, address: str | None, cpus: int) -> None:
         if address not in (None, "auto"):
             _check_answers(address)
         if address is None:
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **keywords)  # join none that is up
-        else:  # the nodes run this very package, whatever they have installed
+            ray.init(
+                address="local", num_cpus=cpus, include_dashboard=False, **keywords
+            )  # do not join a running cluster
+        else:  # the nodes run this code, whatever they have installed
             ray.init(address=address, runtime_env=dict(py_modules=[replication]), **keywords)
-    except Exception as error:  # Ray raises bare Exceptions where its own processes do not start in time
+    except Exception as error:  # Ray raises bare Exceptions if its own processes do not start in time
         raise ValueError(
             "address must be auto or HOST:PORT of a Ray cluster that is up, or be left out where Ray starts on this "
             f"machine; got {address!r}: {error}"
@@ -106,7 +109,7 @@ def _check_answers(address: str) -> None:
 
 
 class _Tasks:
-    """The tasks in flight, each with its experiment and the lock of it, and the queue of their progress."""
+    """The running tasks, each with its experiment and its lock, and the queue of their progress."""
 
     def __init__(self, ray, options: RunOptions, ray_options: dict):
         self.ray, self.options = ray, options
@@ -119,7 +122,7 @@ class _Tasks:
         return len(self.flying)
 
     def start(self, experiment: Experiment) -> tuple | None:
-        """Lock an experiment and send it off, unless it is done or another process is at it."""
+        """Lock an experiment and submit it, unless it is done or another process is running it."""
         held = lock(experiment, self.options)
         try:
             held.acquire()
@@ -134,7 +137,7 @@ class _Tasks:
         return None
 
     def _data(self, experiment: Experiment):
-        """The experiment's images in Ray's object store, put there once."""
+        """Return the experiment's images in Ray's object store, where they are put once."""
         if experiment.dataset not in self.images:
             self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.options.data_root))
         return self.images[experiment.dataset]
@@ -147,7 +150,7 @@ class _Tasks:
             yield self._end(task)
 
     def _end(self, task) -> Event:
-        """Take a task's result and write its record, or say that its worker died."""
+        """Take a task's result and write its record, or report that its worker died."""
         experiment, held = self.flying.pop(task)
         kinds = self.ray.exceptions
         try:
@@ -167,7 +170,7 @@ class _Tasks:
 
 
 def _with_commit(record):
-    """With the driver's commit, where the worker ran a copy of its package that git does not track."""
+    """Add the driver's commit if the worker ran a copy of the package that git does not track."""
     commit, clean = git_state()
     if record.git_clean is not None or commit is None:
         return record
@@ -176,7 +179,7 @@ def _with_commit(record):
 
 
 def _run(experiment: Experiment, options: RunOptions, data, queue):
-    """The task: a record, or (outcome, None, why) where there is none."""
+    """Run the task; return a record, or (outcome, None, reason) if there is none."""
     tell = functools.partial(_tell, queue, experiment)
     try:
         return train_one(experiment, options, totals(tell, every=POLL), data)
@@ -189,4 +192,4 @@ def _run(experiment: Experiment, options: RunOptions, data, queue):
 
 
 def _tell(queue, experiment: Experiment, images: int) -> None:
-    queue.actor.put_nowait.remote((experiment, images))  # no wait for the driver's machine
+    queue.actor.put_nowait.remote((experiment, images))  # does not wait for the driver's machine

@@ -1,4 +1,4 @@
-"""The loop that worker processes and a Ray cluster share: start runs, take what they send, retry what died."""
+"""The loop that worker processes and a Ray cluster share: start runs, handle their events, retry those that died."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,16 +14,16 @@ Event = tuple[str, Experiment, Any]
 
 
 class Crew(Protocol):
-    """What runs several experiments at once."""
+    """The interface of a crew, which runs several experiments at once."""
 
     def busy(self) -> int:
-        """How many runs are at work."""
+        """Return how many runs are at work."""
 
     def start(self, experiment: Experiment) -> tuple | None:
-        """Begin a run; the arguments of `report` if there is nothing to begin (its record is there, say)."""
+        """Start a run; return the arguments of `report` if there is nothing to start, as when it has a record."""
 
     def events(self) -> Iterator[Event]:
-        """Wait until runs send something; each thing that they sent."""
+        """Wait until runs send events, and yield them."""
 
     def stop(self) -> None:
         """End all runs at once."""
@@ -37,16 +37,16 @@ def run_all(
     report: Callable[..., object],
     over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run every experiment, in this order and at most `workers` at once; begin none once `over()` is true.
+    """Run every experiment, in this order and at most `workers` at once; start none once `over()` is true.
 
-    A run whose worker dies is started again and goes on from its checkpoint; it is "failed" after ATTEMPTS deaths.
-    However this ends, the crew is stopped.
+    A run whose worker dies is started again from its checkpoint; it is "failed" after ATTEMPTS deaths.  The crew is
+    always stopped at the end.
 
     Args:
-        progress, report: those of `replication.training.sweep.progress.Progress`.
+        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
-        Exception: what the crew raises, where it is no fault of one run (a full disk, for example).
+        Exception: an error of the crew that is not the fault of one run, such as OSError for a full disk.
     """
     left = deque(todo)
     deaths: Counter[Experiment] = Counter()

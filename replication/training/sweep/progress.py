@@ -1,4 +1,4 @@
-"""The progress of a sweep, whatever runs it: images trained on, their rate, time left, runs done."""
+"""The progress of a sweep with any engine: images trained on, their rate, time left, runs done."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ TELL_EVERY = 0.2  # seconds
 
 
 class Progress:
-    """A progress bar over `images`, the images of each run; counts in `outcomes` how the runs ended.
+    """A progress bar over `images`, the images of each run, which counts in `outcomes` how the runs ended.
 
     >>> with Progress({experiment: 1000}, Counter()) as progress:  # doctest: +SKIP
     ...     progress(experiment, 500)
@@ -33,7 +33,7 @@ class Progress:
         self.bar.close()
 
     def __call__(self, experiment: Experiment, images: int) -> None:
-        """A run has trained on `images` by now; one that was taken up again counts only beyond where it has been."""
+        """Note that a run has trained on `images` by now; a resumed run counts only beyond where it has been before."""
         self.bar.update(max(images - self.furthest[experiment], 0))
         self.furthest[experiment] = max(images, self.furthest[experiment])
 
@@ -45,7 +45,7 @@ class Progress:
     def report(
         self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None
     ) -> None:
-        """A run has ended: one line, and the images that it will not see leave the bar's total."""
+        """Print how a run ended, and take the images that it will not see off the bar's total."""
         if outcome == "finished":
             self(experiment, self.images[experiment])
         else:
@@ -56,8 +56,8 @@ class Progress:
 def report_run(
     bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None, before: int = 0
 ) -> None:
-    """Count how a run ended, say so, and put the number of runs done beside the bar; `before`: done before it."""
-    outcomes["diverged" if record and record.status == "diverged" else outcome] += 1  # kept ones too
+    """Count and print how a run ended, and show the number of runs done beside the bar; `before`: done before it."""
+    outcomes["diverged" if record and record.status == "diverged" else outcome] += 1  # including kept ones
     detail = (
         f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
     )
@@ -66,7 +66,7 @@ def report_run(
 
 
 def totals(tell: Callable[[int], object], every: float = TELL_EVERY) -> Callable[[int], None]:
-    """A callback for `train` that adds up the images of a run and tells the sum at most every `every` seconds."""
+    """Return a callback for `train` that adds up a run's images and reports the sum at most every `every` seconds."""
     total, told = 0, 0.0
 
     def progress(images: int) -> None:

@@ -1,7 +1,7 @@
-"""Many runs at once in one process, each in a thread and a CUDA stream of its own: the most of one GPU.
+"""Run many experiments at once in one process, each in a thread and CUDA stream of its own, to fill one GPU.
 
-The queue is the list of experiments in the order given, the most wanted first.  A thread takes the next one that can
-start and that can still end before the time limit.  Without CUDA the threads share the processor.
+The queue is the list of experiments in the order given, the most important first.  A thread takes the next one that
+can start and that can still end before the time limit.  Without CUDA the threads share the processor.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from replication.training.loop import OutOfTime
 from replication.training.one_run import RunOptions, checkpoint_path, start_path
 from replication.training.sweep.task import attempt, load_once
 
-MARGIN = 0.9  # of the rate so far: the last runs are few, and few do not fill the GPU
-POLL = 0.2  # seconds between looks at the threads, so that Ctrl-C and a kill are heard
+MARGIN = 0.9  # of the rate so far, because the few last runs do not fill the GPU
+POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill are noticed
 
 
 def run_in_streams(
@@ -33,21 +33,21 @@ def run_in_streams(
 ) -> None:
     """Run every experiment that can end in time, `workers` at once.
 
-    At the time limit, at Ctrl-C and after an error that is no fault of one run alone, each run at work ends at its next
-    evaluation with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error end it at its next
-    step, and it goes on from the checkpoint that it has.
+    At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run stops at its next
+    evaluation, with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error stop it at its
+    next step, and it later resumes from the checkpoint that it has.
 
     Args:
-        todo: the most wanted first.
+        todo: the experiments, the most important first.
         images: images that each experiment trains on.
-        progress, report: those of `replication.training.sweep.progress.Progress`.
+        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
-        Exception: what a run raised, if it is no fault of that run alone (OSError: a full disk, say).
+        Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
     """
     device = pick_device(options.device)
     for dataset in dict.fromkeys(e.dataset for e in todo):
-        load_once(dataset, options.data_root)  # once, before threads ask for it
+        load_once(dataset, options.data_root)  # once, before the threads need it
     crew = _Crew(todo, options, images, progress, report)
     with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
         lives = [pool.submit(crew.work, device) for _ in range(workers)]
@@ -65,7 +65,7 @@ def _failed(life: Future) -> bool:
 
 
 class _Crew:
-    """The queue and what is known of the runs at work; its methods may be called from any thread."""
+    """The queue and the state of the runs at work; its methods may be called from any thread."""
 
     def __init__(self, todo, options: RunOptions, images, progress, report):
         self.left, self.options, self.images = deque(todo), options, images
@@ -78,7 +78,7 @@ class _Crew:
         return self.stop.is_set() or self.options.over()
 
     def work(self, device: torch.device) -> None:
-        """The life of a thread: take an experiment and run it, until none is left or the time is up."""
+        """Take experiments and run them, in one thread, until none is left or the time is up."""
         on_cuda = device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else contextlib.nullcontext():
             while not self.over():
@@ -102,7 +102,7 @@ class _Crew:
                 self.remaining[experiment] = self.images[experiment] - total
                 if not trained_before:
                     self.rate.add(images)
-                trained_before = False  # a run that goes on reports first what it had trained on before
+                trained_before = False  # a resumed run first reports what it had trained on before
                 self._progress(experiment, total)
 
         try:
@@ -114,7 +114,7 @@ class _Crew:
                 self.remaining.pop(experiment, None)
 
     def _take(self) -> Experiment | None:
-        """The most wanted experiment that can start now and end in time."""
+        """Take the most important experiment that can start now and end in time."""
         with self.guard:
             for experiment in self.left:
                 if self._can_start(experiment) and self._fits(experiment):
@@ -124,13 +124,13 @@ class _Crew:
         return None
 
     def _waiting(self) -> bool:
-        """Whether an experiment that is left will start once a run at work has come far enough."""
+        """Whether a remaining experiment can start once a run at work has come far enough."""
         with self.guard:
             at_work = self.remaining
             return any(e.shared_start() in at_work and not self._can_start(e) and self._fits(e) for e in self.left)
 
     def _can_start(self, experiment: Experiment) -> bool:
-        """A deferred run waits for the state that the plain run of its seed leaves, if that run is still to come."""
+        """Whether an experiment can start; a deferred run waits for its plain run's state, if that is due."""
         plain = experiment.shared_start()
         if plain is None or self._starts_from_file(experiment):
             return True
@@ -141,13 +141,13 @@ class _Crew:
         return start is not None and start.exists()
 
     def _goes_on(self, experiment: Experiment) -> bool:
-        """Whether a run has a checkpoint, or another run's state, from which it goes on."""
+        """Whether a run has a checkpoint, or another run's state, to start from."""
         return checkpoint_path(experiment, self.options).exists() or self._starts_from_file(experiment)
 
     def _images_to_come(self, experiment: Experiment) -> int:
-        """Images that a run will train on from here; a run with a checkpoint is counted whole, to be safe.
+        """Return the images that a run still trains on; a run with a checkpoint is counted in full, to be safe.
 
-        A deferred run that has to wait is counted as it will be then, from the state that the plain run leaves.
+        A deferred run that has to wait is counted from the state that the plain run will leave.
         """
         waits = not self._can_start(experiment)
         if waits or (self._starts_from_file(experiment) and not checkpoint_path(experiment, self.options).exists()):
@@ -155,7 +155,7 @@ class _Crew:
         return self.images[experiment]
 
     def _fits(self, experiment: Experiment) -> bool:
-        """Whether it can end in time beside those at work; a run that cannot is not begun, and these go the quicker."""
+        """Whether a run can end in time beside those at work; if not, it is not started, and the others are faster."""
         deadline, rate = self.options.deadline, self.rate.now()
         if deadline is None or not rate:
             return True
@@ -164,14 +164,14 @@ class _Crew:
 
 
 class _Rate:
-    """Images a second of all runs together, since the first had trained for a while."""
+    """Images per second of all runs together, measured from the first report on."""
 
     def __init__(self):
         self.trained: int = 0
         self.began: float | None = None
 
     def add(self, images: int) -> None:
-        """Count images; the first report begins the time, so its own images do not count."""
+        """Count images; the first report starts the clock, so its own images do not count."""
         if self.began is None:
             self.began = time.monotonic()
         else:

@@ -1,4 +1,4 @@
-"""Many experiments: what is done already is kept, the rest runs here, in worker processes or on a Ray cluster."""
+"""Run many experiments, except those that have a record: here, in worker processes or on a Ray cluster."""
 
 import functools
 from collections import Counter
@@ -19,22 +19,23 @@ ENGINES = ("local", "streams", "ray")
 def sweep(
     experiments: Iterable[Experiment], options: RunOptions, *, workers: int = 1, engine: str = "local", **cluster
 ) -> Counter:
-    """Run every experiment whose record is not there yet, with a progress bar; return how many ended how.
+    """Run every experiment that has no record yet, with a progress bar; count the outcomes.
 
     Args:
         experiments: what to run, in this order.
         options: data, results and device.
         workers: runs at once; on this machine the CPU threads are divided between them.
-        engine: "local" (processes), "streams" (threads of this process, each with a CUDA stream: the most of one GPU),
+        engine: "local" (processes), "streams" (threads of this process, each with a CUDA stream, to fill one GPU),
             or "ray" (then `cluster`: address, gpus_per_run, see `replication.training.sweep.cluster`).
 
     Returns:
-        A Counter with the keys kept, finished, diverged (now or before), elsewhere, failed (a worker died ATTEMPTS
+        A Counter with the keys kept (there was a record), finished, diverged (now or before), elsewhere (in another
+        process), failed (a worker died ATTEMPTS
         times, or an error ended the run; it is printed), and, if the time limit of the options is reached, stopped
-        (its checkpoint is written) and not begun.
+        (its checkpoint is written) and not started.
 
     Raises:
-        ValueError: workers < 1, an unknown engine, data that cannot be used, or a record there of another folder's.
+        ValueError: workers < 1, an unknown engine, data that cannot be used, or a record of another folder of images.
     """
     if workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
@@ -76,12 +77,12 @@ def sweep(
             from replication.training.sweep.workers import run_in_workers
 
             run_in_workers(todo, options, workers, progress, progress.report)
-    outcomes["not begun"] += len(experiments) - outcomes.total()
+    outcomes["not started"] += len(experiments) - outcomes.total()
     return outcomes
 
 
 def _images(experiment: Experiment, options: RunOptions) -> int:
-    """Images that a run trains on, over all epochs."""
+    """Return the number of images that a run trains on, over all epochs."""
     train, _ = load_once(experiment.dataset, options.data_root)
     assert experiment.imbalance_factor is not None  # __post_init__ has set it
     counts = train.long_tailed_counts(experiment.imbalance_factor)

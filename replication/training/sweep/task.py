@@ -12,36 +12,36 @@ from replication.experiments.records import RunRecord, record_path
 from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_epoch, start_path
 
 ATTEMPTS = 3  # of a run whose worker process dies
-RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # end one run; anything else ends the sweep
+RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # errors that end one run; any other ends the sweep
 _LOADING = threading.Lock()
-_load = functools.lru_cache(maxsize=len(DATASETS))(load)  # a plan goes from one data set to another and back
+_load = functools.lru_cache(maxsize=len(DATASETS))(load)  # data sets: a plan alternates between them
 
 
 def load_once(dataset: str, data_root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
-    """The training and the test set, read once a process: threads that ask at the same time wait for the first."""
+    """Load the training and the test set once per process; threads that ask at the same time wait for the first."""
     with _LOADING:
         return _load(dataset, data_root)
 
 
 class DeviceLost(OSError):
-    """A GPU that is lost to this process; another process may have it again."""
+    """Raised if this process has lost its GPU; another process may be able to use it."""
 
 
 def device_is_lost(error: Exception) -> bool:
-    """Whether a GPU of this process answers no more, as after an illegal access: no later run could use it either."""
-    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has other words
+    """Whether a GPU of this process no longer works, as after an illegal access, so that later runs would fail too."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has another message
 
 
 def train_one(
     experiment: Experiment, options: RunOptions, progress=None, data=None, over=None, evaluated=None
 ) -> RunRecord:
-    """Train an experiment from its checkpoint if there is one, whatever records there are; return its record.
+    """Train an experiment, from its checkpoint if there is one, even if it has a record; return its record.
 
     Args:
-        experiment, options: what to train, and on what.
+        experiment, options: what to train, and how.
         progress, evaluated: callbacks, as for `replication.training.cifar.train.train`.
         data: the training and the test set; None: they are loaded.
-        over: asked whether the time is up; None: the time limit of the options.
+        over: called after each evaluation; true ends the run.  None: the time limit of the options.
     """
     import torch
 
@@ -71,7 +71,7 @@ def train_one(
 
 
 def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Path]:
-    """Epoch -> file, for each deferred run of the sweep that begins as this run does."""
+    """Return epoch -> file for each deferred run of the sweep that starts from this run."""
     deferred = [e for e in options.keep_starts if e.shared_start() == experiment]
     epochs = {start_epoch(e): start_path(e, options) for e in deferred}
     return {epoch: path for epoch, path in epochs.items() if path}
@@ -82,8 +82,8 @@ def attempt(
 ) -> tuple[str, RunRecord | None, str | None]:
     """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them.
 
-    An error of this run alone is an outcome.  What no later run would survive is raised: a full disk, a folder that
-    cannot be written, a GPU that is lost to this process.
+    An error of this run alone is an outcome.  An error that later runs would meet too is raised: a full disk, a folder
+    that cannot be written, a GPU that this process has lost.
     """
     from replication.training.loop import OutOfTime
 

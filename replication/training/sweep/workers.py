@@ -1,4 +1,4 @@
-"""Runs in worker processes of this machine; one that dies is replaced, and its run goes on from the checkpoint."""
+"""Run experiments in worker processes of this machine; one that dies is replaced, and its run resumes."""
 
 import contextlib
 import functools
@@ -33,11 +33,11 @@ def run_in_workers(
 ) -> None:
     """Run every experiment in one of `workers` processes, which divide CPU threads and GPUs between them.
 
-    A worker that dies is replaced; its run is taken up again, and is "failed" once ATTEMPTS workers died of it.  The
-    workers die with this process.  `progress` and `report` are those of `replication.training.sweep.progress.Progress`.
+    A worker that dies is replaced; its run is resumed, and is "failed" once ATTEMPTS workers have died running it.  The
+    workers end with this process.  For `progress` and `report` see `replication.training.sweep.progress.Progress`.
 
     Raises:
-        Exception: what a run raised, where it is no fault of that run alone (OSError: a full disk, say).
+        Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
     """
     options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
     run_all(todo, _Crew(options), workers, progress, report, options.over)
@@ -62,7 +62,7 @@ class _Crew:
         worker.take(experiment)
 
     def events(self) -> Iterator[Event]:
-        self._stop_idle()  # nothing is left for them; they would hold on to memory
+        self._stop_idle()  # idle workers would hold on to memory
         ready: list[Any] = wait(list(self.working))
         for connection in ready:
             worker = self.working[connection]
@@ -90,7 +90,7 @@ class _Crew:
 
 @contextlib.contextmanager
 def _ctrl_c_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the end; a process that is started meanwhile never sees it, not even during its imports.
+    """Hold Ctrl-C back until the end; a process that is started meanwhile never gets it, not even during its imports.
 
     Ctrl-C reaches the whole terminal, and the sweep ends its workers itself.
     """
@@ -106,7 +106,7 @@ def _ctrl_c_held() -> Iterator[None]:
 
 
 class _Worker:
-    """A process and the end of a pipe to it; it runs `experiment`, and is number `slot` of those at work."""
+    """A process and our end of the pipe to it; it runs `experiment`, and is number `slot` of those at work."""
 
     def __init__(self, options: RunOptions, slot: int):
         self.slot = slot
@@ -114,12 +114,12 @@ class _Worker:
         self.process = CONTEXT.Process(target=_work, args=(theirs, options, slot), daemon=True)
         with _ctrl_c_held():
             self.process.start()
-        theirs.close()  # else a worker's death would not close the pipe
+        theirs.close()  # otherwise a worker's death would not close the pipe
 
     def take(self, experiment: Experiment) -> None:
         """Send an experiment, which the worker then runs."""
         self.experiment = experiment
-        with contextlib.suppress(OSError):  # it is dead already: the next recv says so
+        with contextlib.suppress(OSError):  # it is dead already, as the next recv will show
             self.connection.send(experiment)
 
     def stop(self) -> None:
@@ -133,7 +133,7 @@ class _Worker:
 
 
 def _own_device(device: str, slot: int) -> str:
-    """The GPU of a worker where there are several and none was named: they take turns."""
+    """Return the GPU of a worker: if there are several and none was named, workers take turns."""
     import torch
 
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
@@ -141,7 +141,7 @@ def _own_device(device: str, slot: int) -> str:
 
 
 def _work(connection: Connection, options: RunOptions, slot: int) -> None:
-    """The life of a worker: experiment in; progress and outcome out; ends when the other end of the pipe closes."""
+    """Run experiments from the pipe and send progress and outcomes, until the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent ends its workers
     options = replace(options, device=_own_device(options.device, slot))
     try:
@@ -151,10 +151,10 @@ def _work(connection: Connection, options: RunOptions, slot: int) -> None:
             try:
                 outcome = attempt(experiment, options, totals(tell))
             except BrokenPipeError:
-                return  # the parent is gone
+                return  # the parent has ended
             except DeviceLost as error:
                 tqdm.write(str(error))
-                os._exit(1)  # replaced, and its run taken up again, as where it had died
+                os._exit(1)  # it is replaced and its run resumed, as if it had died
             except Exception as error:
                 _send_error(connection, error)
                 continue
@@ -164,7 +164,7 @@ def _work(connection: Connection, options: RunOptions, slot: int) -> None:
 
 
 def _send_error(connection: Connection, error: Exception) -> None:
-    """The error, or one of its words where it cannot be pickled, or not taken out again."""
+    """Send the error, or a RuntimeError with its message if it cannot be pickled and unpickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -265,7 +265,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged():
 
 
 def test_logits_that_overflow_after_the_last_step_count_as_diverged(monkeypatch):
-    """The loss of the last step is that of the weights before it."""
+    """The loss of the last step is computed from the weights before that step."""
     run = start_of(epochs=1)
     run.advance(1, None)
     with torch.no_grad():
@@ -312,7 +312,7 @@ def test_precision_is_bfloat16_on_gpus_that_have_it_unless_asked_otherwise(monke
 
 
 def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
-    """Begun compiled, ended eager: its rounding is that of neither alone."""
+    """A run that starts compiled and ends eager rounds like neither kind alone."""
     begun, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
     begun.compiled = True
     begun.save(tmp_path / "c.pt", [], 1.0)

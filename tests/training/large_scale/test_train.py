@@ -196,7 +196,7 @@ def test_unreadable_images_are_skipped_on_demand_and_counted(folder, two):
 
 
 def test_killed_process_group_resumes_with_torchruns_restart(folder, two):
-    """SIGKILL to process 1 in the second epoch; the record is that of the run that nobody killed, bit for bit."""
+    """SIGKILL to process 1 in the second epoch; the record equals the uninterrupted run's, bit for bit."""
     assert [(found["killed"], found["restarts"]) for found in two[0]] == [(0, "1")] * 2
     killed, whole = _record(folder / "killed"), _record(folder / "whole")
     assert killed.curve == whole.curve and killed.error_per_class == whole.error_per_class

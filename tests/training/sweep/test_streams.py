@@ -58,7 +58,7 @@ def test_at_the_time_limit_runs_stop_with_a_checkpoint_and_the_same_command_ends
     asked = []
     monkeypatch.setattr(streams._Crew, "over", lambda crew: len(asked) >= 3 or bool(asked.append(0)))
     outcomes = sweep(chosen, here(tmp_path), workers=2, engine="streams")
-    assert outcomes["stopped"] and outcomes["not begun"] and not outcomes["failed"]
+    assert outcomes["stopped"] and outcomes["not started"] and not outcomes["failed"]
     assert len(list(tmp_path.rglob("*.pt"))) == outcomes["stopped"]
     monkeypatch.undo()
     assert sweep(chosen, here(tmp_path), workers=2, engine="streams") == Counter(finished=3)
@@ -67,7 +67,7 @@ def test_at_the_time_limit_runs_stop_with_a_checkpoint_and_the_same_command_ends
 
 def test_without_time_nothing_is_begun(tmp_path):
     options = replace(here(tmp_path), deadline=time.time() - 1)
-    assert sweep(RUNS, options, workers=2, engine="streams") == Counter({"not begun": 4})
+    assert sweep(RUNS, options, workers=2, engine="streams") == Counter({"not started": 4})
 
 
 def test_a_run_that_cannot_end_in_time_is_not_begun_and_a_shorter_one_is(tmp_path):

@@ -232,7 +232,7 @@ def test_workers_take_turns_on_the_gpus_unless_one_is_named(monkeypatch):
 
 
 class _Crew:
-    """The workers of a sweep, and how to kill that of a run."""
+    """The workers of a sweep, and how to kill the worker of a run."""
 
     def __init__(self, monkeypatch):
         self.workers, made = [], workers._Worker.__init__
