@@ -167,7 +167,7 @@ def test_variants_only_add():
 
 
 def test_clusters_widen_the_interval():
-    """200 samples of 10 clusters of different sizes: the interval must hold the true N, 1 over the share of equal pairs."""
+    """10 clusters of different sizes: the interval must hold the true N, 1 over the share of equal pairs."""
     weights = np.array([0.4, 0.2, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01])
     truth, held, binomial_held = 1 / (weights**2).sum(), 0, 0
     for seed in range(100):
