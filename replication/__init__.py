@@ -18,11 +18,11 @@ if TYPE_CHECKING:  # what editors and type checkers see
         softmax_cross_entropy,
         softmax_focal_loss,
     )
+    from replication.theory.describe import describe_weights
     from replication.theory.effective_number import (
         beta_from_volume,
         class_balanced_weights,
         class_counts,
-        describe_weights,
         effective_number,
         volume_from_beta,
     )
@@ -33,7 +33,7 @@ _HOME = {
     "effective_number": "theory.effective_number",
     "class_balanced_weights": "theory.effective_number",
     "class_counts": "theory.effective_number",
-    "describe_weights": "theory.effective_number",
+    "describe_weights": "theory.describe",
     "beta_from_volume": "theory.effective_number",
     "volume_from_beta": "theory.effective_number",
     "long_tailed_counts": "data.long_tail",

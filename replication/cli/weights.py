@@ -1,6 +1,6 @@
 """The verb `weights`: show what each beta does to the weights of given class counts."""
 
-from replication.theory.effective_number import describe_weights
+from replication.theory.describe import describe_weights
 
 BETAS = (0.9, 0.99, 0.999, 0.9999)  # the paper's
 

@@ -15,9 +15,7 @@ from replication import (
     beta_from_volume,
     class_balanced_weights,
     class_counts,
-    describe_weights,
     effective_number,
-    long_tailed_counts,
     volume_from_beta,
 )
 from replication.theory.effective_number import check_counts
@@ -318,26 +316,3 @@ def test_counts_need_neither_pandas_nor_torch():
     code = "import sys; from replication import class_counts, class_balanced_weights as w; w({1: 2, 0: 3}, 0.9)"
     code += "; class_counts([0, 1]); assert not {'pandas', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_describe_weights_on_cifar10_at_imbalance_100():
-    """The loss of the paper's choice, beta 0.9999, falls 5.85 times; 0.9 leaves the weights as they are."""
-    counts = long_tailed_counts(5000, 10, 100)
-    plain, small, chosen, inverse = describe_weights(counts, [0, 0.9, 0.9999, 1])
-    assert plain.weight_ratio == plain.mean_weight == 1 and plain.smallest == plain.largest == 1
-    assert "no effect" in plain.remark and "no effect" in small.remark
-    assert 1 / chosen.mean_weight == pytest.approx(5.85, abs=0.005) and not chosen.remark
-    assert inverse.weight_ratio == pytest.approx(100) and "inverse" in inverse.remark
-    assert inverse.mean_weight == pytest.approx(10 / (sum(counts) * sum(1 / n for n in counts) / 10))
-
-
-def test_describe_weights_is_that_of_the_weights_themselves():
-    counts = np.array([800, 90, 7])
-    [row] = describe_weights(counts, [0.99])
-    covered = [sum(0.99**j for j in range(n)) for n in counts]
-    weights = [3 / e / sum(1 / e for e in covered) for e in covered]
-    assert (row.smallest, row.largest) == pytest.approx((covered[2], covered[0]))
-    assert row.weight_ratio == pytest.approx(weights[2] / weights[0])
-    assert row.mean_weight == pytest.approx(sum(n * w for n, w in zip(counts, weights, strict=True)) / counts.sum())
-    with pytest.raises(ValueError, match="class_counts must be > 0"):
-        describe_weights([5, 0])

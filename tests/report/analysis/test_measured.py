@@ -99,8 +99,8 @@ def test_seed_means_use_only_seeds_that_have_every_cell(records):
 
 def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
     runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
-    begun = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
-    values = measured.differences(measured.pairs(records(*runs, *begun)))
+    started = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
+    values = measured.differences(measured.pairs(records(*runs, *started)))
     assert measured.per_seed(values).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
     wide = measured.settings_by_seeds(values)
     assert set(measured.complete(wide).index.unique("label")) == {"softmax"} and len(wide) == 2

@@ -313,16 +313,16 @@ def test_precision_is_bfloat16_on_gpus_that_have_it_unless_asked_otherwise(monke
 
 def test_a_run_that_was_compiled_in_part_says_so(tmp_path):
     """A run that starts compiled and ends eager rounds like neither kind alone."""
-    begun, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
-    begun.compiled = True
-    begun.save(tmp_path / "c.pt", [], 1.0)
+    started, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
+    started.compiled = True
+    started.save(tmp_path / "c.pt", [], 1.0)
     resumed.resume(tmp_path / "c.pt")
     assert resumed.compiled
 
 
 def test_a_record_names_each_commit_that_its_run_had(tmp_path, monkeypatch):
-    begun, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
-    for commit, one in (("a1", begun), ("b2", resumed)):
+    started, resumed = (module.CifarRun(SHORT, DIGITS, torch.device("cpu")) for _ in range(2))
+    for commit, one in (("a1", started), ("b2", resumed)):
         monkeypatch.setattr(loop, "git_state", lambda commit=commit: (commit, True))
         one.resume(tmp_path / "c.pt")
         one.save(tmp_path / "c.pt", [], 1.0)

@@ -96,23 +96,23 @@ def run_tasks(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Co
     return outcomes
 
 
-def nodes(*resources, begun=None):
-    """A Ray of these nodes; how it was started is added to `begun`."""
+def nodes(*resources, started=None):
+    """A Ray of these nodes; how it was started is added to `started`."""
     alive = [dict(Alive=True, Resources=r) for r in resources]
-    begun = [] if begun is None else begun
-    return SimpleNamespace(init=lambda **k: begun.append(k), shutdown=lambda: None, nodes=lambda: alive)
+    started = [] if started is None else started
+    return SimpleNamespace(init=lambda **k: started.append(k), shutdown=lambda: None, nodes=lambda: alive)
 
 
 @pytest.mark.parametrize(("threads", "share"), [(8, 0), (4, 1), (1, 2)])
 def test_a_run_must_fit_one_node(tmp_path, monkeypatch, threads, share):
     """What two nodes have together is not enough, nor CPUs on one and a GPU on the other: Ray would wait for ever."""
-    begun = []
+    started = []
     monkeypatch.setattr(
-        cluster, "_ray", lambda: nodes(dict(CPU=4), dict(CPU=2, GPU=1), dict(CPU=2, GPU=1), begun=begun)
+        cluster, "_ray", lambda: nodes(dict(CPU=4), dict(CPU=2, GPU=1), dict(CPU=2, GPU=1), started=started)
     )
     with pytest.raises(ValueError, match="must fit one node of the cluster: none has"):
         cluster.run_on_ray(RUNS, replace(here(tmp_path), threads=threads), 1, None, None, gpus_per_run=share)
-    assert begun[0]["address"] == "local"  # none that is up already is joined
+    assert started[0]["address"] == "local"  # none that is up already is joined
 
 
 @pytest.mark.parametrize(("share", "device"), [(0.0, "cpu"), (0.5, "auto")])
@@ -131,11 +131,11 @@ def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, devic
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1", "no.such.host.invalid:6379", ":"])
 def test_a_cluster_that_does_not_answer_is_given_up(tmp_path, monkeypatch, address):
-    begun = []
-    monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4), begun=begun))
+    started = []
+    monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4), started=started))
     with pytest.raises(ValueError, match="address must be auto or HOST:PORT"):
         cluster.run_on_ray(RUNS, here(tmp_path), 1, None, None, address=address)
-    assert not begun
+    assert not started
 
 
 @pytest.fixture(scope="module")

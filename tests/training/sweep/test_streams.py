@@ -85,10 +85,10 @@ def test_images_that_a_checkpoint_brings_are_no_speed(tmp_path):
     """Else a run that goes on would seem infinitely fast, and runs would begin that cannot end."""
     experiment, options = replace(SMALL, epochs=6), here(tmp_path)
     total = _images(experiment, options)
-    begun = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
+    started = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
     asked = []
-    begun.over = lambda: len(asked) >= 2 or bool(asked.append(0))  # before the run, and after epochs 2 and 4
-    begun.work(torch.device("cpu"))
+    started.over = lambda: len(asked) >= 2 or bool(asked.append(0))  # before the run, and after epochs 2 and 4
+    started.work(torch.device("cpu"))
     again = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
     again.work(torch.device("cpu"))
     assert record_path(experiment, options.runs(experiment)).exists()
