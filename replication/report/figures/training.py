@@ -89,7 +89,7 @@ def _band(axis, runs: pd.DataFrame, key: str, colour, label: str, style: str = "
     curves = [pd.DataFrame(curve).set_index("epoch")[key] for curve in runs["curve"] if len(curve)]
     if not curves:
         return
-    wide = pd.concat(curves, axis=1).astype(float)
+    wide = pd.concat(curves, axis=1, join="inner").astype(float)  # epochs at which every run was evaluated
     axis.plot(wide.index, wide.mean(axis=1), style, color=colour, label=f"{label} (n = {len(curves)})")
     if len(curves) > 1:
         axis.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.2, linewidth=0)

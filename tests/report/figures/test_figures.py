@@ -186,3 +186,14 @@ def test_no_figure_is_wider_than_a_page_and_the_longest_name_gives_the_caption()
         assert figure.get_figwidth() <= style.WIDTH and style.WIDTH * style.RC["savefig.dpi"] <= 1000
     assert style.figure_caption("cpu_heat_map_cifar10") == style.CAPTIONS["heat_map"]
     assert style.figure_caption("unknown_thing") == "unknown thing"
+
+
+def test_a_mean_curve_has_the_epochs_of_all_its_runs(tmp_path):
+    """One run evaluated every second epoch and one every tenth: a mean of one run is no mean of two."""
+    from matplotlib.figure import Figure
+
+    curves = [[{"epoch": e, "error": float(e + k)} for e in range(step, 21, step)] for k, step in enumerate((2, 10))]
+    axis = Figure().subplots()
+    training._band(axis, pd.DataFrame({"curve": curves}), "error", "black", "plain")
+    assert axis.lines[0].get_xdata().tolist() == [10, 20]
+    assert axis.lines[0].get_ydata().tolist() == [10.5, 20.5]
