@@ -11,7 +11,7 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import forest
 from replication.report.analysis.selection import difference_by_imbalance, improvements
-from replication.report.claims import ours, results, theory
+from replication.report.claims import loss, ours, results, theory
 from replication.report.claims.evidence import SHORT, Evidence
 from replication.report.claims.finding import (
     AWAITING,
@@ -161,8 +161,8 @@ def answers(evidence: Evidence) -> list[Answer]:
 def wrong_or_loose(evidence: Evidence) -> list[str]:
     """Say in two sentences where the paper is wrong or loose; each is left out if the evidence does not support it."""
     said = []
-    if theory.l2(evidence).words["derivation"] == REFUTED:
-        shrink = 1 / theory.average_weight(evidence, "cifar10", 100, 0.9999)
+    if loss.l2(evidence).words["derivation"] == REFUTED:
+        shrink = 1 / loss.average_weight(evidence, "cifar10", 100, 0.9999)
         said.append(f"Weights that sum to C make the loss {shrink:.1f} times smaller (CIFAR-10 at 100, beta 0.9999).")
     if results.r5b(evidence).words["print"] == INCONSISTENT:
         said.append("Figure 5's caption advises 0.999 for CIFAR-100, which raises all 3 printed errors.")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from replication.report.claims import ours, results, theory, training
+from replication.report.claims import loss, ours, results, theory, training
 from replication.report.claims.evidence import Evidence, Statement, Weighing, read_evidence
 from replication.report.claims.finding import WORDS
 
@@ -10,7 +10,7 @@ __all__ = ["Evidence", "Statement", "Weighing", "read_evidence", "statements", "
 
 ORDER = (
     theory.t1, theory.t2, theory.t3, theory.t4a, theory.t4b, theory.t5, theory.t6,
-    theory.l1, theory.l2, theory.l3, theory.l4, theory.r8, training.p1, training.p2,
+    loss.l1, loss.l2, loss.l3, loss.l4, loss.r8, training.p1, training.p2,
     results.r1, results.r2, results.r3, results.r4, results.r5a, results.r5b, results.r6,
     training.s1, training.s2, training.s3,
     ours.growth, ours.rebalancing, ours.choice, ours.today, ours.length, ours.ports,

@@ -8,7 +8,7 @@ import pytest
 from report_records import record, write
 
 from replication.report.analysis.profile import read_profile
-from replication.report.claims import theory
+from replication.report.claims import loss, theory
 from replication.report.claims.evidence import Evidence
 from replication.report.claims.finding import (
     CONFIRMED,
@@ -40,18 +40,18 @@ def no_weights(counts, beta):
     return np.ones(len(counts))
 
 
-@pytest.mark.parametrize("statement", [theory.t1, theory.t2, theory.t3, theory.r8])
+@pytest.mark.parametrize("statement", [theory.t1, theory.t2, theory.t3, loss.r8])
 def test_exact_statements_on_the_effective_number(statement):
     assert statement(Evidence()).words["derivation"] == PROVED
-    broken = (lambda n, beta: np.asarray(n, float) ** 0.5) if statement is theory.r8 else wrong_number
+    broken = (lambda n, beta: np.asarray(n, float) ** 0.5) if statement is loss.r8 else wrong_number
     assert statement(Evidence(effective_number=broken)).words["derivation"] == REFUTED
 
 
 @pytest.mark.parametrize(
     ("statement", "now", "other", "then"),
-    [(theory.l1, PROVED, inverse_frequency, REFUTED), (theory.l1, PROVED, no_weights, REFUTED),
-     (theory.l2, REFUTED, no_weights, PROVED), (theory.l3, PROVED, no_weights, REFUTED),
-     (theory.l4, PROVED, lambda c, b: 2 * np.ones(len(c)), REFUTED)],
+    [(loss.l1, PROVED, inverse_frequency, REFUTED), (loss.l1, PROVED, no_weights, REFUTED),
+     (loss.l2, REFUTED, no_weights, PROVED), (loss.l3, PROVED, no_weights, REFUTED),
+     (loss.l4, PROVED, lambda c, b: 2 * np.ones(len(c)), REFUTED)],
 )  # fmt: skip
 def test_exact_statements_on_the_weights(statement, now, other, then):
     assert statement(Evidence()).words["derivation"] == now
@@ -61,7 +61,7 @@ def test_exact_statements_on_the_weights(statement, now, other, then):
 def test_average_weights_are_those_of_the_protocol():
     """Torch's mean multiplies the gradient by 1.60, 3.72, 5.85, 9.54 and 1.54, 3.26, 4.93, 8.17 (PROTOCOL.md)."""
     for dataset, known in (("cifar10", [1.60, 3.72, 5.85, 9.54]), ("cifar100", [1.54, 3.26, 4.93, 8.17])):
-        shrink = [1 / theory.average_weight(Evidence(), dataset, f, 0.9999) for f in (10, 50, 100, 200)]
+        shrink = [1 / loss.average_weight(Evidence(), dataset, f, 0.9999) for f in (10, 50, 100, 200)]
         assert [round(v, 2) for v in shrink] == known
 
 
@@ -160,17 +160,17 @@ def test_the_scale_of_the_loss_in_our_runs(tmp_path, balanced, word):
     """Plain 1.5 and 0.02 at the first and last evaluation: the ratio must stay within a factor of 2."""
     runs = [record(30, "paper", curve=curve(1.5, 0.02)), record(28, "paper", beta=0.9999, curve=curve(*balanced))]
     e = Evidence(profiles={"paper": read_profile(write(tmp_path, "paper", runs), "paper")})
-    assert theory.l2(e).words["runs"] == word and theory.l2(Evidence()).words["runs"] == NOT_RUN
-    assert theory.loss_ratios(e).iloc[0].tolist() == pytest.approx([1.5 / balanced[0], 1.0])
+    assert loss.l2(e).words["runs"] == word and loss.l2(Evidence()).words["runs"] == NOT_RUN
+    assert loss.loss_ratios(e).iloc[0].tolist() == pytest.approx([1.5 / balanced[0], 1.0])
 
 
 def test_balanced_data(tmp_path):
     """Table 2 at imbalance 1, and a pair of runs that must end alike on one machine, but need not on two."""
     table = Evidence().table2
     other = Evidence(table2=table.assign(error=table["error"] + (table["row"] == "class_balanced")))
-    assert [theory.l4(e).words["print"] for e in (Evidence(), other)] == [CONSISTENT, INCONSISTENT]
+    assert [loss.l4(e).words["print"] for e in (Evidence(), other)] == [CONSISTENT, INCONSISTENT]
     for k, (error, device, word) in enumerate([(15.0, "cpu (test)", REPLICATED), (15.1, "cpu (test)", NOT_REPLICATED),
                                                (15.1, "another", NOT_RUN)]):  # fmt: skip
         plain, balanced = (record(15.0 if b == 0 else error, beta=b, imbalance_factor=1) for b in (0.0, 0.9999))
         folder = write(tmp_path / str(k), "cpu", [plain, replace(balanced, device=device)])
-        assert theory.l4(Evidence(profiles={"cpu": read_profile(folder, "cpu")})).words["runs"] == word
+        assert loss.l4(Evidence(profiles={"cpu": read_profile(folder, "cpu")})).words["runs"] == word
