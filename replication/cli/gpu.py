@@ -13,6 +13,9 @@ def add_check_arguments(parser) -> None:
         "--seconds", type=float, default=120.0, help="start no measurement that would end much later (default: 120)"
     )
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
+    parser.add_argument(
+        "--compare", action="store_true", help="also time the straightforward loop and the limits of the device"
+    )
     parser.add_argument("--out", type=folder, metavar="FILE", help="also write the results to this JSON file")
 
 
@@ -22,7 +25,7 @@ def check(args) -> int:
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # as many hardware queues as streams
     from replication.training.gpu_check import check_gpu
 
-    found = check_gpu(args.device, args.seconds, args.compile, say=lambda line: print(line, flush=True))
+    found = check_gpu(args.device, args.seconds, args.compile, args.compare, say=lambda line: print(line, flush=True))
     if args.out:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
     failed = [name for name, passed in found["checks"].items() if not passed]

@@ -17,6 +17,7 @@ import torch
 
 from replication.data.image_set import ImageSet
 from replication.experiments.experiment import Experiment
+from replication.training.cifar.resnet import ResNet
 from replication.training.cifar.train import CifarRun
 from replication.training.device import synchronize
 
@@ -26,6 +27,7 @@ LOSSES: tuple[dict[str, Any], ...] = (
     dict(loss="focal", gamma=0.5, beta=0.99),
     dict(loss="balanced_softmax"),
 )
+PLAIN_WORKERS = 4  # processes of the plain loop's DataLoader
 PATIENCE = 300.0  # seconds that a thread waits for the other threads to create their runs
 
 
@@ -145,6 +147,42 @@ class Bench:
         gc.collect()  # an error holds on to the frames of its thread
         if self.cuda:
             torch.cuda.empty_cache()
+
+    def plain(self) -> None:
+        """Measure the images per second of the straightforward loop, with torch's own switches."""
+        from replication.training.plain_loop import plain_loop
+
+        warm_up, steps = (30, 150) if self.cuda else (1, 1)
+        before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as that code usually has it
+        try:
+            train = plain_loop(
+                self.data[0],
+                self.device,
+                depth=self.base.depth,
+                batch_size=self.base.batch_size,
+                workers=PLAIN_WORKERS if self.cuda else 0,
+            )
+            train(warm_up)
+            self._note("images/s, plain loop", round(train(steps)))
+        finally:
+            torch.backends.cudnn.benchmark = before
+
+    def limits(self) -> None:
+        """Measure the rates of multiplication and copying, and what an image needs of both at least."""
+        from replication.training import plain_loop
+
+        model = ResNet(self.base.depth).to(self.device)
+        size, elements = (8192, 2**28) if self.cuda else (256, 2**20)
+        rate = plain_loop.multiplication_rate(size, torch.bfloat16, self.device)
+        self._note("bfloat16 multiplication, TFLOP/s", round(rate / 1e12, 3))
+        self._note("memory, GB/s", round(plain_loop.copy_rate(elements, self.device) / 1e9))
+        operations = plain_loop.operations_an_image(model, self.device)
+        self._note("operations an image, MFLOP", round(operations / 1e6, 1))
+        self._note("memory traffic an image, MB", round(plain_loop.bytes_an_image(model, self.device, 2) / 1e6, 3))
+
+    def _note(self, name: str, value: float) -> None:
+        self.numbers[name] = value
+        self.say(f"     {name}: {value:,}")
 
     def evaluation(self) -> None:
         """Measure the float32 evaluation and the captured one, in seconds."""

@@ -24,7 +24,11 @@ CHECKS = ("eager", "cpu", "graph", "streams", "test", "resume", "learns", "compi
 
 
 def check_gpu(
-    device: str = "auto", seconds: float = 120.0, compile_too: bool = True, say: Callable[[str], object] = print
+    device: str = "auto",
+    seconds: float = 120.0,
+    compile_too: bool = True,
+    compare: bool = False,
+    say: Callable[[str], object] = print,
 ) -> dict:
     """Check that a GPU computes correctly, and measure its speed.
 
@@ -32,6 +36,7 @@ def check_gpu(
         device: a CUDA device, or "cpu" for a rehearsal.
         seconds: no measurement starts that would end much later than this; the checks are always made.
         compile_too: whether to try torch.compile.
+        compare: whether to measure the straightforward loop and the limits of the device as well, some 20 seconds.
         say: called with each line of the report.
 
     Returns:
@@ -47,6 +52,9 @@ def check_gpu(
     with check.same_bits():
         for name in CHECKS[:-1]:
             check.guarded(getattr(check, name))
+    if compare:
+        check.guarded(check.plain)
+        check.guarded(check.limits)
     counts = RUNS_AT_ONCE if check.cuda else RUNS_AT_ONCE[-2:]
     with cuda_switches(check.device):
         check.guarded(check.evaluation)

@@ -17,10 +17,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
-from torchvision import transforms
 
 from replication.__main__ import KEEP_MEMORY
 from replication.data.image_set import ImageSet
@@ -28,6 +24,7 @@ from replication.experiments.experiment import Experiment
 from replication.training.cifar.resnet import ResNet
 from replication.training.cifar.train import CifarRun
 from replication.training.device import pick_device
+from replication.training.plain_loop import multiplication_rate, operations_an_image, plain_loop
 
 ROUNDS = 5  # of each way in turn, so that a busy moment strikes all of them; the best counts
 DEVICE = pick_device("auto")
@@ -51,61 +48,20 @@ def random_images(enabled: bool) -> ImageSet:
     return ImageSet(images, np.repeat(np.arange(10), n), tuple("0123456789"))
 
 
-class PilImages(Dataset):
-    """The way of torchvision's CIFAR10 class."""
-
-    def __init__(self, data: ImageSet):
-        self.data = data
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, i: int):
-        return self.transform(Image.fromarray(self.data.images[i])), int(self.data.targets[i])
-
-
 def straightforward(enabled: bool):
-    """A function that trains for some steps and gives its images per second: the loop to compare with."""
-    chosen, data = experiment(enabled), random_images(enabled)
-    kept = PilImages(data.long_tailed(chosen.imbalance_factor, 0))
-    model = ResNet(chosen.depth).to(DEVICE)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
-
-    def batches():
-        while True:
-            loader = DataLoader(
-                kept, chosen.batch_size, shuffle=True, num_workers=2, drop_last=True, pin_memory=DEVICE.type == "cuda"
-            )
-            yield from loader
-
-    stream = batches()
-
-    def train(steps: int) -> float:
-        begin = time.perf_counter()
-        for _ in range(steps):
-            images, targets = next(stream)
-            loss = F.cross_entropy(model(images.to(DEVICE)), targets.to(DEVICE))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        _wait()
-        return steps * chosen.batch_size / (time.perf_counter() - begin)
-
-    return train, model
+    """The loop to compare with: a function that trains for some steps and gives its images per second."""
+    chosen = experiment(enabled)
+    kept = random_images(enabled).long_tailed(chosen.imbalance_factor, 0)
+    return plain_loop(kept, DEVICE, depth=chosen.depth, batch_size=chosen.batch_size, workers=2), None
 
 
 def ours(enabled: bool, compiled: bool, precision: str | None = None):
     """The same for the package's own step."""
     data = random_images(enabled)
     tested = data.subset(slice(None, None, len(data) // 10))  # one image of each class
+    if DEVICE.type == "cuda":  # as `train` does: graphs need a stream of their own
+        torch.cuda.set_stream(torch.cuda.Stream(DEVICE))
+        torch.backends.cudnn.benchmark = True
     run = CifarRun(experiment(enabled), (data, tested), DEVICE, compiled=compiled, precision=precision)
     run.model.train()
 
@@ -210,26 +166,6 @@ def all_cores():
     torch.set_num_threads(before)
 
 
-def multiplication_rate(size: int, kind: torch.dtype) -> float:
-    """Floating-point operations a second of a (size x size) product, the best of a few."""
-    a = torch.randn(size, size, device=DEVICE, dtype=kind)
-    times = []
-    for _ in range(10):
-        begin = time.perf_counter()
-        a @ a
-        _wait()
-        times.append(time.perf_counter() - begin)
-    return 2 * size**3 / min(times)
-
-
-def operations_an_image(model: ResNet) -> float:
-    """Floating-point operations of a forward and backward pass, counted by torch (no convolution is compiled away)."""
-    images = torch.zeros(2, 3, 32, 32, device=DEVICE)
-    with FlopCounterMode(display=False) as counter:
-        model(images).sum().backward()
-    return counter.get_total_flops() / 2
-
-
 def test_speed_against_the_straightforward_loop(benchmark):
     enabled = benchmark.enabled
     steps, rounds = (steps_a_round(), ROUNDS) if enabled else (1, 1)
@@ -249,8 +185,10 @@ def test_speed_against_the_straightforward_loop(benchmark):
     benchmark.extra_info |= dict(
         images_per_second=images,
         rounds=rounds,
-        matrix_multiply={str(kind)[6:]: multiplication_rate(size, kind) for kind in (torch.float32, torch.bfloat16)},
-        operations_an_image=operations_an_image(ResNet(experiment(enabled).depth).to(DEVICE)),
+        matrix_multiply={
+            str(kind)[6:]: multiplication_rate(size, kind, DEVICE) for kind in (torch.float32, torch.bfloat16)
+        },
+        operations_an_image=operations_an_image(ResNet(experiment(enabled).depth).to(DEVICE), DEVICE),
         torch=torch.__version__,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU",
@@ -264,7 +202,7 @@ def test_speed_against_the_straightforward_loop(benchmark):
 
 def test_operations_are_those_of_the_paper_network(benchmark):
     """ResNet-32 on 32x32 images: about 69 million multiply-adds forward, and three times that with backward."""
-    count = benchmark.pedantic(operations_an_image, (ResNet(32).to(DEVICE),), rounds=1)
+    count = benchmark.pedantic(operations_an_image, (ResNet(32).to(DEVICE), DEVICE), rounds=1)
     assert 2 * 3 * 66e6 < count < 2 * 3 * 72e6
 
 
