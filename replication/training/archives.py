@@ -146,10 +146,10 @@ def _unpack(
     for archive in archives:
         try:
             for name, seconds, content in _members(archive, names):
-                path = results / name if name else results
-                if not name or not good(path, content):
+                path = results / name
+                if content is None or not good(path, content):
                     warnings.warn(
-                        f"{archive} holds a file that is not whole or does not belong here: {name}", stacklevel=3
+                        f"{archive} holds a file that is not whole or does not belong here: {name!a}", stacklevel=3
                     )
                     refused += 1
                 elif wanted(path, seconds):
@@ -163,10 +163,10 @@ def _unpack(
     return taken, refused
 
 
-def _members(archive: Path, names: re.Pattern[str]) -> Iterator[tuple[str | None, float, bytes]]:
-    """Yield (name, time, content) of each member of an archive; the name is None if it is of another kind or name."""
+def _members(archive: Path, names: re.Pattern[str]) -> Iterator[tuple[str, float, bytes | None]]:
+    """Yield (name, time, content) of each member of an archive; the content is None if it is of another kind."""
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             right = member.isreg() and names.fullmatch(member.name) and member.size <= LARGEST
             file = tar.extractfile(member) if right else None
-            yield (member.name, member.mtime, file.read()) if file else (None, 0.0, b"")
+            yield member.name, member.mtime, file.read() if file else None
