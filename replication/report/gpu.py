@@ -77,8 +77,8 @@ def _runs(records: pd.DataFrame) -> list[str]:
     ]
     shared = on_cuda["git_commit"].str.startswith(SHARED_SWITCH, na=False).sum()
     flaw = [
-        f"In {shared} of these runs (commit {SHARED_SWITCH}) the last evaluation may have used TF32 in place of float32, "
-        "because threads shared a switch; in the check above the two differ by hundredths of a point.",
+        f"In {shared} of these runs (commit {SHARED_SWITCH}) the last evaluation may have used TF32 in place of "
+        "float32, because threads shared a switch; in the check above the two differ by hundredths of a point.",
         "",
     ]
     head = ["| device | runs at once | compiled | runs of 200 epochs | seconds a run, median |", "| --- " * 5 + "|"]
