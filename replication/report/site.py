@@ -70,7 +70,12 @@ def common_drawings(results: Path | str) -> list[Drawing]:
     drawings = [Drawing(folder, name, draw) for name, draw in THEORY_FIGURES.items()]
     if all((results / "covering" / f"{name}.csv").is_file() for name in covering_figures.TABLES):
         drawings += covering_figures.drawings(results / "covering")
-    return [*published_drawings(results), *drawings, *large_scale_figures.drawings(results)]
+    folder = results / LARGE_SCALE / "figures"
+    drawings += [
+        Drawing(folder, "figure7", large_scale_figures.figure7, (large_scale_records(results),)),
+        Drawing(folder, "inaturalist_counts", large_scale_figures.counts_figure),
+    ]
+    return [*published_drawings(results), *drawings]
 
 
 def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]:

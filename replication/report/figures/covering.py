@@ -11,21 +11,25 @@ from matplotlib.patches import Circle, Rectangle
 
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.published import TITLES
-from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawing
+from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawing, panels
 from replication.theory import torus
 from replication.theory.covering import check
 from replication.theory.departures import draw_centres
 from replication.theory.effective_number import beta_from_volume, effective_number
 
 GEOMETRY_COLOURS = {"prototypes": "#0072B2", "cubes": "#D55E00", "balls": "#009E73"}
-LAW_WORDS = {"uniform": "uniform on a torus", "bounded": "a space with edges", "gaussian": "one normal cloud",
-             "mixture": "four clusters"}  # fmt: skip
-LAW_COLOURS = {"uniform": "#0072B2", "bounded": "#E69F00", "gaussian": "#009E73", "mixture": "#CC79A7"}
+LAWS = {  # of departures: words and colour
+    "uniform": ("uniform on a torus", "#0072B2"),
+    "bounded": ("a space with edges", "#E69F00"),
+    "gaussian": ("one normal cloud", "#009E73"),
+    "mixture": ("four clusters", "#CC79A7"),
+}
 MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "none": ("o", "#4D4D4D", "images as they are"),
     "crop and flip": ("^", MEASURED_COLOUR, "all crops and flips"),
     "one random crop and flip": ("x", "#0072B2", "one crop and flip each"),
 }
+OFFSET: dict = dict(textcoords="offset points")
 
 
 def drawings(folder: Path | str) -> list[Drawing]:
@@ -43,10 +47,11 @@ def drawings(folder: Path | str) -> list[Drawing]:
     ]
 
 
-def picture(side: int = 5, draws=(5, 25, 75), seed: int = 3) -> Figure:
-    """The paper's Figure 2, simulated: unit squares, and discs of area 1, on a torus of area side^2, at three n."""
+def picture() -> Figure:
+    """The paper's Figure 2, simulated: unit squares, and discs of area 1, on a torus of area 25, at three n."""
+    side, draws = 5, (5, 25, 75)
     figure = Figure(figsize=(WIDTH, 6.1))
-    centres = np.random.default_rng(seed).random((max(draws), 2)) * side
+    centres = np.random.default_rng(3).random((max(draws), 2)) * side
     probes = (np.stack(np.meshgrid(*[np.arange(200)] * 2), -1).reshape(-1, 2) + 0.5) / 200 * side
     for axis, geometry, name in zip(figure.subplots(2, 1), ("cubes", "balls"), ("squares", "discs"), strict=True):
         first = torus.first_cover(probes, centres, geometry, side)
@@ -79,42 +84,35 @@ def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: n
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:
     """Draw E_n (line) and the simulated mean (points) against n, a curve for each N of the prototypes, log-log."""
-    figure = Figure(figsize=(6.4, 4.6))
-    axis = figure.subplots()
-    rows = frame[frame["geometry"] == "prototypes"]
-    volumes = sorted(rows["N"].unique())
-    colours = colormaps["viridis"](np.linspace(0, 0.9, len(volumes)))
-    top = rows["n"].max()
+    figure, (axis,) = panels(4.6, width=6.4)
+    groups = frame[frame["geometry"] == "prototypes"].groupby("N")
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
+    top = groups["n"].max().max()
     n = np.geomspace(1, top, 300)
-    for volume, colour in zip(volumes, colours, strict=True):
-        group = rows[rows["N"] == volume]
+    for (volume, group), colour in zip(groups, colours, strict=True):
         axis.plot(n, effective_number(n, beta_from_volume(volume)), color=colour, linewidth=1)
         axis.plot(group["n"], group["mean"], "o", color=colour, markersize=3.5)
-        axis.annotate(
-            f"N = {volume:,.0f}", (top, volume), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+        axis.annotate(f"N = {volume:,.0f}", (top, volume), xytext=(4, 0), va="center", fontsize=8, **OFFSET)
     axis.plot(n, n, color=THEORY_COLOUR, linewidth=0.8, linestyle=":", label="$E_n = n$  (N infinite)")
     axis.plot([], [], color="grey", linewidth=1, label=r"$E_n = (1-\beta^n)/(1-\beta)$")
     axis.plot([], [], "o", color="grey", markersize=3.5, label="simulated mean (error below the marker)")
     axis.set(xscale="log", yscale="log", xlabel="draws n", ylabel="prototypes covered")
-    axis.set(title="The simulated mean follows $E_n$", xlim=(0.8, top * 12), ylim=(0.8, 3 * max(volumes)))
+    axis.set(title="The simulated mean follows $E_n$", xlim=(0.8, top * 12), ylim=(0.8, 3 * volume))
     axis.legend(loc="upper left")
     return figure
 
 
 def z_scores(frame: pd.DataFrame) -> Figure:
     """Draw (simulated mean - E_n) / standard error of each row against n / N, and the bound of the check."""
-    figure = Figure(figsize=(7, 4))
-    axis = figure.subplots()
+    figure, (axis,) = panels(4, width=7)
     verdict = check(frame)
     for geometry, group in frame.groupby("geometry", sort=False):
-        axis.plot(
-            group["n"] / group["N"], group["z"], ".", color=GEOMETRY_COLOURS[geometry], label=geometry, markersize=5
-        )
+        colour = GEOMETRY_COLOURS[geometry]
+        axis.plot(group["n"] / group["N"], group["z"], ".", color=colour, label=geometry, markersize=5)
     for sign in (-1, 1):
         axis.axhline(sign * verdict.bound, color=THEORY_COLOUR, linestyle="--", linewidth=1)
-    axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), xytext=(-6, 3), textcoords="offset points",
-                  xycoords=("axes fraction", "data"), ha="right", fontsize=9)  # fmt: skip
+    place: dict = dict(xycoords=("axes fraction", "data"), xytext=(-6, 3), ha="right", fontsize=9)
+    axis.annotate(f"bound {verdict.bound:.2f}", (1, verdict.bound), **place, **OFFSET)
     edge = 1.35 * verdict.bound
     axis.set(xscale="log", xlabel="n / N", ylabel="z = (simulated − exact) / standard error", ylim=(-edge, edge))
     found = f"all lie within {verdict.bound:.2f}" if verdict.largest_z < verdict.bound else "some stray"
@@ -123,23 +121,21 @@ def z_scores(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def departures_figure(frame: pd.DataFrame, d: int = 2, sketched: int = 300) -> Figure:
-    """Centres drawn from each law (left), and the covered volume over E_n against n / N in d dimensions (right)."""
-    figure = Figure(figsize=(WIDTH, 4))
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.7))
-    d = d if (frame["d"] == d).any() else frame["d"].max()  # a reduced run has one dimension
+def departures_figure(frame: pd.DataFrame) -> Figure:
+    """Centres drawn from each law (left), and the covered volume over E_n against n / N in two dimensions (right)."""
+    figure, (left, right) = panels(4, 2, width_ratios=(1, 1.7))
+    d = 2 if (frame["d"] == 2).any() else frame["d"].max()  # a reduced run has one dimension
     rows = frame[frame["d"] == d]
-    for k, (law, words) in enumerate(LAW_WORDS.items()):
+    for k, (law, (words, colour)) in enumerate(LAWS.items()):
         corner = np.array([1.12 * (k % 2), 1.3 * (1 - k // 2)])
-        centres = draw_centres(law, 2, 1, sketched, np.random.default_rng(0)) + corner
-        left.plot(*centres.T, ".", color=LAW_COLOURS[law], markersize=2)
-        left.add_patch(Rectangle(tuple(corner), 1, 1, fill=False, linewidth=0.8, linestyle="-" if k == 1 else ":"))
+        centres = draw_centres(law, 2, 1, 300, np.random.default_rng(0)) + corner
+        left.plot(*centres.T, ".", color=colour, markersize=2)
+        edge = "-" if law == "bounded" else ":"
+        left.add_patch(Rectangle(tuple(corner), 1, 1, fill=False, linewidth=0.8, linestyle=edge))
         left.text(corner[0] + 0.5, corner[1] + 1.04, words, ha="center", fontsize=8.5)
         group = rows[rows["geometry"] == law]
-        x, colour = group["n"] / group["N"], LAW_COLOURS[law]
-        right.plot(x, group["exact_mean"] / group["E_n"], color=colour, linewidth=1)
-        bars = 1.96 * group["standard_error"] / group["E_n"]
-        right.errorbar(x, group["mean"] / group["E_n"], bars, fmt="o", color=colour, markersize=3, label=words)
+        right.plot(group["n"] / group["N"], group["exact_mean"] / group["E_n"], color=colour, linewidth=1)
+        _simulated(right, group["n"] / group["N"], group, colour, 3, words)
     left.set(xlim=(-0.05, 2.2), ylim=(-0.05, 2.5), aspect="equal", title="300 centres of each kind")
     left.set_axis_off()
     right.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
@@ -150,15 +146,18 @@ def departures_figure(frame: pd.DataFrame, d: int = 2, sketched: int = 300) -> F
     return figure
 
 
+def _simulated(axis, x: pd.Series, rows: pd.DataFrame, colour: str, size: float, label: str) -> None:
+    """Draw simulated means over E_n with their 95 % intervals."""
+    bars = 1.96 * rows["standard_error"] / rows["E_n"]
+    axis.errorbar(x, rows["mean"] / rows["E_n"], bars, fmt="o", color=colour, markersize=size, label=label)
+
+
 def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
     """Covered volume over E_n against the dimension, for sets that lie wholly inside a space with an edge."""
-    figure = Figure(figsize=(6.4, 3.8))
-    axis = figure.subplots()
+    figure, (axis,) = panels(3.8, width=6.4)
     axis.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
     axis.plot(frame["d"], frame["share"], color=GEOMETRY_COLOURS["cubes"], linewidth=1, label="exact")
-    bars = 1.96 * frame["standard_error"] / frame["E_n"]
-    style: dict = dict(fmt="o", color=GEOMETRY_COLOURS["cubes"], markersize=3.5, label="simulated, 95 %")
-    axis.errorbar(frame["d"], frame["mean"] / frame["E_n"], bars, **style)
+    _simulated(axis, frame["d"], frame, GEOMETRY_COLOURS["cubes"], 3.5, "simulated, 95 %")
     last = frame.iloc[-1]
     title = f"Cubes wholly inside the space cover {100 * last['share']:.0f} % of $E_n$ at d = {last['d']:.0f}"
     axis.set(xlabel="dimension d", ylabel="volume covered / $E_n$", ylim=(0, 1.1), title=title)
@@ -174,21 +173,20 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     radius = frame.groupby(frame["dataset"] == "digits")["radius"].transform("min")
     groups = frame[frame["radius"] == radius].groupby(["dataset", "augmentation"])["N"]
     names = [(d, a) for d in ("digits", "cifar10", "cifar20", "cifar100") for a in MARKS if (d, a) in groups.groups]
-    figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.4))
-    axis = figure.subplots()
+    figure, (axis,) = panels(0.42 * len(names) + 1.4)
     for y, name in enumerate(names):
         mark, colour, _ = MARKS[name[1]]
         low, middle, high = groups.get_group(name).quantile([0.25, 0.5, 0.75], interpolation="lower")
         axis.hlines(y, low, high if np.isfinite(high) else 1e7, color=colour, linewidth=1.5)
         if np.isfinite(middle):
             axis.plot(middle, y, mark, color=colour, markersize=6)
-            axis.annotate(f"{middle:,.0f}", (middle, y), xytext=(0, 6), textcoords="offset points", ha="center")
+            axis.annotate(f"{middle:,.0f}", (middle, y), xytext=(0, 6), ha="center", **OFFSET)
         else:
-            axis.annotate("no bound", (1e7, y), xytext=(-4, 6), textcoords="offset points", ha="right")
+            axis.annotate("no bound", (1e7, y), xytext=(-4, 6), ha="right", **OFFSET)
+    top: dict = dict(xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
     for beta, colour in list(BETA_COLOURS.items())[1:]:
         axis.axvline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")
-        axis.annotate(rf"$\beta$ = {beta:g}", (1 / (1 - beta), 1), xycoords=("data", "axes fraction"), color=colour,
-                      fontsize=8, ha="center", va="bottom")  # fmt: skip
+        axis.annotate(rf"$\beta$ = {beta:g}", (1 / (1 - beta), 1), color=colour, **top)
     axis.set_yticks(range(len(names)), [f"{TITLES[d]}, {MARKS[a][2]}" for d, a in names])
     axis.set(xscale="log", xlim=(1, 1.2e7), ylim=(len(names) - 0.5, -0.7))
     axis.set_xlabel("N: median over classes, bar from lower to upper quartile")

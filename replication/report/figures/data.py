@@ -6,15 +6,15 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import IMBALANCE_FACTORS
-from replication.report.figures.style import WIDTH
+from replication.report.figures.style import WIDTH, panels
 
 SETS = {"CIFAR-10": (5000, 10), "CIFAR-100": (500, 100)}  # images of the largest class, classes
 
 
 def class_counts_figure() -> Figure:
     """Draw the images kept per class at each imbalance factor: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
-    figure = Figure(figsize=(WIDTH, 3.4))
-    for axis, (name, (largest, classes)) in zip(figure.subplots(1, 2), SETS.items(), strict=True):
+    figure, axes = panels(3.4, 2)
+    for axis, (name, (largest, classes)) in zip(axes, SETS.items(), strict=True):
         for step, factor in enumerate(sorted(IMBALANCE_FACTORS)):
             counts = long_tailed_counts(largest, classes, factor)
             colour = colormaps["viridis"](0.9 - 0.2 * step)
@@ -39,8 +39,7 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             canvas[i * cell :, j * cell :][:size, :size] = image
-    figure = Figure(figsize=(WIDTH, min(9, (WIDTH - 1.3) * len(rows) / width) + 0.5))
-    axis = figure.subplots()
+    figure, (axis,) = panels(min(9, (WIDTH - 1.3) * len(rows) / width) + 0.5)
     axis.imshow(canvas)
     axis.set_yticks([i * cell + size / 2 for i in range(len(rows))], labels)
     axis.set(xticks=[], title=title)
@@ -52,8 +51,7 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
 
 def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
     """Draw the learning rate against the epoch, logarithmic, one line per drop factor; the initial 0 is left out."""
-    figure = Figure(figsize=(6, 3))
-    axis = figure.subplots()
+    figure, (axis,) = panels(3, width=6)
     for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):
         axis.plot(epochs, np.where(rate > 0, rate, np.nan), style, color="black", label=label)
     axis.set(yscale="log", xlabel="epoch", ylabel="learning rate", title="Learning rate of a run")

@@ -10,9 +10,8 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.methods import METHODS, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
-from replication.report.figures.style import LOSS_COLOURS, POINTS, PUBLISHED_COLOUR, WIDTH
+from replication.report.figures.style import CHANGE, LOSS_COLOURS, POINTS, PUBLISHED_COLOUR, legend_below, panels
 
-CHANGE = "change in error, points (minus is better)"
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
 HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
@@ -25,30 +24,28 @@ def forest_figure(rows: pd.DataFrame) -> Figure:
         rows: block (a heading above its first row), label, estimate, low, high, n, word, printed; NaN and n = 0 where
             nothing is measured or printed.
     """
-    blocks = list(dict.fromkeys(rows["block"]))
-    figure = Figure(figsize=(WIDTH, 0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0))
-    axis = figure.subplots()
+    blocks = list(rows.groupby("block", sort=False))
+    figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
     margin, ticks, y = axis.get_yaxis_transform(), {}, -1.2
-    for block, colour in zip(blocks, BLOCK_COLOURS, strict=False):
+    for (block, group), colour in zip(blocks, BLOCK_COLOURS, strict=False):
         y += 1.2
         head: dict = dict(fontsize=9.5, weight="bold", color=colour)
         head["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)  # covers the line at 0
         axis.text(0.01, y, block, transform=margin, va="center", zorder=5, **head)
-        for row in rows[rows["block"] == block].to_dict("records"):
+        for row in group.to_dict("records"):
             y += 1
             ticks[y] = row["label"]
             axis.plot(row["printed"], y, color=PUBLISHED_COLOUR, zorder=4, **HOLLOW)
             _whisker(axis, row["estimate"], row["low"], row["high"], y, colour)
-            known = row["n"] > 0
-            text = f"{row['word']}, n = {row['n']:.0f}" if known else "not run"
-            axis.text(1.02, y, text, transform=margin, va="center", fontsize=9, color="black" if known else "#999999")
+            text, shade = (f"{row['word']}, n = {row['n']:.0f}", "black") if row["n"] else ("not run", "#999999")
+            axis.text(1.02, y, text, transform=margin, va="center", fontsize=9, color=shade)
     axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
     figure.suptitle("Class-balanced minus plain loss\n" + _tally(rows), fontsize=10.5)
     axis.set(ylim=(y + 0.7, -0.8), xlabel=CHANGE)
     axis.plot([], [], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     axis.plot([], [], "o-", color=BLOCK_COLOURS[0], label="ours, mean over seeds and 95 % interval")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    legend_below(figure, axis, 2, fontsize=9)
     return figure
 
 
@@ -71,26 +68,24 @@ def methods_figure(profile: Profile) -> Figure | None:
 
     Return None below POINTS measured changes.
     """
-    rows = methods(profile)
-    known = rows[rows["change_n"] > 0]
+    known = methods(profile).query("change_n > 0")
     if len(known) < POINTS:
         return None
-    sets, names = list(dict.fromkeys(known["dataset"])), [m for m in METHODS if m in set(known["method"])]
-    figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.7))
-    for axis, dataset in zip(figure.subplots(1, len(sets), squeeze=False, sharey=True)[0], sets, strict=True):
+    groups, names = list(known.groupby("dataset", sort=False)), [m for m in METHODS if m in set(known["method"])]
+    figure, axes = panels(0.42 * len(names) + 1.7, len(groups), sharey=True)
+    for axis, (dataset, here) in zip(axes, groups, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
-        here = known[known["dataset"] == dataset]
         for row in here.to_dict("records"):
             y = names.index(row["method"])
             _whisker(axis, row["change"], row["change_low"], row["change_high"], y, OURS)
             text = f"{row['change']:+z.1f} (n = {row['change_n']:.0f})"
             axis.annotate(text, (row["change"], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
         best = here.loc[here["change"].idxmin(), "method"]
-        axis.set(xlabel=CHANGE, ylim=(len(names) - 0.5, -0.7))
         lowest = "lowest error" if here["change_n"].min() >= SEEDS else "lowest so far, seeds missing"
         axis.set_title(f"{paper.TITLES[dataset]}, {lowest}:\n{best}", fontsize=9.5)
+        axis.set_xlabel(CHANGE, fontsize=9)
+        axis.set_ylim(len(names) - 0.5, -0.7)
         axis.margins(x=0.15)  # room for the numbers
         axis.set_yticks(range(len(names)), names)
-        axis.xaxis.label.set_fontsize(9)
     figure.suptitle(f"{profile.title.capitalize()} ({profile.budget}), imbalance 100, 95 % intervals")
     return figure

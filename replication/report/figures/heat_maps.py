@@ -2,16 +2,15 @@
 
 import math
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import heat_map_cells
 from replication.report.analysis.profile import Profile
-from replication.report.figures.style import POINTS, WIDTH
+from replication.report.figures.style import CHANGE, POINTS, WIDTH, panels
 
-ROWS = [(label, beta) for label in paper.LABELS for beta in BETAS]
 LIMIT = 6.0  # points where the colours end: one scale for all maps, so that CIFAR-10 and CIFAR-100 compare
 
 
@@ -20,15 +19,10 @@ def published_heat_map(dataset: str) -> Figure:
     cells = paper.heat_map(dataset)
     changes = paper.difference_to_plain(cells)
     largest = changes[changes["beta"] == 0.9999]["difference"]
-    figure = Figure(figsize=(6.8, 7.6))
-    axis = figure.subplots()
-    grids = [_grid(cells, "error", ROWS, IMBALANCE_FACTORS), _grid(changes, "difference", ROWS, IMBALANCE_FACTORS)]
-    image = _draw(axis, ROWS, IMBALANCE_FACTORS, *grids)
     helped = f"0.9999 helps in {(largest < 0).sum()} of {len(largest)} cells"
-    axis.set_title(f"{paper.TITLES[dataset]}, as printed (Figure {paper.FIGURES[dataset]}): {helped}")
-    _label_rows(axis, ROWS)
-    _colour_bar(figure, image, [axis])
-    return figure
+    title = f"{paper.TITLES[dataset]}, as printed (Figure {paper.FIGURES[dataset]}): {helped}"
+    cells = cells.merge(changes, how="left").rename(columns={"difference": "change"}).assign(n=1)
+    return _maps({title: cells}, usual=1, height=7.6, width=6.8)
 
 
 def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
@@ -37,48 +31,52 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
     Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error in percent and that
     change; the number of seeds where it is not the usual one.
     """
-    cells = heat_map_cells(profile.records, dataset)
-    known = cells[(cells["n"] > 0) & (cells["imbalance_factor"] > 1)]
-    if len(known) < POINTS:
+    cells = heat_map_cells(profile.records, dataset).query("n > 0 and imbalance_factor > 1")
+    if len(cells) < POINTS:
         return None
-    measured = set(zip(known["label"], known["beta"], strict=True))
-    rows = [row for row in ROWS if row in measured]
-    factors = [f for f in IMBALANCE_FACTORS if f in set(known["imbalance_factor"])]
-    usual = int(known["n"].mode()[0])
-    ours = [_grid(known, c, rows, factors) for c in ("mean", "difference_mean", "n")]
-    maps = [(f"{profile.title}, n = {usual}", ours)]
+    usual = int(cells["n"].mode()[0])
+    title = f"{paper.TITLES[dataset]}: {profile.title}, n = {usual}"
+    maps = {title: cells.rename(columns={"mean": "error", "difference_mean": "change"})}
     if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # the short study is not comparable with the paper
-        printed = [_grid(cells, c, rows, factors) for c in ("published", "published_difference")]
-        maps.insert(0, ("the paper", printed))
-    figure = Figure(figsize=(WIDTH if len(maps) == 2 else 6.4, 0.27 * len(rows) + 1.6))
-    axes = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
-    for axis, (title, grids) in zip(axes, maps, strict=True):
-        image = _draw(axis, rows, factors, *grids, usual=usual)
-        axis.set_title(f"{paper.TITLES[dataset]}: {title}", fontsize=10)
-    _label_rows(axes[0], rows)
-    _colour_bar(figure, image, list(axes))
+        printed = cells[["label", "beta", "imbalance_factor", "published", "published_difference"]].assign(n=usual)
+        printed = printed.rename(columns={"published": "error", "published_difference": "change"})
+        maps = {f"{paper.TITLES[dataset]}: the paper": printed} | maps
+    rows = cells.groupby(["label", "beta"]).ngroups
+    return _maps(maps, usual, 0.27 * rows + 1.6, WIDTH if len(maps) == 2 else 6.4, fontsize=10)
+
+
+def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float, **title_style) -> Figure:
+    """Draw cells (label, beta, imbalance_factor, error, change, n) by title, side by side, on the same rows."""
+    figure, axes = panels(height, len(maps), width, sharey=True)
+    every = pd.concat(maps)
+    known, columns = set(zip(every["label"], every["beta"], strict=True)), set(every["imbalance_factor"])
+    rows = [(label, beta) for label in paper.LABELS for beta in BETAS if (label, beta) in known]
+    factors = [factor for factor in IMBALANCE_FACTORS if factor in columns]
+    for axis, (title, cells) in zip(axes, maps.items(), strict=True):
+        image = _draw(axis, cells.set_index(["label", "beta", "imbalance_factor"]), rows, factors, usual)
+        axis.set_title(title, **title_style)
+    names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
+    axes[0].set_yticks(range(len(rows)), names, fontsize=8)
+    figure.colorbar(image, ax=axes, label=CHANGE, shrink=0.7, aspect=30, extend="both", pad=0.02)
     return figure
 
 
-def _grid(cells, column: str, rows, factors) -> np.ndarray:
-    values = cells.set_index(["label", "beta", "imbalance_factor"])[column]
-    table = [[values.get((*row, factor), math.nan) for factor in factors] for row in rows]
-    return np.array(table, dtype=float)  # (rows, factors)
-
-
-def _draw(axis, rows, factors, errors, changes, seeds=None, *, usual: int = 1):
-    """Errors, changes and seeds: arrays (rows, factors), NaN where a cell is not there."""
-    plain = np.array([beta == 0 for _, beta in rows])
-    colours = np.where(plain[:, None] & np.isfinite(errors), 0.0, changes)
-    image = axis.imshow(colours, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int):
+    """Draw one map: colours from `change`, 0 for plain cells, grey where there is no cell; return its image."""
+    grid = pd.MultiIndex.from_tuples([(*row, factor) for row in rows for factor in factors])
+    cells = cells.reindex(grid)
+    colours = cells["change"].mask(grid.get_level_values(1).to_numpy() == 0, 0.0).where(cells["error"].notna())
+    size = 7.5 if len(factors) <= 3 or cells["n"].isin([usual, math.nan]).all() else 6.5  # room for "n=3"
+    shape = (len(rows), len(factors))
+    image = axis.imshow(colours.to_numpy(float).reshape(shape), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
     axis.set_facecolor("#EEEEEE")
-    size = 7.5 if len(factors) * (1 if seeds is None else 2) <= 6 else 6.5
-    for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
-        text = f"{errors[i, j]:.1f}"
-        text += f" ({changes[i, j]:+z.1f})" if math.isfinite(changes[i, j]) else ""
-        text += f" n={seeds[i, j]:.0f}" if seeds is not None and seeds[i, j] != usual else ""
-        dark = abs(changes[i, j]) > 0.7 * LIMIT  # False for NaN
-        axis.text(j, i, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+    for k, cell in enumerate(cells.to_dict("records")):
+        if math.isfinite(cell["error"]):
+            text = f"{cell['error']:.1f}" + (f" ({cell['change']:+z.1f})" if math.isfinite(cell["change"]) else "")
+            text += f" n={cell['n']:.0f}" if cell["n"] != usual else ""
+            dark = abs(cell["change"]) > 0.7 * LIMIT  # False for NaN
+            style: dict = dict(ha="center", va="center", fontsize=size, color="white" if dark else "black")
+            axis.text(k % len(factors), k // len(factors), text, **style)
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set_xlabel("imbalance factor")
     axis.grid(False)
@@ -87,13 +85,3 @@ def _draw(axis, rows, factors, errors, changes, seeds=None, *, usual: int = 1):
         if rows[k][0] != rows[k - 1][0]:
             axis.axhline(k - 0.5, color="black", linewidth=0.8)
     return image
-
-
-def _label_rows(axis, rows) -> None:
-    names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
-    axis.set_yticks(range(len(rows)), names, fontsize=8)
-
-
-def _colour_bar(figure, image, axes) -> None:
-    label = "change in error, points (minus is better)"
-    figure.colorbar(image, ax=axes, label=label, shrink=0.7, aspect=30, extend="both", pad=0.02)

@@ -1,15 +1,12 @@
-"""Figure 7, and iNaturalist's images and effective numbers as in Figure 6, and all large-scale files."""
-
-from pathlib import Path
+"""Figure 7, and iNaturalist's images and effective numbers as in Figure 6."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from replication.experiments.large_scale import PROFILE
 from replication.report.analysis import published as paper
-from replication.report.analysis.large_scale import BALANCED, COLUMNS, SPLIT, large_scale_records, paper_runs
+from replication.report.analysis.large_scale import BALANCED, COLUMNS, SPLIT, paper_runs
 from replication.report.analysis.published import TITLES, class_counts
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, WIDTH, Drawing
+from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, legend_below, panels
 from replication.theory.effective_number import effective_number
 
 
@@ -20,47 +17,34 @@ def figure7(records: pd.DataFrame) -> Figure | None:
     """
     if not len(paper_runs(records, "softmax")) and not len(paper_runs(records, BALANCED)):
         return None
-    figure = Figure(figsize=(WIDTH, 3.6))
+    figure, axes = panels(3.6, 2)
     printed = paper.table3().query("net == 'ResNet-50' and input == 224").set_index("loss")
-    for axis, dataset in zip(figure.subplots(1, 2), ("ilsvrc2012", "inat2018"), strict=True):
+    for axis, dataset in zip(axes, ("ilsvrc2012", "inat2018"), strict=True):
         for label, row in (("softmax", "Softmax"), (BALANCED, "CB Focal")):
             colour, name = LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
             axis.plot([90], [printed.loc[row, f"{COLUMNS[dataset]}_top1"]], "o", color=colour, label=f"{name}, paper")
             runs = paper_runs(records, label).query("dataset == @dataset and depth == 50")
-            for curve in runs["curve"]:
-                axis.plot(*zip(*((p["epoch"], p["error"]) for p in curve), strict=True), color=colour, linewidth=1)
+            for curve in map(pd.DataFrame, runs["curve"]):
+                axis.plot(curve["epoch"], curve["error"], color=colour, linewidth=1)
         for epoch in (30, SPLIT, 80):
             axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
-        axis.set(title=f"{TITLES[dataset]}, ResNet-50", xlabel="epoch", xlim=(0, 93))
-        axis.set_ylim(15, 75)
-    figure.axes[0].set_ylabel("top-1 error (percent)")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncol=2)
+        axis.set(title=f"{TITLES[dataset]}, ResNet-50", xlabel="epoch", xlim=(0, 93), ylim=(15, 75))
+    axes[0].set_ylabel("top-1 error (percent)")
+    legend_below(figure, axis, 2)
     return figure
 
 
 def counts_figure() -> Figure:
     """As Figure 6, on iNaturalist: images of each class, largest first, and their effective numbers at four betas."""
-    figure = Figure(figsize=(WIDTH, 3.6))
-    for axis, dataset in zip(figure.subplots(1, 2, sharey=True), ("inat2017", "inat2018"), strict=True):
+    figure, axes = panels(3.6, 2, sharey=True)
+    for axis, dataset in zip(axes, ("inat2017", "inat2018"), strict=True):
         counts = class_counts(dataset)
         rank = range(1, len(counts) + 1)
         axis.plot(rank, counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.7, label="images")
         for beta in (0.9999, 0.999, 0.99, 0.9):
             axis.plot(rank, effective_number(counts, beta), color=BETA_COLOURS[beta], label=f"effective, beta {beta:g}")
-        axis.set(
-            title=f"{TITLES[dataset]}: {counts.sum():,} images, {len(counts):,} classes",
-            xlabel="class, largest first",
-            yscale="log",
-        )
-    figure.axes[0].set_ylabel("number of images")
+        title = f"{TITLES[dataset]}: {counts.sum():,} images, {len(counts):,} classes"
+        axis.set(title=title, xlabel="class, largest first", yscale="log")
+    axes[0].set_ylabel("number of images")
     axis.legend(loc="upper right", fontsize=8)
     return figure
-
-
-def drawings(results: Path | str) -> list[Drawing]:
-    """The figures of RESULTS/large-scale, to be saved in its figures/."""
-    folder = Path(results) / PROFILE / "figures"
-    return [
-        Drawing(folder, "figure7", figure7, (large_scale_records(results),)),
-        Drawing(folder, "inaturalist_counts", counts_figure),
-    ]

@@ -1,11 +1,18 @@
-"""The style of all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
+"""The style of all figures: colours (Okabe and Ito's colour-blind-safe set), panels, captions, and how one is saved.
 
+Type sizes and layout are in report.mplstyle, captions in captions.toml.
+"""
+
+import tomllib
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
+import matplotlib.style
 from joblib import Parallel, delayed
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from replication.files import whole_file
@@ -23,69 +30,31 @@ BETA_COLOURS = {0.0: "#7F7F7F", 0.9: "#A6D96A", 0.99: "#41AB9D", 0.999: "#2C6FA6
 PUBLISHED_COLOUR = "#4D4D4D"  # the paper's numbers beside ours
 THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
-# What each figure of report and notebooks shows, by what its file's name holds: "heat_map" for heat_map_cifar10.
-CAPTIONS = {
-    "forest": "Change in error of the class-balanced softmax loss against the plain one, column by column of Table 2: "
-    "the paper's printed value (hollow) and ours with its 95 % interval.",
-    "methods": "Change in error against plain cross-entropy at imbalance 100, paired by seed, 95 % interval.",
-    "class_change": "Change of each class's error, head to tail, with 95 % intervals over seeds.",
-    "figure5": "Figure 5: error against beta at imbalance 50, as printed; dashed lines are the plain losses.",
-    "betas": "Change in error against the plain loss for each beta, the paper's and ours.",
-    "heat_map": "The measured cells of Figures 8 to 10: error and, in brackets and colour, the change from the plain "
-    "loss (blue is better).",
-    "curves": "Test error and training loss over the epochs, mean and range over seeds.",
-    "drop": "Test error with the learning rate divided by 100, as in the paper, and divided by 10.",
-    "figure4": "Figure 4: images of each class of long-tailed CIFAR-10 and CIFAR-100, five imbalance factors.",
-    "figure7": "Figure 7: validation error over 90 epochs; dots are what Table 3 prints.",
-    "figure8": "Figure 8 as printed: CIFAR-10, error of each loss, beta and imbalance, and the change from plain.",
-    "figure9": "Figure 9 as printed: CIFAR-20, error of each loss, beta and imbalance, and the change from plain.",
-    "figure10": "Figure 10 as printed: CIFAR-100, error of each loss, beta and imbalance, and the change from plain.",
-    "inaturalist_counts": "Images of each class of iNaturalist 2017 and 2018, and their effective numbers.",
-    "class_weights": "Class-balanced weight of each class at imbalance 50, each beta; they average 1 over the classes.",
-    "figure3_weights": "Figure 3: the class-balanced term (1 - beta)/(1 - beta^n) against n.",
-    "figure6_effective_numbers": "Figure 6: number and effective number of images of each class, four betas.",
-    "covering": "Figure 2, simulated: squares and discs of area 1 dropped on a torus, and how much they cover.",
-    "effective_number": "Simulated mean covered volume (dots) on E_n (lines).",
-    "z_scores": "Distance of each simulated mean from E_n in standard errors.",
-    "departures": "Where samples cluster or the space ends, less is covered than E_n says: covered volume over E_n.",
-    "wholly_inside": "Sets that lie wholly inside a space with an edge: covered volume over E_n, by dimension.",
-    "near_duplicates": "The N that near-duplicates suggest: median over the classes of each data set, and its range.",
-    "kept_images": "Images of each class that the long-tailed subset of one seed keeps, head to tail.",
-    "augmentation": "Images and random crops of them, as training sees them.",
-    "learning_rate": "Learning rate over the epochs: warm-up, then divided by 100 twice, as in the paper, or by 10.",
-    "losses_true_class": "Losses and their slopes against the logit of the true class.",
-    "losses_other_class": "Losses and their slopes against the logit of another class, the true one's at 0.",
-    "focal_modulator": "Slope of the focal loss in float32: this package's, and one common form's.",
-}
+CAPTIONS: dict[str, str] = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
+CHANGE = "change in error, points (minus is better)"
 WIDTH = 8.3  # inches at most, so that no figure is wider than 1,000 pixels
 POINTS = 5  # a figure of measurements with fewer of them is not drawn: a sentence says as much
-RC: dict = {
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 120,
-    "savefig.dpi": 120,
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.labelsize": 10,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "replication",
-}
+
+matplotlib.style.use("replication.report.figures.report")
 
 
-matplotlib.rcParams.update(RC)
+def panels(height: float, columns: int = 1, width: float = WIDTH, **options) -> tuple[Figure, list[Axes]]:
+    """Return a new figure of that size in inches and its axes, side by side; options: those of Figure.subplots."""
+    figure = Figure(figsize=(width, height))
+    return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
+def legend_below(figure: Figure, axis: Axes, columns: int, **options) -> None:
+    """Draw the legend of `axis` for the whole figure, below it."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **options)
+
+
+def save_figure(figure: Figure, folder: Path | str, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
     figure.set_dpi(matplotlib.rcParams["savefig.dpi"])  # text is measured as it will be drawn
-    if figure.get_layout_engine():
+    if engine := figure.get_layout_engine():
         for _ in range(2):  # the second pass settles the layout, which is then fixed for both formats
-            figure.get_layout_engine().execute(figure)
+            engine.execute(figure)
         figure.set_layout_engine("none")
     paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
     for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
@@ -108,13 +77,16 @@ class Drawing(NamedTuple):
     draw: Callable
     args: tuple = ()
 
+    @property
+    def paths(self) -> list[Path]:
+        """Where the figure is saved."""
+        return [self.folder / f"{self.name}.{ending}" for ending in ("png", "pdf")]
+
 
 def draw(drawing: Drawing) -> list[Path]:
     """Draw and save one figure; return its paths, or none if there is nothing to draw."""
     figure = drawing.draw(*drawing.args)
-    if figure is None:
-        return []
-    return save_figure(figure, drawing.folder, drawing.name)
+    return [] if figure is None else save_figure(figure, drawing.folder, drawing.name)
 
 
 def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:

@@ -7,16 +7,27 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, PUBLISHED_COLOUR, THEORY_COLOUR, WIDTH
+from replication.report.figures.style import (
+    BETA_COLOURS,
+    LOSS_COLOURS,
+    PUBLISHED_COLOUR,
+    THEORY_COLOUR,
+    legend_below,
+    panels,
+)
 from replication.theory.effective_number import class_balanced_weights, effective_number
+
+FIGURE6_COUNTS = {  # imbalance 50, Section 5.1
+    "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
+    "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
+}
 
 
 def losses_figure(
     logit: np.ndarray, values: Mapping[str, np.ndarray], slopes: Mapping[str, np.ndarray], xlabel: str
 ) -> Figure:
     """Each loss and its derivative against a logit (n,): `values` and `slopes` by name, in the losses' colours."""
-    figure = Figure(figsize=(WIDTH, 3.5))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(3.5, 2)
     for axis, curves, ylabel in ((left, values, "loss"), (right, slopes, "derivative of the loss")):
         for name, curve in curves.items():
             dashed = "--" if name == "softmax" else "-"  # it may lie on another
@@ -25,30 +36,13 @@ def losses_figure(
         axis.set(xlabel=xlabel, ylabel=ylabel)
     if "softmax" in values and np.allclose(values["softmax"], values.get("sigmoid", np.nan)):
         left.set_title("softmax lies on sigmoid: two classes, one probability", fontsize=9)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
-    return figure
-
-
-def class_weights_figure() -> Figure:
-    """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
-    figure = Figure(figsize=(WIDTH, 3.6))
-    for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
-        marker = "o" if len(counts) <= 20 else None
-        axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
-        for beta in BETAS[1:]:
-            weights = class_balanced_weights(counts, beta)
-            axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
-        inverse = class_balanced_weights(counts, 1)
-        axis.semilogy(inverse, color=THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
-        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="weight")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    legend_below(figure, left, len(values))
     return figure
 
 
 def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.ndarray, title: str) -> Figure:
     """Draw two slopes of one loss against a logit (n,), with a mark at the bottom where the second is NaN."""
-    figure = Figure(figsize=(6.4, 3.6))
-    axis = figure.subplots()
+    figure, (axis,) = panels(3.6, width=6.4)
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
     axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
     nan = np.isnan(widespread)
@@ -59,17 +53,10 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     return figure
 
 
-FIGURE6_COUNTS = {  # imbalance 50, Section 5.1
-    "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
-    "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
-}
-
-
 def class_balanced_term_figure() -> Figure:
     """Figure 3: (1 - beta) / (1 - beta^n) against n, both axes logarithmic, between its limits 1 and 1 / n."""
     n = np.geomspace(1, 10_000, 400)
-    figure = Figure(figsize=(5.6, 4))
-    axis = figure.subplots()
+    figure, (axis,) = panels(4, width=5.6)
     axis.loglog(n, np.ones_like(n), color=BETA_COLOURS[0.0], linestyle="--", label="β = 0: no re-weighting")
     for beta in BETAS[1:]:
         axis.loglog(n, 1 / effective_number(n, beta), color=BETA_COLOURS[beta], label=f"β = {beta}")
@@ -79,10 +66,26 @@ def class_balanced_term_figure() -> Figure:
     return figure
 
 
+def class_weights_figure() -> Figure:
+    """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
+    figure, axes = panels(3.6, 2)
+    for axis, (name, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
+        marker = "o" if len(counts) <= 20 else None
+        axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
+        for beta in BETAS[1:]:
+            weights = class_balanced_weights(counts, beta)
+            axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
+        inverse = class_balanced_weights(counts, 1)
+        axis.semilogy(inverse, color=THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
+        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="weight")
+    legend_below(figure, axis, 6)
+    return figure
+
+
 def effective_numbers_figure() -> Figure:
     """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel per data set."""
-    figure = Figure(figsize=(WIDTH, 3.6))
-    for axis, (name, counts) in zip(figure.subplots(1, 2), FIGURE6_COUNTS.items(), strict=True):
+    figure, axes = panels(3.6, 2)
+    for axis, (name, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
         axis.semilogy(counts, color=THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
         for beta in sorted(BETAS[1:], reverse=True):
@@ -90,5 +93,5 @@ def effective_numbers_figure() -> Figure:
             axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
         axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="samples")
         axis.set_ylim(5, 2 * max(counts))
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    legend_below(figure, axis, 5)
     return figure

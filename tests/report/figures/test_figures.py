@@ -2,6 +2,7 @@
 
 import math
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -183,7 +184,7 @@ def test_figures_of_other_grids_than_the_papers_do_not_fail(profile, runs):
 
 def test_no_figure_is_wider_than_a_page_and_the_longest_name_gives_the_caption():
     for figure in (training.figure5(), data_figures.class_counts_figure(), heat_maps.published_heat_map("cifar100")):
-        assert figure.get_figwidth() <= style.WIDTH and style.WIDTH * style.RC["savefig.dpi"] <= 1000
+        assert figure.get_figwidth() <= style.WIDTH and style.WIDTH * matplotlib.rcParams["savefig.dpi"] <= 1000
     assert style.figure_caption("cpu_heat_map_cifar10") == style.CAPTIONS["heat_map"]
     assert style.figure_caption("unknown_thing") == "unknown thing"
 

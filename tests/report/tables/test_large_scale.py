@@ -11,7 +11,6 @@ from replication.experiments.large_scale import LargeScaleExperiment, LargeScale
 from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import large_scale_records, measured_cells
 from replication.report.figures import large_scale as figures
-from replication.report.figures.style import draw_all
 from replication.report.tables import large_scale as inaturalist
 from replication.report.tables import large_scale as tables
 
@@ -204,22 +203,8 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
     assert sorted(ends) == [38.88, 42.86]  # Table 3
 
 
-def test_all_files_are_written(tmp_path):
+def test_tables_are_written_and_runs_stand_beside_print(tmp_path):
     made = tables.tables(_frame(tmp_path, _pairs((-4.0,))))
-    paths = [path for table in made for path in table.write(tmp_path / "large-scale" / "tables")]
-    paths += draw_all(figures.drawings(tmp_path))
-    assert {p.name for p in paths} >= {
-        "table3.md",
-        "large_scale_cost.csv",
-        "inaturalist_weights.tex",
-        "large_scale_runs.md",
-        "figure7.png",
-        "inaturalist_counts.pdf",
-    }
-    assert all(p.exists() and p.is_relative_to(tmp_path / "large-scale") for p in paths)
-    assert pd.read_csv(tmp_path / "large-scale" / "tables" / "table3.csv").query("n > 0")["published"].tolist() == [
-        42.86,
-        21.31,
-        38.88,
-        18.97,
-    ]
+    assert [table.name for table in made] == ["table3", "large_scale_cost", "inaturalist_weights", "large_scale_runs"]
+    written = pd.read_csv(made[0].write(tmp_path)[1]).query("n > 0")
+    assert written["published"].tolist() == [42.86, 21.31, 38.88, 18.97]
