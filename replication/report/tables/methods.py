@@ -8,42 +8,33 @@ from replication.report.analysis.methods import methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
 from replication.report.claims.finding import interval_word
-from replication.report.tables.table import Table, budget, interval, number, signed, spread
+from replication.report.tables.table import Table, budget, captioned, change, number, spread
 
 
 def methods_table(profile: Profile) -> Table:
     """Methods at imbalance 100 that are measured: error, paired change, error by shot group, cost, the literature."""
-    data = methods(profile)
-    data = data[data["n"] > 0]
-    rows = [
-        {
-            "data set": paper.TITLES[r["dataset"]],
-            "method": r["method"],
-            "error": spread(r),
-            "change": _change(r),
-            "word": _word(r),
-            "head / medium / tail": " / ".join(number(r[group], 1) for group in ("many", "medium", "few")),
-            "literature": _literature(r),
-            "cost": r["cost"],
-        }
-        for r in data.to_dict("records")
-    ]
-    text = (
-        f"{budget(profile, profile.records[profile.records['imbalance_factor'] == 100])} Imbalance 100, error in "
-        "percent; change: minus plain cross-entropy, points, paired by seed, minus is better. Head, medium and tail: "
-        "error over classes of more than 100, 20 to 100 and fewer than 20 training images. Literature: errors that "
-        "later papers and repositories print, which differ in protocol."
-    )
-    columns = ["data set", "method", "error", "change", "word", "head / medium / tail", "literature", "cost"]
-    columns = [c for c in columns if profile.name == "paper" or c != "literature"]  # sizes of other budgets differ
-    shown = pd.DataFrame(rows, columns=columns)
-    return Table("methods", "Which method today", text, shown, data, profile.name)
-
-
-def _change(r: dict) -> str:
-    if not r["change_n"] > 0:
-        return "-"
-    return f"{signed(r['change'])}{interval(r['change_low'], r['change_high'])} (n = {r['change_n']:.0f})"
+    data = methods(profile).query("n > 0")
+    rows = []
+    for r in data.to_dict("records"):
+        low, high, n = r["change_low"], r["change_high"], r["change_n"]
+        printed = (number(r["published_low"], 1), number(r["published_high"], 1))
+        rows.append(
+            {
+                "data set": paper.TITLES[r["dataset"]],
+                "method": r["method"],
+                "error": spread(r),
+                "change": change(r["change"], low, high, n),
+                "word": interval_word(low, high, int(n), SEEDS) if n > 0 else "-",
+                "head / medium / tail": " / ".join(number(r[group], 1) for group in ("many", "medium", "few")),
+                "literature": " to ".join(dict.fromkeys(printed)),
+                "cost": r["cost"],
+            }
+        )
+    shown = pd.DataFrame(rows)
+    if profile.name != "paper":  # sizes of other budgets differ
+        shown = shown.drop(columns="literature", errors="ignore")
+    facts = dict(budget=budget(profile, profile.records[profile.records["imbalance_factor"] == 100]))
+    return captioned("methods", shown, data, profile.name, **facts)
 
 
 def length_table(profiles: dict[str, Profile]) -> Table:
@@ -60,18 +51,4 @@ def length_table(profiles: dict[str, Profile]) -> Table:
         }
         for r in data.to_dict("records")
     ]
-    text = "ResNet-8, softmax, imbalance 100; error in percent, change in points, paired by seed, minus is better."
-    return Table(
-        "length_of_training", "How the change depends on the length of training", text, pd.DataFrame(rows), data
-    )
-
-
-def _word(r: dict) -> str:
-    if not r["change_n"] > 0:
-        return "-"
-    return interval_word(r["change_low"], r["change_high"], int(r["change_n"]), SEEDS)
-
-
-def _literature(r: dict) -> str:
-    low, high = number(r["published_low"], 1), number(r["published_high"], 1)
-    return low if low == high else f"{low} to {high}"
+    return captioned("length_of_training", pd.DataFrame(rows), data)

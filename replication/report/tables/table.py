@@ -2,8 +2,10 @@
 
 import math
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +13,10 @@ import pandas as pd
 from replication.files import write_text
 from replication.report.analysis.profile import Profile
 
+CAPTIONS = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
 NO_NUMBER = "-"
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
+TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
 
 
 def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
@@ -27,29 +31,20 @@ def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
     study = f"{profile.title[0].upper()}{profile.title[1:]} ({profile.budget})"
     if not len(records):
         return f"{warning}{study}: no records."
-    words = [
-        f"{study}; error of the last epoch",
-        f"{len(records)} run{'s' * (len(records) > 1)}, seeds {_several(records['seed'])}",
-        f"hardware: {_several(records['device'])}; precision: {_several(records['precision'])}",
-    ]
-    lost = sorted(records.loc[records["status"] != "finished", "name"])
-    if lost:
-        words.append(f"{len(lost)} diverged and in no mean: {', '.join(lost)}")
+    seeds, devices, precisions = (
+        ", ".join(map(str, sorted(set(records[name])))) for name in ("seed", "device", "precision")
+    )
+    words = [f"{study}; error of the last epoch; {len(records)} run{'s' * (len(records) > 1)}, seeds {seeds}"]
+    words += [f"hardware: {devices}; precision: {precisions}"]
+    if lost := sorted(records.loc[records["status"] != "finished", "name"]):
+        words += [f"{len(lost)} diverged and in no mean: {', '.join(lost)}"]
     return f"{warning}{'; '.join(words)}."
-
-
-def _several(values) -> str:
-    return ", ".join(str(v) for v in sorted(set(values)))
 
 
 def across(data: pd.DataFrame) -> str:
     """Say how many of a table's pairs (columns n, across) differ in hardware or torch.compile, and so in rounding."""
-    crossed = int(data["across"].sum())
-    total = int(data["n"].sum())
+    crossed, total = int(data["across"].sum()), int(data["n"].sum())
     return f"{crossed} of {total} pairs compare runs on different hardware or with torch.compile." if crossed else ""
-
-
-TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
 
 
 @dataclass(frozen=True)
@@ -89,6 +84,12 @@ class Table:
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
+def captioned(key: str, shown: pd.DataFrame, data: pd.DataFrame, profile: str | None = None, **facts) -> Table:
+    """Return a table with the title and caption that captions.toml has under `key`, with the facts filled in."""
+    title, caption = (" ".join(CAPTIONS[key][part].format(**facts).split()) for part in ("title", "caption"))
+    return Table(key, title, caption, shown, data, profile)
+
+
 def _no_tags(text: str) -> str:
     """Remove HTML tags except line breaks, because names of devices and classes may come from anyone's file."""
     return TAG.sub("&lt;", text)
@@ -102,15 +103,13 @@ def markdown_rows(frame: pd.DataFrame) -> str:
 
 def number(value: float, digits: int = 2) -> str:
     """Format with fixed decimals; "-" if there is no number."""
-    return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NO_NUMBER
+    return f"{value:z.{digits}f}" if math.isfinite(value) else NO_NUMBER
 
 
 def signed(value: float) -> str:
     """Format with two decimals and the sign; "-" if there is no number."""
-    if value is None or not math.isfinite(value):
-        return NO_NUMBER
-    text = f"{value:+.2f}"
-    return text if float(text) else text[1:]  # no sign on what rounds to zero
+    text = f"{value:+.2f}" if math.isfinite(value) else NO_NUMBER
+    return text.lstrip("+-") if text in ("+0.00", "-0.00") else text
 
 
 def interval(low: float, high: float, show: Callable[[float], str] = signed) -> str:
@@ -118,14 +117,19 @@ def interval(low: float, high: float, show: Callable[[float], str] = signed) -> 
     return f" [{show(low)}, {show(high)}]" if math.isfinite(low) else ""
 
 
-def spread(row, sign: bool = False) -> str:
+def change(mean: float, low: float, high: float, n: float) -> str:
+    """Write a paired change, its interval and its number of pairs; "-" without pairs."""
+    return f"{signed(mean)}{interval(low, high)} (n = {n:.0f})" if n > 0 else NO_NUMBER
+
+
+def spread(row: dict, sign: bool = False) -> str:
     """Write mean ± sample sd, n and the 95 % t-interval for two values or more; the bare value and n = 1 for one.
 
     `row` holds mean, sd, n, low, high and perhaps diverged, as a row of `cells` does.  The interval is left out if it
     has no bounds, or no width (equal values say little about the next one).
     """
-    lost = 0 if row is None else row.get("diverged", 0)
-    if row is None or not row["n"]:
+    lost = row.get("diverged", 0)
+    if not row["n"]:
         return f"diverged ({lost} of {lost})" if lost else NO_NUMBER
     show = signed if sign else number
     count = f"(n = {row['n']}{f', {lost} diverged' if lost else ''})"
