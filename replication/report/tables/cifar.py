@@ -8,7 +8,7 @@ from replication.experiments.experiment import PROFILES
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import FACTORS, heat_map_cells, table2_rows
 from replication.report.analysis.profile import Profile
-from replication.report.tables.table import Table, across, budget, captioned, change, number, signed, spread
+from replication.report.tables.table import Table, across, budget, captioned, number, spread
 
 BESIDE = f"The paper's numbers: ResNet-{PROFILES['paper']['depth']}, {PROFILES['paper']['epochs']} epochs."
 APART = "The paper's sizes do not stand beside those of another budget."
@@ -40,32 +40,18 @@ def table2(profile: Profile) -> Table:
         lines.append(head | {"source": "ours"} | ours)
     printed = data[data["published"].notna()]
     facts = dict(study=_study(profile, profile.reference), both=(printed["n"] > 0).sum(), printed=len(printed))
-    return captioned("table2", pd.DataFrame(lines), data, profile.name, **facts)
+    return captioned("table2", data, profile.name, pd.DataFrame(lines), **facts)
 
 
 def heat_map(profile: Profile, dataset: str) -> Table:
     """The measured cells of Figures 8, 9, 10: published, ours, and the paired change from the plain loss."""
-    data = heat_map_cells(profile.records, dataset)
-    lines = [
-        {
-            "imbalance": f"{row['imbalance_factor']:g}",
-            "loss": row["label"],
-            "beta": f"{row['beta']:g}",
-            "paper": number(row["published"]),
-            "paper, change": signed(row["published_difference"]),
-            "ours": spread(row),
-            "ours, change": change(*(row[f"difference_{name}"] for name in ("mean", "low", "high", "n"))),
-        }
-        for row in data[(data["n"] > 0) | (data["diverged"] > 0)].to_dict("records")
-    ]
-    shown = pd.DataFrame(lines)
-    if not _compares(profile):
-        shown = shown.drop(columns=["paper", "paper, change"], errors="ignore")
+    data = heat_map_cells(profile.records, dataset).assign(dataset=dataset)
     facts = dict(
         study=_study(profile, profile.reference[profile.reference["dataset"] == dataset]),
         across=across(profile.paired_cells.query("dataset == @dataset")),
         figure=f"Figure {paper.FIGURES[dataset]}" if dataset in paper.FIGURES else "Heat map",
-        dataset=paper.TITLES[dataset],
+        set=paper.TITLES[dataset],
     )
-    made = captioned("heat_map", shown, data.assign(dataset=dataset), profile.name, **facts)
-    return replace(made, name=f"heat_map_{dataset}")
+    made = captioned("heat_map", data.query("n > 0 or diverged > 0"), profile.name, **facts)
+    made = replace(made, name=f"heat_map_{dataset}", data=data)
+    return made if _compares(profile) else made.without("paper", "paper, change")

@@ -8,8 +8,7 @@ from replication.report.tables.table import CAPTIONS, Table, captioned
 def claims_table(statements: tuple[Statement, ...]) -> Table:
     """One row a statement: its bottom line, and one column for each kind of evidence."""
     data = statements_table(statements)
-    shown = data.fillna("").rename(columns={"bottom line": "what the evidence says"})
-    return captioned("statements", shown, data)
+    return captioned("statements", data, shown=data.rename(columns={"bottom line": "what the evidence says"}))
 
 
 def findings_markdown(statements: tuple[Statement, ...]) -> str:

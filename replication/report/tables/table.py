@@ -4,14 +4,16 @@ import math
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, StrictUndefined
 
 from replication.files import write_text
 from replication.report.analysis.profile import Profile
+from replication.report.analysis.published import TITLES
 
 CAPTIONS = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
 NO_NUMBER = "-"
@@ -58,6 +60,10 @@ class Table:
     data: pd.DataFrame
     profile: str | None = None  # None: from published numbers alone
 
+    def without(self, *columns: str) -> "Table":
+        """Return the table without these columns of text; its numbers stay."""
+        return replace(self, shown=self.shown.drop(columns=list(columns)))
+
     def markdown(self) -> str:
         """Return title, caption and table for GitHub and notebooks."""
         return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
@@ -84,12 +90,6 @@ class Table:
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
-def captioned(key: str, shown: pd.DataFrame, data: pd.DataFrame, profile: str | None = None, **facts) -> Table:
-    """Return a table with the title and caption that captions.toml has under `key`, with the facts filled in."""
-    title, caption = (" ".join(CAPTIONS[key][part].format(**facts).split()) for part in ("title", "caption"))
-    return Table(key, title, caption, shown, data, profile)
-
-
 def _no_tags(text: str) -> str:
     """Remove HTML tags except line breaks, because names of devices and classes may come from anyone's file."""
     return TAG.sub("&lt;", text)
@@ -101,9 +101,9 @@ def markdown_rows(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
 
 
-def number(value: float, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
     """Format with fixed decimals; "-" if there is no number."""
-    return f"{value:z.{digits}f}" if math.isfinite(value) else NO_NUMBER
+    return f"{value:z.{digits}f}" if value is not None and math.isfinite(value) else NO_NUMBER
 
 
 def signed(value: float) -> str:
@@ -117,7 +117,7 @@ def interval(low: float, high: float, show: Callable[[float], str] = signed) -> 
     return f" [{show(low)}, {show(high)}]" if math.isfinite(low) else ""
 
 
-def change(mean: float, low: float, high: float, n: float) -> str:
+def paired_change(mean: float, low: float, high: float, n: float) -> str:
     """Write a paired change, its interval and its number of pairs; "-" without pairs."""
     return f"{signed(mean)}{interval(low, high)} (n = {n:.0f})" if n > 0 else NO_NUMBER
 
@@ -137,3 +137,29 @@ def spread(row: dict, sign: bool = False) -> str:
         return f"{show(row['mean'])} {count}"
     bounds = interval(row["low"], row["high"], show) if row["sd"] > 0 else ""
     return f"{show(row['mean'])} ± {number(row['sd'])} {count}{bounds}"
+
+
+TEMPLATES = Environment(undefined=StrictUndefined)
+TEMPLATES.filters |= {"named": TITLES.__getitem__, "number": number, "signed": signed, "spread": spread}
+TEMPLATES.globals |= {"interval": interval, "paired": paired_change}
+
+
+def captioned(
+    key: str, data: pd.DataFrame, profile: str | None = None, shown: pd.DataFrame | None = None, **facts
+) -> Table:
+    """Return a table with the title and caption that captions.toml has under `key`, as Jinja templates of `facts`.
+
+    shown: the text; default: a line for each row of `data`, from the templates of the columns.
+    """
+    texts = CAPTIONS[key]
+    title, caption = (" ".join(_fill(texts[part], facts).split()) for part in ("title", "caption"))
+    if shown is None:
+        cells = {_fill(heading, facts): TEMPLATES.from_string(cell) for heading, cell in texts["columns"].items()}
+        rows = data.to_dict("records")
+        lines = [[cell.render(facts | row, row=row) for cell in cells.values()] for row in rows]
+        shown = pd.DataFrame(lines, columns=list(cells))
+    return Table(key, title, caption, shown, data, profile)
+
+
+def _fill(template: str, facts: dict) -> str:
+    return TEMPLATES.from_string(template).render(facts)
