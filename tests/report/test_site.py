@@ -15,6 +15,7 @@ from replication.report import front_page, site
 from replication.report.analysis.profile import read_profiles
 from replication.report.claims.statements import read_evidence, statements
 from replication.report.figures import style
+from replication.report.tables.evidence import choice_table
 from replication.report.tables.table import markdown_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,20 +170,24 @@ def test_forest_has_the_columns_of_table_2_and_the_short_study_without_printed_s
 
 
 def test_what_is_not_run_is_said_in_one_line(rebuilt):
-    said = front_page.not_run(read_profiles(rebuilt[0]), read_evidence(rebuilt[0]).large_scale)
-    assert said.startswith("Not run at full protocol: CIFAR-10 at any imbalance;") and "GPU hours" in said
+    missing = front_page.missing_columns(read_profiles(rebuilt[0]))
+    assert missing == {name: ["200", "100", "50", "20", "10"] for name in ("CIFAR-10", "CIFAR-20", "CIFAR-100")}
+    page = (rebuilt[0] / "README.md").read_text()
+    assert "CIFAR-10 at any imbalance; CIFAR-20 at any imbalance; CIFAR-100 at any imbalance; iNaturalist" in page
 
 
-def test_the_choice_of_the_best_is_summed_up_from_the_printed_numbers():
-    rows = front_page.selection_rows().set_index("data set")
+def test_the_choice_of_the_best_is_summed_up_from_the_printed_numbers(rebuilt):
+    rows = choice_table().shown.set_index("data set")
     assert rows.loc["CIFAR-10", "best of 20 minus best plain"] == "-4.12 to -0.46"
-    assert 0 < float(front_page.agreement()) <= 5e-5
+    page = (rebuilt[0] / "README.md").read_text()
+    assert markdown_rows(choice_table().shown) in page and "with probability\n5e-5." in page
 
 
 def test_every_statement_stands_on_the_front_page_with_its_words(rebuilt):
     page = (rebuilt[0] / "README.md").read_text()
     weighed = [s for s in statements(read_evidence(rebuilt[0])) if s.topic != "ours"]
-    assert len(weighed) > 20 and all(f"{s.id}. **{front_page.words(s)}.** {s.bottom_line}" in page for s in weighed)
+    words = {s.id: ", ".join(dict.fromkeys(s.words.values())).capitalize() for s in weighed}
+    assert len(weighed) > 20 and all(f"{s.id}. **{words[s.id]}.** {s.bottom_line}" in page for s in weighed)
 
 
 def test_every_figure_of_report_and_notebooks_says_what_it_shows(rebuilt):
@@ -210,7 +215,7 @@ def test_figures_that_the_records_do_not_allow_are_not_drawn(rebuilt):
 
 @pytest.mark.slow
 def test_all_figures_in_several_processes_are_those_of_one(rebuilt, tmp_path):
-    drawings = site.published_drawings(rebuilt[0])[:2]
+    drawings = site.common_drawings(rebuilt[0])[:2]
     one = [p.read_bytes() for p in style.draw_all([d._replace(folder=tmp_path / "one") for d in drawings])]
     two = [p.read_bytes() for p in style.draw_all([d._replace(folder=tmp_path / "two") for d in drawings], 2)]
     assert len(one) == 4 and one == two
@@ -220,6 +225,23 @@ def test_rebuilding_again_changes_nothing(rebuilt):
     before = texts(rebuilt[0])
     site.rebuild(rebuilt[0], figures=False)
     assert texts(rebuilt[0]) == before
+
+
+def test_what_is_not_written_any_more_is_removed_and_nothing_else(rebuilt, tmp_path):
+    """Without its records the short study loses its page and tables; records and files of others stay."""
+    results = tmp_path / "results"
+    shutil.copytree(rebuilt[0], results)
+    (results / "cpu" / "runs").rename(results / "cpu" / "old_runs")
+    foreign = [results / "cpu" / "tables" / "mine.csv", results / "notes" / "README.md", results / "notes" / "a.png"]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("![mine](a.png) [table](tables/table2.md)")
+    before = {path for path in results.rglob("*") if path.is_file()}
+    site.rebuild(results, figures=False)
+    gone = {path.relative_to(results / "cpu") for path in before if not path.exists()}
+    wanted = {path.relative_to(rebuilt[0] / "cpu") for path in rebuilt[1] if path.is_relative_to(rebuilt[0] / "cpu")}
+    assert gone == wanted and {path.parts[0] for path in gone} == {"README.md", "tables", "figures"}
+    assert all(path.is_file() for path in foreign) and len(list((results / "cpu" / "old_runs").iterdir())) == 12
 
 
 def test_without_any_record_the_page_rests_on_theory_and_print(tmp_path):

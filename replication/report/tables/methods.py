@@ -16,6 +16,11 @@ def methods_table(profile: Profile) -> Table:
     return made if profile.name == "paper" else made.without("literature")  # sizes of other budgets differ
 
 
+def short_methods_table(profile: Profile) -> Table:
+    """The same without spreads, words and cost."""
+    return captioned("short_methods", methods(profile).query("n > 0"), profile.name)
+
+
 def length_table(profiles: dict[str, Profile]) -> Table:
     """Class-balanced minus plain after 30, 100 and 200 epochs of ResNet-8, imbalance 100."""
     return captioned("length_of_training", length_of_training(profiles), beta=f"{BETA:g}")
