@@ -59,7 +59,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         figure=lambda path: f"![{figure_caption(Path(path).stem)}]({path})" if path in images else "",
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
-        beta_warning=claims.beta_warning(),
+        harm=claims.beta_harm("cifar100").max(),
         ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         method_sentence=claims.method_sentence(evidence),
