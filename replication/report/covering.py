@@ -17,7 +17,8 @@ from replication.theory.wholly_inside import wholly_inside
 
 PER_CLASS = 300
 PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are compared without augmentation only
-FINE_AND_COARSE = ("cifar10", "cifar20", "cifar100")
+FINE = {name: coarse for coarse, members in sources.SUPERCLASSES for name in members.split()}
+SUPERCLASSES = {"cifar100": FINE, "cifar20": {coarse: coarse for coarse in FINE.values()}}  # by class
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
@@ -27,38 +28,27 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
     return Path(path)
 
 
-def near_duplicate_tables(
-    data_root: Path | str | None = None, per_class: int = PER_CLASS, seed: int = 0
-) -> dict[str, pd.DataFrame]:
+def near_duplicates_of_all(data_root: Path | str | None = None, seed: int = 0) -> pd.DataFrame:
     """Count near-duplicates per class of digits, and of the CIFAR sets in data_root, with a `dataset` column.
 
-    "near_duplicates": without augmentation and with all crops and flips.  "random_crops": one random crop of each
-    image. Digits and CIFAR-10 have radii of their own.  CIFAR-20 and -100 take CIFAR-10's radii, if it is there, and
-    all the same number of images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20
-    class it belongs to.
+    Digits and the first CIFAR set have radii of their own.  The other CIFAR sets take those, and all the same number of
+    images a class, so that their N can be compared (claim T6); `superclass` is the CIFAR-20 class it belongs to.
     """
-    parts: dict[str, list[pd.DataFrame]] = {"near_duplicates": [], "random_crops": []}
-    cifar_radii = None
-    for dataset in ("digits", *FINE_AND_COARSE):
+    frames, radii = [], {}
+    for dataset in ("digits", "cifar10", "cifar20", "cifar100"):
         images = _training_images(dataset, data_root)
         if images is None:
             continue
-        pixels, targets = take(images.images, images.targets, per_class, seed)
-        radii = cifar_radii or radii_from_shares(pixels, targets)
-        cifar_radii = radii if dataset == "cifar10" else cifar_radii
-        padding = PADDING.get(dataset)
-        plans = {"near_duplicates": AUGMENTATIONS[:2], "random_crops": AUGMENTATIONS[2:]}
-        for name, augmentations in (plans if padding else {"near_duplicates": AUGMENTATIONS[:1]}).items():
-            table = near_duplicates(pixels, targets, images.class_names, radii, augmentations, padding or 0, seed)
-            parts[name].append(_labelled(table, dataset))
-    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
-
-
-def _labelled(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    fine = {name: coarse for coarse, members in sources.SUPERCLASSES for name in members.split()}
-    known = {"cifar100": fine, "cifar20": {coarse: coarse for coarse in fine.values()}}.get(dataset, {})
-    superclass = table["class_name"].map(known) if known else ""
-    return table.assign(dataset=dataset, superclass=superclass)[["dataset", "superclass", *table.columns]]
+        pixels, targets = take(images.images, images.targets, PER_CLASS, seed)
+        kind = dataset if dataset == "digits" else "cifar"
+        if kind not in radii:
+            radii[kind] = radii_from_shares(pixels, targets)
+        augmentations, padding = (AUGMENTATIONS, PADDING[dataset]) if dataset in PADDING else (AUGMENTATIONS[:1], 0)
+        table = near_duplicates(pixels, targets, images.class_names, radii[kind], augmentations, padding, seed)
+        coarse = SUPERCLASSES.get(dataset, {})
+        superclass = table["class_name"].map(coarse) if coarse else ""
+        frames.append(table.assign(dataset=dataset, superclass=superclass)[["dataset", "superclass", *table.columns]])
+    return pd.concat(frames, ignore_index=True)
 
 
 def _training_images(dataset: str, data_root: Path | str | None) -> sources.ImageSet | None:
@@ -82,18 +72,16 @@ def run(
     full: the committed sizes (minutes); else a reduced battery (seconds).
     """
     folder = Path(results) / "covering"
+    small: dict = dict(cases=[(law, 1) for law in LAWS], replicates=60, resamples=100)
     table = covering.battery(covering.COMMITTED if full else covering.QUICK, seed)
     write_csv(table, folder / "verify.csv")
-    failed = (
-        departures(seed=seed)
-        if full
-        else departures([(law, 1) for law in LAWS], replicates=60, seed=seed, resamples=100)
-    )
-    write_csv(failed, folder / "departures.csv")
+    write_csv(departures(seed=seed, **({} if full else small)), folder / "departures.csv")
     inside = wholly_inside(seed=seed) if full else wholly_inside((1, 2, 6), replicates=40, seed=seed)
     write_csv(inside, folder / "wholly_inside.csv")
-    for name, near in near_duplicate_tables(data_root, PER_CLASS, seed).items():
-        write_csv(_with_other_sets(near, folder / f"{name}.csv"), folder / f"{name}.csv")
+    near = near_duplicates_of_all(data_root, seed)
+    random = near["augmentation"] == AUGMENTATIONS[2]
+    for path, rows in ((folder / "near_duplicates.csv", near[~random]), (folder / "random_crops.csv", near[random])):
+        write_csv(_with_other_sets(rows, path), path)
     draw_all(covering_figures.drawings(folder))
     return covering.check(table)
 

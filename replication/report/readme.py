@@ -1,13 +1,12 @@
 """The generated parts of README.md, taken from results/README.md: first answers, first figure, table on beta."""
 
-import itertools
 import re
 from pathlib import Path
 
 from replication.files import write_text
 
 ANSWERS = 5  # rows on the first screen of README.md; results/README.md has them all
-COLUMNS = {"answers": "| answer |", "betas": "| largest class |"}  # marker: a column that only this table has
+COLUMNS = {"answers": "answer", "betas": "largest class"}  # marker: a column that only this table of the page has
 
 
 def write_readme(results: Path) -> list[Path]:
@@ -35,21 +34,17 @@ def filled(text: str, page: str, prefix: str) -> str:
     ![c](results/d.png)
     <!-- /answers -->
     """
-    for name in (name for name in COLUMNS if f"<!-- {name}" in text):
-        part = _table(page, COLUMNS[name], 2 + ANSWERS if name == "answers" else None)
-        if name == "answers" and (image := re.search(r"^!\[.*\]\(.*\)$", page, re.MULTILINE)):
-            part += f"\n\n{image[0]}"
+    for name, column in COLUMNS.items():
+        before, marker, rest = text.partition(f"<!-- {name} -->\n")
+        if not marker:
+            continue
+        table = re.search(rf"^\|.*\| {column} \|.*\n(\|.*\n)*", page, re.MULTILINE)
+        if table is None:
+            raise ValueError(f"page must hold a table with the column {column!r}")
+        part = table[0]
+        if name == "answers":
+            image = re.search(r"^!\[.*\]\(.*\)\n", page, re.MULTILINE)
+            part = "".join(part.splitlines(keepends=True)[: 2 + ANSWERS]) + (f"\n{image[0]}" if image else "")
         part = re.sub(r"\]\((?!\w+:)", f"]({prefix}", part)
-        before, rest = text.split(f"<!-- {name} -->\n", 1)
-        text = f"{before}<!-- {name} -->\n{part}\n<!-- /{name} -->{rest.split(f'<!-- /{name} -->', 1)[1]}"
+        text = f"{before}{marker}{part}{rest[rest.index(f'<!-- /{name} -->') :]}"
     return text
-
-
-def _table(page: str, column: str, lines: int | None) -> str:
-    """The first `lines` lines of the Markdown table that has this column."""
-    rows = page.splitlines()
-    start = next((k for k, row in enumerate(rows) if column in row), None)
-    if start is None:
-        raise ValueError(f"page must hold a table with the column {column.strip('| ')!r}")
-    table = itertools.takewhile(lambda row: row.startswith("|"), rows[start:])
-    return "\n".join(list(table)[:lines])

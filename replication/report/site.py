@@ -18,7 +18,7 @@ from replication.report.claims.statements import read_evidence, statements
 from replication.report.figures import covering as covering_figures
 from replication.report.figures import gains, heat_maps, large_scale, theory, training
 from replication.report.figures.data import class_counts_figure
-from replication.report.figures.style import Drawing, draw_all
+from replication.report.figures.style import Drawings, draw_all
 from replication.report.front_page import GENERATED, TITLES, folder_page, forest_rows, front_page
 from replication.report.gpu import write_gpu_page
 from replication.report.tables import cifar, evidence
@@ -34,16 +34,6 @@ FIGURES = {  # of each data set of a profile
     "class_change": training.class_change_figure,
     "heat_map": heat_maps.measured_heat_map,
 }
-COMMON = {  # by folder, those that no record changes
-    "published": {"figure4": class_counts_figure, "figure5": training.figure5}
-    | {f"figure{n}": partial(heat_maps.published_heat_map, dataset) for dataset, n in paper.FIGURES.items()},
-    "theory": {
-        "figure3_weights": theory.class_balanced_term_figure,
-        "figure6_effective_numbers": theory.effective_numbers_figure,
-        "class_weights": theory.class_weights_figure,
-    },
-    LARGE_SCALE: {"inaturalist_counts": large_scale.counts_figure},
-}
 # Links on a folder's page to files that a rebuild writes there, and so may remove: never records, never data.
 OWNED = re.compile(r"\]\((tables/[\w-]+\.(?:md|csv|tex)|(?:figures/)?[\w-]+\.(?:png|pdf))\)")
 
@@ -55,26 +45,31 @@ def profile_tables(profile: Profile) -> list[Table]:
     return [table for table in made if len(table.shown)]
 
 
-def profile_drawings(results: Path, profile: Profile) -> list[Drawing]:
+def profile_drawings(results: Path, profile: Profile) -> Drawings:
     """The figures of a profile that its records may allow: each data set its own, the drops of the rate, methods."""
     folder, sets = results / profile.name / "figures", sorted(set(profile.cells["dataset"]))
-    drawings = [Drawing(folder, f"{name}_{d}", draw, (profile, d)) for d in sets for name, draw in FIGURES.items()]
-    both = {"drop": training.drop_figure, "methods": gains.methods_figure}
-    return drawings + [Drawing(folder, name, draw, (profile,)) for name, draw in both.items()]
+    drawings: Drawings = {
+        folder / f"{name}_{d}": partial(draw, profile, d) for d in sets for name, draw in FIGURES.items()
+    }
+    drawings[folder / "drop"] = partial(training.drop_figure, profile)
+    drawings[folder / "methods"] = partial(gains.methods_figure, profile)
+    return drawings
 
 
-def common_drawings(results: Path) -> list[Drawing]:
+def common_drawings(results: Path) -> Drawings:
     """The figures of print, theory, covering and large scale, which no profile's records change."""
-    drawings = [
-        Drawing(results / folder / "figures", name, draw)
-        for folder, figures in COMMON.items()
-        for name, draw in figures.items()
-    ]
-    records = large_scale_records(results)
-    drawings += [Drawing(results / LARGE_SCALE / "figures", "figure7", large_scale.figure7, (records,))]
-    covering = results / "covering"
-    simulated = all((covering / f"{name}.csv").is_file() for name in covering_figures.TABLES)
-    return drawings + (covering_figures.drawings(covering) if simulated else [])
+    printed, formula, large = (results / name / "figures" for name in ("published", "theory", LARGE_SCALE))
+    maps = {printed / f"figure{n}": partial(heat_maps.published_heat_map, d) for d, n in paper.FIGURES.items()}
+    return maps | {
+        printed / "figure4": class_counts_figure,
+        printed / "figure5": training.figure5,
+        formula / "figure3_weights": theory.class_balanced_term_figure,
+        formula / "figure6_effective_numbers": theory.effective_numbers_figure,
+        formula / "class_weights": theory.class_weights_figure,
+        large / "figure7": partial(large_scale.figure7, large_scale_records(results)),
+        large / "inaturalist_counts": large_scale.counts_figure,
+        **covering_figures.drawings(results / "covering"),
+    }
 
 
 def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]:
@@ -99,13 +94,12 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     tables |= {"length": [length_table(profiles)]} if "length" in profiles else {}
     tables |= {"published": [evidence.improvements_table(), evidence.published_bias_table()]}
     tables |= {LARGE_SCALE: large_scale_tables.tables(seen.large_scale), "statements": [claims_table(statements(seen))]}
-    drawings = [Drawing(results / "figures", "forest", gains.forest_figure, (forest_rows(shown),))]
-    drawings += [drawing for profile in studies.values() for drawing in profile_drawings(results, profile)]
-    drawings += common_drawings(results)
-    if figures:
-        written = draw_all(drawings, min(4, cpu_count()))
-    else:
-        written = [path for drawing in drawings for path in drawing.paths if path.is_file()]
+    drawings = common_drawings(results)
+    drawings[results / "figures" / "forest"] = partial(gains.forest_figure, forest_rows(shown))
+    for profile in studies.values():
+        drawings |= profile_drawings(results, profile)
+    there = [path for stem in drawings for end in ("png", "pdf") if (path := Path(f"{stem}.{end}")).is_file()]
+    written = draw_all(drawings, min(4, cpu_count())) if figures else there
     for name, made in tables.items():
         written += [path for table in made for path in table.write(results / name / "tables")]
     written += sorted((results / "covering").glob("*.csv"))

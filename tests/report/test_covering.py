@@ -84,7 +84,7 @@ def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
     """Smoke works on a copy of any tables; the other profiles want the committed sizes and run anew if smaller."""
     calls = []
     monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append((results, full)))
-    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: calls.append(drawings[0].folder))
+    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: calls.append(next(iter(drawings)).parent))
     own, common = tmp_path / "smoke" / "covering", tmp_path / "covering"
     assert covering_results.prepare(tmp_path) == own
     for name in TABLES:

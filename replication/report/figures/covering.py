@@ -1,5 +1,6 @@
 """Figures of notebook 02, from its tables: the covering, E_n, where it fails, near-duplicates."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.published import TITLES
-from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawing, panels
+from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawings, panels
 from replication.theory import torus
 from replication.theory.covering import check
 from replication.theory.departures import draw_centres
@@ -32,19 +33,21 @@ MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
 OFFSET: dict = dict(textcoords="offset points")
 
 
-def drawings(folder: Path | str) -> list[Drawing]:
-    """Return the figures of the tables in `folder`, to be saved there."""
-    folder = Path(folder)
-    table = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
+def drawings(folder: Path) -> Drawings:
+    """Return the figures of the tables in `folder`, to be saved there; none unless all tables are there."""
+    paths = {name: folder / f"{name}.csv" for name in TABLES}
+    if not all(path.is_file() for path in paths.values()):
+        return {}
+    table = {name: pd.read_csv(path) for name, path in paths.items()}
     near = pd.concat([table["near_duplicates"], table["random_crops"]], ignore_index=True)
-    return [
-        Drawing(folder, "covering", picture),
-        Drawing(folder, "effective_number", effective_number_figure, (table["verify"],)),
-        Drawing(folder, "z_scores", z_scores, (table["verify"],)),
-        Drawing(folder, "departures", departures_figure, (table["departures"],)),
-        Drawing(folder, "wholly_inside", wholly_inside_figure, (table["wholly_inside"],)),
-        Drawing(folder, "near_duplicates", near_duplicates_figure, (near,)),
-    ]
+    return {
+        folder / "covering": picture,
+        folder / "effective_number": partial(effective_number_figure, table["verify"]),
+        folder / "z_scores": partial(z_scores, table["verify"]),
+        folder / "departures": partial(departures_figure, table["departures"]),
+        folder / "wholly_inside": partial(wholly_inside_figure, table["wholly_inside"]),
+        folder / "near_duplicates": partial(near_duplicates_figure, near),
+    }
 
 
 def picture() -> Figure:

@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.style
 from joblib import Parallel, delayed
@@ -56,11 +55,12 @@ def save_figure(figure: Figure, folder: Path | str, name: str) -> list[Path]:
         for _ in range(2):  # the second pass settles the layout, which is then fixed for both formats
             engine.execute(figure)
         figure.set_layout_engine("none")
-    paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
-    for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
+    stamps = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+    paths = {ending: Path(folder) / f"{name}.{ending}" for ending in stamps}
+    for ending, path in paths.items():
         with whole_file(path) as file:
-            figure.savefig(file, format=path.suffix[1:], metadata=metadata)
-    return paths
+            figure.savefig(file, format=ending, metadata=stamps[ending])
+    return list(paths.values())
 
 
 def figure_caption(stem: str) -> str:
@@ -69,27 +69,16 @@ def figure_caption(stem: str) -> str:
     return CAPTIONS[known] if known else stem.replace("_", " ")
 
 
-class Drawing(NamedTuple):
-    """A figure to be made: draw(*args), saved as FOLDER/NAME.png and .pdf unless it is None."""
-
-    folder: Path
-    name: str
-    draw: Callable
-    args: tuple = ()
-
-    @property
-    def paths(self) -> list[Path]:
-        """Where the figure is saved."""
-        return [self.folder / f"{self.name}.{ending}" for ending in ("png", "pdf")]
+Drawings = dict[Path, Callable[[], Figure | None]]  # by path without ending; None: there is nothing to draw
 
 
-def draw(drawing: Drawing) -> list[Path]:
+def draw(path: Path, make: Callable[[], Figure | None]) -> list[Path]:
     """Draw and save one figure; return its paths, or none if there is nothing to draw."""
-    figure = drawing.draw(*drawing.args)
-    return [] if figure is None else save_figure(figure, drawing.folder, drawing.name)
+    figure = make()
+    return [] if figure is None else save_figure(figure, path.parent, path.name)
 
 
-def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
+def draw_all(drawings: Drawings, processes: int = 1) -> list[Path]:
     """Draw all figures with a progress bar; return their paths in the order of the drawings."""
-    done = Parallel(processes, return_as="generator")(delayed(draw)(drawing) for drawing in drawings)
+    done = Parallel(processes, return_as="generator")(delayed(draw)(*drawing) for drawing in drawings.items())
     return [path for paths in tqdm(done, total=len(drawings), desc="figures", leave=False, delay=1) for path in paths]

@@ -7,14 +7,8 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
-from replication.report.figures.style import (
-    BETA_COLOURS,
-    LOSS_COLOURS,
-    PUBLISHED_COLOUR,
-    THEORY_COLOUR,
-    legend_below,
-    panels,
-)
+from replication.report.figures import style
+from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 FIGURE6_COUNTS = {  # imbalance 50, Section 5.1
@@ -31,12 +25,12 @@ def losses_figure(
     for axis, curves, ylabel in ((left, values, "loss"), (right, slopes, "derivative of the loss")):
         for name, curve in curves.items():
             dashed = "--" if name == "softmax" else "-"  # it may lie on another
-            axis.plot(logit, curve, dashed, color=LOSS_COLOURS.get(name, PUBLISHED_COLOUR), label=name, zorder=3)
-        axis.axvline(0, color=THEORY_COLOUR, linewidth=0.5)
+            axis.plot(logit, curve, dashed, color=LOSS_COLOURS.get(name, style.PUBLISHED_COLOUR), label=name, zorder=3)
+        axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
         axis.set(xlabel=xlabel, ylabel=ylabel)
     if "softmax" in values and np.allclose(values["softmax"], values.get("sigmoid", np.nan)):
         left.set_title("softmax lies on sigmoid: two classes, one probability", fontsize=9)
-    legend_below(figure, left, len(values))
+    style.legend_below(figure, left, len(values))
     return figure
 
 
@@ -44,10 +38,10 @@ def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.nda
     """Draw two slopes of one loss against a logit (n,), with a mark at the bottom where the second is NaN."""
     figure, (axis,) = panels(3.6, width=6.4)
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
-    axis.plot(logit, widespread, color=THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
+    axis.plot(logit, widespread, color=style.THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
     nan = np.isnan(widespread)
-    style: dict = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
-    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", **style)
+    marks: dict = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
+    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", **marks)
     axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
     axis.legend(loc="upper left")
     return figure
@@ -60,7 +54,7 @@ def class_balanced_term_figure() -> Figure:
     axis.loglog(n, np.ones_like(n), color=BETA_COLOURS[0.0], linestyle="--", label="β = 0: no re-weighting")
     for beta in BETAS[1:]:
         axis.loglog(n, 1 / effective_number(n, beta), color=BETA_COLOURS[beta], label=f"β = {beta}")
-    axis.loglog(n, 1 / n, color=THEORY_COLOUR, linestyle=":", label="β → 1: inverse frequency, 1/n")
+    axis.loglog(n, 1 / n, color=style.THEORY_COLOUR, linestyle=":", label="β → 1: inverse frequency, 1/n")
     axis.set(xlabel="samples of the class, n", ylabel="(1 − β) / (1 − βⁿ)", title="Class-balanced term")
     axis.legend(loc="lower left")
     return figure
@@ -76,9 +70,9 @@ def class_weights_figure() -> Figure:
             weights = class_balanced_weights(counts, beta)
             axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
         inverse = class_balanced_weights(counts, 1)
-        axis.semilogy(inverse, color=THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
+        axis.semilogy(inverse, color=style.THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
         axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="weight")
-    legend_below(figure, axis, 6)
+    style.legend_below(figure, axis, 6)
     return figure
 
 
@@ -87,11 +81,11 @@ def effective_numbers_figure() -> Figure:
     figure, axes = panels(3.6, 2)
     for axis, (name, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
-        axis.semilogy(counts, color=THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
+        axis.semilogy(counts, color=style.THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
         for beta in sorted(BETAS[1:], reverse=True):
             covered = effective_number(counts, beta)
             axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
         axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="samples")
         axis.set_ylim(5, 2 * max(counts))
-    legend_below(figure, axis, 5)
+    style.legend_below(figure, axis, 5)
     return figure

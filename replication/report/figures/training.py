@@ -10,16 +10,8 @@ from replication.report.analysis.ablations import changed
 from replication.report.analysis.measured import CELL, fixed_beta
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import summary
-from replication.report.figures.style import (
-    BETA_COLOURS,
-    CHANGE,
-    LOSS_COLOURS,
-    POINTS,
-    PUBLISHED_COLOUR,
-    WIDTH,
-    legend_below,
-    panels,
-)
+from replication.report.figures import style
+from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 
 PLAIN, BALANCED = BETA_COLOURS[0.0], BETA_COLOURS[0.9999]
 BETA_TICKS = [f"{beta:g}" for beta in BETAS[1:]]
@@ -39,43 +31,43 @@ def figure5() -> Figure:
         axis.set_xlabel("beta")
         axis.set_xticks(range(len(BETA_TICKS)), BETA_TICKS)
     axes[0].set_ylabel("error (percent)")
-    axis.plot([], [], "--", color=PUBLISHED_COLOUR, label="dashed: plain loss")
-    legend_below(figure, axis, 4)
+    axis.plot([], [], "--", color=style.PUBLISHED_COLOUR, label="dashed: plain loss")
+    style.legend_below(figure, axis, 4)
     return figure
 
 
 def betas_figure(profile: Profile, dataset: str) -> Figure | None:
-    """Draw the change in error against beta at the imbalance factor with most cells; None below POINTS cells.
+    """Draw the change in error against beta at the imbalance factor with most cells; None below style.POINTS cells.
 
     At full protocol the paper's numbers are drawn at the left; the short study is not comparable with them.
     """
     known = profile.paired_cells.query("dataset == @dataset and imbalance_factor > 1 and beta in @BETAS")
     factor = most_measured(known)
     ours = known[known["imbalance_factor"] == factor]
-    if len(ours) < POINTS or ours["beta"].nunique() < 3:
+    if len(ours) < style.POINTS or ours["beta"].nunique() < 3:
         return None
     seeds = "-".join(map(str, sorted({ours["n"].min(), ours["n"].max()})))
     shown = {f"{profile.title}, n = {seeds}": ours}
     if profile.name == "paper" and dataset in paper.HEAT_MAPS:
         printed = paper.difference_to_plain(paper.heat_map(dataset)).query("imbalance_factor == @factor")
         shown = {"the paper": printed.rename(columns={"difference": "mean"})} | shown
-    figure, axes = panels(3.9, len(shown), WIDTH if len(shown) == 2 else 6.4, sharey=True)
+    figure, axes = panels(3.9, len(shown), style.WIDTH if len(shown) == 2 else 6.4, sharey=True)
     for axis, (title, cells) in zip(axes, shown.items(), strict=True):
         axis.axhline(0, color="black", linewidth=0.8)
         for step, label in enumerate(paper.LABELS):
             rows = cells[cells["label"] == label].sort_values("beta")
             x = [BETAS.index(beta) + 0.05 * (step - 2) for beta in rows["beta"]]
             bars = rows["high"] - rows["mean"] if "high" in rows else None
-            style: dict = dict(color=LOSS_COLOURS[label], marker="o", markersize=4, linewidth=1.2, elinewidth=0.8)
-            axis.errorbar(x, rows["mean"], yerr=bars, label=label, **style)
+            marks: dict = dict(color=LOSS_COLOURS[label], marker="o", markersize=4, linewidth=1.2, elinewidth=0.8)
+            axis.errorbar(x, rows["mean"], yerr=bars, label=label, **marks)
         axis.set_xticks(range(1, len(BETAS)), BETA_TICKS)
         axis.set(title=title, xlabel="beta")
-    axes[0].set_ylabel(CHANGE)
+    axes[0].set_ylabel(style.CHANGE)
     lowest = ours.loc[ours.groupby("label")["mean"].idxmin(), "beta"]
     best = lowest.mode()[0]
     found = f"lowest error at {best:g} for {(lowest == best).sum()} of {len(lowest)} losses"
     figure.suptitle(f"{paper.TITLES[dataset]}, imbalance {factor:g}: {found}")
-    legend_below(figure, axes[0], 5)
+    style.legend_below(figure, axes[0], 5)
     return figure
 
 
@@ -85,11 +77,11 @@ def most_measured(rows: pd.DataFrame) -> float:
     return 100.0 if not most or 100.0 in most else max(most)
 
 
-def _band(axis, runs: pd.DataFrame, key: str, colour, label: str, style: str = "-") -> None:
+def _band(axis, runs: pd.DataFrame, key: str, colour, label: str, line: str = "-") -> None:
     """Draw the mean over runs against the epoch, and a band from the lowest run to the highest."""
     curves = [pd.DataFrame(curve).set_index("epoch")[key] for curve in runs["curve"]]
     wide = pd.concat(curves, axis=1, join="inner").astype(float)  # epochs at which every run was evaluated
-    axis.plot(wide.index, wide.mean(axis=1), style, color=colour, label=f"{label} (n = {len(curves)})")
+    axis.plot(wide.index, wide.mean(axis=1), line, color=colour, label=f"{label} (n = {len(curves)})")
     if len(curves) > 1:
         axis.fill_between(wide.index, wide.min(axis=1), wide.max(axis=1), color=colour, alpha=0.2, linewidth=0)
 
@@ -120,7 +112,7 @@ def curves_figure(profile: Profile, dataset: str) -> Figure | None:
     change = balanced["error"].mean() - plain["error"].mean()
     study = f"{paper.TITLES[dataset]}, imbalance {factor:g}, {profile.title}"
     figure.suptitle(f"{study}: {change:+z.1f} points at the end; dotted: rate drops")
-    legend_below(figure, axis, 2)
+    style.legend_below(figure, axis, 2)
     return figure
 
 
@@ -150,14 +142,14 @@ def drop_figure(profile: Profile) -> Figure | None:
 def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
     """Draw the change of each class's error at the fixed beta, head to tail, paired by seed, with 95 % intervals."""
     rows = class_changes(profile, dataset)
-    if len(rows) < POINTS:
+    if len(rows) < style.POINTS:
         return None
     figure, (axis,) = panels(3.9, width=7.4)
     axis.axhline(0, color="black", linewidth=0.8)
     bars = None if rows["n"].max() < 2 else (rows["mean"] - rows["low"], rows["high"] - rows["mean"])
     few = len(rows) <= 20
-    style: dict = dict(markersize=5, elinewidth=0.9) if few else dict(markersize=2.5, elinewidth=0.4)
-    axis.errorbar(rows["class_index"], rows["mean"], yerr=bars, color=BALANCED, marker="o", linewidth=1.2, **style)
+    marks: dict = dict(markersize=5, elinewidth=0.9) if few else dict(markersize=2.5, elinewidth=0.4)
+    axis.errorbar(rows["class_index"], rows["mean"], yerr=bars, color=BALANCED, marker="o", linewidth=1.2, **marks)
     if few:
         ticks = [f"{name} ({images:,})" for name, images in zip(rows["class_name"], rows["images"], strict=True)]
         axis.set_xticks(rows["class_index"], ticks, rotation=45, ha="right", fontsize=8.5)

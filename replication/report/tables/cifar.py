@@ -8,11 +8,7 @@ from replication.experiments.experiment import PROFILES
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import FACTORS, heat_map_cells, table2_rows
 from replication.report.analysis.profile import Profile
-from replication.report.tables.table import Table, across, budget, captioned, number, spread
-
-BESIDE = f"The paper's numbers: ResNet-{PROFILES['paper']['depth']}, {PROFILES['paper']['epochs']} epochs."
-APART = "The paper's sizes do not stand beside those of another budget."
-SPREAD = "Ours: mean ± sample standard deviation (n seeds) [95 % t-interval of the mean]."
+from replication.report.tables.table import PHRASES, Table, across, budget, captioned, number, rendered, spread
 
 
 def _compares(profile: Profile) -> bool:
@@ -21,7 +17,8 @@ def _compares(profile: Profile) -> bool:
 
 
 def _study(profile: Profile, records: pd.DataFrame) -> str:
-    return f"{budget(profile, records)} {BESIDE if _compares(profile) else APART} {SPREAD}"
+    facts = dict(own=budget(profile, records), beside=_compares(profile), paper=PROFILES["paper"])
+    return rendered(PHRASES["study"], **facts)
 
 
 def table2(profile: Profile) -> Table:

@@ -2,7 +2,7 @@
 
 from replication.report.claims.finding import sentence
 from replication.report.claims.statements import Statement, statements_table
-from replication.report.tables.table import CAPTIONS, Table, captioned
+from replication.report.tables.table import CAPTIONS, Table, captioned, rendered
 
 
 def claims_table(statements: tuple[Statement, ...]) -> Table:
@@ -13,7 +13,7 @@ def claims_table(statements: tuple[Statement, ...]) -> Table:
 
 def findings_markdown(statements: tuple[Statement, ...]) -> str:
     """When the rules were fixed, and every statement with the findings beneath it, as nested lists."""
-    lines = [" ".join(CAPTIONS["statements"]["when"].split()), ""]
+    lines = [rendered(CAPTIONS["statements"]["when"]), ""]
     for s in statements:
         lines += [f"- **{s.id}** ({s.place}). {s.text} {s.bottom_line}"]
         for weighing in s.weighings:

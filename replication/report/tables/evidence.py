@@ -18,7 +18,7 @@ def improvements_table() -> Table:
 def published_bias_table() -> Table:
     """How much the choice of the best of 20 gains by itself in each column of the printed heat maps."""
     sd, freedom = selection.rerun_sd()
-    facts = dict(sd=sd, freedom=freedom, alike=-expected_minimum(20))
+    facts: dict = dict(sd=sd, freedom=freedom, alike=-expected_minimum(20))
     return captioned("published_selection_bias", selection.published_selection_bias(), **facts)
 
 

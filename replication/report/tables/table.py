@@ -16,37 +16,10 @@ from replication.report.analysis.profile import Profile
 from replication.report.analysis.published import TITLES
 
 CAPTIONS = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
+PHRASES = CAPTIONS["phrases"]
 NO_NUMBER = "-"
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
-
-
-def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
-    """Return the end of every caption: the study, its budget, runs, seeds, hardware, precision and diverged runs.
-
-    Args:
-        profile: whose table it is.
-        records: those of its records that the table is about; default: all.
-    """
-    records = profile.records if records is None else records
-    warning = f"{SMOKE_NOTE} " if profile.name == "smoke" else ""
-    study = f"{profile.title[0].upper()}{profile.title[1:]} ({profile.budget})"
-    if not len(records):
-        return f"{warning}{study}: no records."
-    seeds, devices, precisions = (
-        ", ".join(map(str, sorted(set(records[name])))) for name in ("seed", "device", "precision")
-    )
-    words = [f"{study}; error of the last epoch; {len(records)} run{'s' * (len(records) > 1)}, seeds {seeds}"]
-    words += [f"hardware: {devices}; precision: {precisions}"]
-    if lost := sorted(records.loc[records["status"] != "finished", "name"]):
-        words += [f"{len(lost)} diverged and in no mean: {', '.join(lost)}"]
-    return f"{warning}{'; '.join(words)}."
-
-
-def across(data: pd.DataFrame) -> str:
-    """Say how many of a table's pairs (columns n, across) differ in hardware or torch.compile, and so in rounding."""
-    crossed, total = int(data["across"].sum()), int(data["n"].sum())
-    return f"{crossed} of {total} pairs compare runs on different hardware or with torch.compile." if crossed else ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +117,30 @@ TEMPLATES.filters |= {"named": TITLES.__getitem__, "number": number, "signed": s
 TEMPLATES.globals |= {"interval": interval, "paired": paired_change}
 
 
+def rendered(template: str, **facts) -> str:
+    """Return a template of captions.toml with the facts rendered in, on one line."""
+    return " ".join(TEMPLATES.from_string(template).render(facts).split())
+
+
+def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
+    """Return the end of every caption: the study, its budget, runs, seeds, hardware, precision and diverged runs.
+
+    Args:
+        profile: whose table it is.
+        records: those of its records that the table is about; default: all.
+    """
+    records = profile.records if records is None else records
+    facts = {name: ", ".join(map(str, sorted(set(records[name])))) for name in ("seed", "device", "precision")}
+    lost = sorted(records.loc[records["status"] != "finished", "name"])
+    smoke = SMOKE_NOTE if profile.name == "smoke" else ""
+    return rendered(PHRASES["budget"], profile=profile, smoke=smoke, runs=len(records), lost=lost, **facts)
+
+
+def across(data: pd.DataFrame) -> str:
+    """Say how many of a table's pairs (columns n, across) differ in hardware or torch.compile, and so in rounding."""
+    return rendered(PHRASES["across"], crossed=data["across"].sum(), total=data["n"].sum())
+
+
 def captioned(
     key: str, data: pd.DataFrame, profile: str | None = None, shown: pd.DataFrame | None = None, **facts
 ) -> Table:
@@ -152,14 +149,9 @@ def captioned(
     shown: the text; default: a line for each row of `data`, from the templates of the columns.
     """
     texts = CAPTIONS[key]
-    title, caption = (" ".join(_fill(texts[part], facts).split()) for part in ("title", "caption"))
     if shown is None:
-        cells = {_fill(heading, facts): TEMPLATES.from_string(cell) for heading, cell in texts["columns"].items()}
+        cells = {rendered(head, **facts): TEMPLATES.from_string(cell) for head, cell in texts["columns"].items()}
         rows = data.to_dict("records")
         lines = [[cell.render(facts | row, row=row) for cell in cells.values()] for row in rows]
         shown = pd.DataFrame(lines, columns=list(cells))
-    return Table(key, title, caption, shown, data, profile)
-
-
-def _fill(template: str, facts: dict) -> str:
-    return TEMPLATES.from_string(template).render(facts)
+    return Table(key, rendered(texts["title"], **facts), rendered(texts["caption"], **facts), shown, data, profile)
