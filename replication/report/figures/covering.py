@@ -55,34 +55,24 @@ def picture() -> Figure:
     side, draws = 5, (5, 25, 75)
     figure = Figure(figsize=(WIDTH, 6.1))
     centres = np.random.default_rng(3).random((max(draws), 2)) * side
+    turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
     probes = (np.stack(np.meshgrid(*[np.arange(200)] * 2), -1).reshape(-1, 2) + 0.5) / 200 * side
-    for axis, geometry, name in zip(figure.subplots(2, 1), ("cubes", "balls"), ("squares", "discs"), strict=True):
+    for axes, geometry, name in zip(figure.subplots(2, 3), ("cubes", "balls"), ("squares", "discs"), strict=True):
         first = torus.first_cover(probes, centres, geometry, side)
-        for k, n in enumerate(draws):
-            corner = np.array([1.15 * side * k, 0])  # the tori of a row are side by side
-            _draw_torus(axis, centres[:n], geometry, side, corner)
+        for axis, n in zip(axes, draws, strict=True):
+            copies = (centres[:n] + turns).reshape(-1, 2)  # what leaves on one side enters on the other
+            discs = [Circle(c, torus.ball_radius(2)) for c in copies]
+            shapes = discs if geometry == "balls" else [Rectangle(c - 0.5, 1, 1) for c in copies]
+            look: dict = dict(facecolor=GEOMETRY_COLOURS[geometry], alpha=0.35, edgecolor="white", linewidth=0.6)
+            axis.add_collection(PatchCollection(shapes, **look))
             expected = effective_number(n, beta_from_volume(side**2))
-            text = f"n = {n}: covered {(first < n).mean() * side**2:.2f}, $E_n$ = {expected:.2f}"
-            axis.text(corner[0] + side / 2, 1.03 * side, text, ha="center", fontsize=9.5)
-        axis.set(xlim=(-0.02 * side, 3.32 * side), ylim=(-0.02 * side, 1.13 * side), aspect="equal")
-        axis.set(xticks=[], yticks=[], ylabel=f"{name} of area 1")
-        axis.spines[:].set_visible(False)
+            covered = (first < n).mean() * side**2
+            axis.set_title(f"n = {n}: covered {covered:.2f}, $E_n$ = {expected:.2f}", fontsize=9.5)
+            axis.set(xlim=(0, side), ylim=(0, side), aspect="equal", xticks=[], yticks=[])
+            axis.spines[:].set_visible(True)
+        axes[0].set_ylabel(f"{name} of area 1")
     figure.suptitle(f"Random covering of a torus of area N = {side**2}: one covering, not an average")
     return figure
-
-
-def _draw_torus(axis, centres: np.ndarray, geometry: str, side: float, corner: np.ndarray) -> None:
-    """Sets of area 1 around `centres` (n, 2) in a frame at `corner`; what leaves on one side enters on the other."""
-    frame = Rectangle(tuple(corner), side, side, fill=False, linewidth=0.8)
-    turns = np.stack(np.meshgrid([-side, 0, side], [-side, 0, side]), -1).reshape(-1, 1, 2)
-    copies = (centres + turns).reshape(-1, 2) + corner
-    radius = torus.ball_radius(2)
-    shapes = [Rectangle(c - 0.5, 1, 1) if geometry == "cubes" else Circle(c, radius) for c in copies]
-    colour = GEOMETRY_COLOURS[geometry]
-    drawn = PatchCollection(shapes, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=0.6)
-    axis.add_collection(drawn)
-    axis.add_patch(frame)
-    drawn.set_clip_path(frame)
 
 
 def effective_number_figure(frame: pd.DataFrame) -> Figure:

@@ -19,7 +19,7 @@ CAPTIONS = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(
 PHRASES = CAPTIONS["phrases"]
 NO_NUMBER = "-"
 SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
-TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # the beginning of a tag other than a line break
+TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # but for line breaks; names of devices may come from anyone's file
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return title, caption and table for GitHub and notebooks."""
-        return _no_tags(f"**{self.title}**\n\n{self.caption}\n\n{markdown_rows(self.shown)}\n")
+        head = TAG.sub("&lt;", f"**{self.title}**\n\n{self.caption}")
+        return f"{head}\n\n{markdown_rows(self.shown)}\n"
 
     def csv(self) -> str:
         """Return the numbers with at most four decimals, and the profile in the last column."""
@@ -63,15 +64,11 @@ class Table:
         return [write_text(Path(folder) / f"{self.name}.{ending}", text) for ending, text in texts.items()]
 
 
-def _no_tags(text: str) -> str:
-    """Remove HTML tags except line breaks, because names of devices and classes may come from anyone's file."""
-    return TAG.sub("&lt;", text)
-
-
 def markdown_rows(frame: pd.DataFrame) -> str:
-    """Return a frame of text as a markdown table."""
+    """Return a frame of text as a markdown table, without tags."""
     rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(_no_tags(str(v)).replace("|", "\\|") for v in row) + " |" for row in rows)
+    lines = ("| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows)
+    return TAG.sub("&lt;", "\n".join(lines))
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -39,7 +39,7 @@ def test_picture_states_the_area_it_shows():
     """Squares at n = 5: the titled area is that of the union, which the exact method gives too."""
     from replication.theory.torus import union_of_squares
 
-    title = cf.picture().axes[0].texts[0].get_text()
+    title = cf.picture().axes[0].get_title()
     centres = np.random.default_rng(3).random((75, 2)) * 5
     stated = float(title.split("covered ")[1].split(",")[0])
     assert stated == pytest.approx(union_of_squares(centres[:5], 5.0), abs=0.05)
