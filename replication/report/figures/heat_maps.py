@@ -31,18 +31,19 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
     Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error in percent and that
     change; the number of seeds where it is not the usual one.
     """
-    cells = heat_map_cells(profile.records, dataset).query("n > 0 and imbalance_factor > 1")
-    if len(cells) < POINTS:
+    cells = heat_map_cells(profile.records, dataset)
+    ours = cells.query("n > 0 and imbalance_factor > 1")
+    if len(ours) < POINTS:
         return None
-    usual = int(cells["n"].mode()[0])
+    usual = int(ours["n"].mode()[0])
     title = f"{paper.TITLES[dataset]}: {profile.title}, n = {usual}"
-    maps = {title: cells.rename(columns={"mean": "error", "difference_mean": "change"})}
+    maps = {title: ours.rename(columns={"mean": "error", "difference_mean": "change"})}
+    rows = ours[["label", "beta"]].drop_duplicates()
     if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # the short study is not comparable with the paper
-        printed = cells[["label", "beta", "imbalance_factor", "published", "published_difference"]].assign(n=usual)
+        printed = cells[cells["imbalance_factor"].isin(ours["imbalance_factor"])].merge(rows).assign(n=usual)
         printed = printed.rename(columns={"published": "error", "published_difference": "change"})
         maps = {f"{paper.TITLES[dataset]}: the paper": printed} | maps
-    rows = cells.groupby(["label", "beta"]).ngroups
-    return _maps(maps, usual, 0.27 * rows + 1.6, WIDTH if len(maps) == 2 else 6.4, fontsize=10)
+    return _maps(maps, usual, 0.27 * len(rows) + 1.6, WIDTH if len(maps) == 2 else 6.4, fontsize=10)
 
 
 def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float, **title_style) -> Figure:
@@ -52,21 +53,23 @@ def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float
     known, columns = set(zip(every["label"], every["beta"], strict=True)), set(every["imbalance_factor"])
     rows = [(label, beta) for label in paper.LABELS for beta in BETAS if (label, beta) in known]
     factors = [factor for factor in IMBALANCE_FACTORS if factor in columns]
+    crowded = len(factors) * len(maps) > 6 or (len(factors) > 3 and (every["n"] != usual).any())  # by "n=3" in a cell
     for axis, (title, cells) in zip(axes, maps.items(), strict=True):
-        image = _draw(axis, cells.set_index(["label", "beta", "imbalance_factor"]), rows, factors, usual)
+        cells = cells.set_index(["label", "beta", "imbalance_factor"])
+        image = _draw(axis, cells, rows, factors, usual, 6.5 if crowded else 7.5)
         axis.set_title(title, **title_style)
     names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
     axes[0].set_yticks(range(len(rows)), names, fontsize=8)
-    figure.colorbar(image, ax=axes, label=CHANGE, shrink=0.7, aspect=30, extend="both", pad=0.02)
+    label = CHANGE if height > 4 else CHANGE.replace(" (", "\n(")
+    figure.colorbar(image, ax=axes, label=label, shrink=0.7, aspect=30, extend="both", pad=0.02)
     return figure
 
 
-def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int):
+def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int, size: float):
     """Draw one map: colours from `change`, 0 for plain cells, grey where there is no cell; return its image."""
     grid = pd.MultiIndex.from_tuples([(*row, factor) for row in rows for factor in factors])
     cells = cells.reindex(grid)
     colours = cells["change"].mask(grid.get_level_values(1).to_numpy() == 0, 0.0).where(cells["error"].notna())
-    size = 7.5 if len(factors) <= 3 or cells["n"].isin([usual, math.nan]).all() else 6.5  # room for "n=3"
     shape = (len(rows), len(factors))
     image = axis.imshow(colours.to_numpy(float).reshape(shape), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
     axis.set_facecolor("#EEEEEE")
