@@ -53,13 +53,14 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
     pages = (*profiles, *TITLES)
     by_topic = {topic: list(group) for topic, group in groupby(statements(evidence), lambda s: s.topic)}
     simulated = evidence.covering.get("verify")
+    scope = claims.scope(evidence).drop(columns=["profile", "hardware"], errors="ignore")
     return TEMPLATES.get_template("front_page.md.j2").render(
         answers=claims.answers(evidence),
         linked=lambda text, link: f"[{text}]({link})" if link.split("/")[0] in pages else text,
         figure=lambda path: f"![{figure_caption(Path(path).stem)}]({path})" if path in images else "",
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
-        harm=claims.beta_harm("cifar100").max(),
+        beta_warning=claims.beta_warning(),
         ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         method_sentence=claims.method_sentence(evidence),
@@ -68,7 +69,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         agreement=agreement_probability(replicate_sd()[0]),
         check=None if simulated is None else check(simulated),
         simulations=0 if simulated is None else len(simulated),
-        scope=claims.scope(evidence).drop(columns=["profile", "hardware"]),
+        scope=scope.assign(hardware=[hardware(profile) for profile in profiles.values()]),
         missing=missing_columns(profiles),
         large_scale_hours=cost_table(evidence.large_scale).data["gpu_hours"].sum(),
         topics=by_topic,
@@ -91,6 +92,11 @@ def folder_page(
         caption=figure_caption,
         files=groupby(sorted(own, key=lambda path: path.stem), lambda path: path.stem),
     )
+
+
+def hardware(profile: Profile) -> str:
+    """Name the kinds of device that the runs of a profile used, compiled or not."""
+    return ", ".join(sorted(set(profile.records["device"].str.removesuffix(" with torch.compile"))))
 
 
 def missing_columns(profiles: dict[str, Profile]) -> dict[str, list[str]]:
@@ -123,7 +129,7 @@ def forest_rows(profiles: dict[str, Profile]) -> pd.DataFrame:
     full = full.assign(printed=printed, planned=[planned_seeds(*key) for key in wanted]).reset_index()
     table = full.assign(block="Full protocol (ResNet-32, 200 epochs), softmax")
     if "cpu" in profiles:
-        study, short = profiles["cpu"], forest(profiles["cpu"])
+        study, short = profiles["cpu"], forest(profiles["cpu"]).rename(columns={"mean": "estimate"})
         blocks = [f"{study.title.capitalize()} ({study.budget}), {', '.join(labels)}" for labels in short["labels"]]
         table = pd.concat([table, short.assign(block=blocks, printed=math.nan, planned=0)], ignore_index=True)
     rows = list(table.itertuples())

@@ -168,6 +168,12 @@ def test_forest_has_the_columns_of_table_2_and_the_short_study_without_printed_s
     assert short["printed"].isna().all() and short[["estimate", "n", "word"]].values.tolist() == [[-4, 3, "better"]]
 
 
+def test_scope_says_what_ran_and_on_what(rebuilt):
+    page = (rebuilt[0] / "README.md").read_text()
+    assert "| short training | ResNet-8, 30 epochs | 12 | 0 | 1.2 | 0, 1, 2 | float32 | cpu (test) |" in page
+    assert front_page.hardware(read_profiles(rebuilt[0])["paper"]) == "cpu (test)"
+
+
 def test_what_is_not_run_is_said_in_one_line(rebuilt):
     missing = front_page.missing_columns(read_profiles(rebuilt[0]))
     assert missing == {name: ["200", "100", "50", "20", "10"] for name in ("CIFAR-10", "CIFAR-20", "CIFAR-100")}

@@ -1,6 +1,6 @@
 """Which method today, on the same seeds; and how the change depends on the length of training."""
 
-from replication.report.analysis.length import BETA, length_of_training
+from replication.report.analysis.length import length_of_training
 from replication.report.analysis.methods import IMBALANCE, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
@@ -23,4 +23,4 @@ def short_methods_table(profile: Profile) -> Table:
 
 def length_table(profiles: dict[str, Profile]) -> Table:
     """Class-balanced minus plain after 30, 100 and 200 epochs of ResNet-8, imbalance 100."""
-    return captioned("length_of_training", length_of_training(profiles), beta=f"{BETA:g}")
+    return captioned("length_of_training", length_of_training(profiles))
