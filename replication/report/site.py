@@ -14,7 +14,7 @@ from replication.files import write_text
 from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
-from replication.report.claims.statements import read_evidence, statements
+from replication.report.claims.statements import Evidence, read_evidence, statements
 from replication.report.figures import covering as covering_figures
 from replication.report.figures import gains, heat_maps, large_scale, theory, training
 from replication.report.figures.data import class_counts_figure
@@ -43,6 +43,18 @@ def profile_tables(profile: Profile) -> list[Table]:
     made = [table(profile) for table in TABLES]
     made += [cifar.heat_map(profile, dataset) for dataset in sorted(set(profile.cells["dataset"]))]
     return [table for table in made if len(table.shown)]
+
+
+def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[Table]]:
+    """The tables of each folder of the results."""
+    tables = {name: profile_tables(profile) for name, profile in profiles.items() if name != "length"}
+    if "length" in profiles:
+        tables["length"] = [length_table(profiles)]
+    return tables | {
+        "published": [evidence.improvements_table(), evidence.published_bias_table()],
+        LARGE_SCALE: large_scale_tables.tables(seen.large_scale),
+        "statements": [claims_table(statements(seen))],
+    }
 
 
 def profile_drawings(results: Path, profile: Profile) -> Drawings:
@@ -87,36 +99,38 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     results = Path(results)
     before = listed(results)
     profiles = read_profiles(results)
-    studies = {name: p for name, p in profiles.items() if name != "length"}  # that profile mixes two budgets
     shown = {name: profile for name, profile in profiles.items() if name != "smoke"}
     seen = read_evidence(results, shown)
-    tables = {name: profile_tables(profile) for name, profile in studies.items()}
-    tables |= {"length": [length_table(profiles)]} if "length" in profiles else {}
-    tables |= {"published": [evidence.improvements_table(), evidence.published_bias_table()]}
-    tables |= {LARGE_SCALE: large_scale_tables.tables(seen.large_scale), "statements": [claims_table(statements(seen))]}
     drawings = common_drawings(results)
     drawings[results / "figures" / "forest"] = partial(gains.forest_figure, forest_rows(shown))
-    for profile in studies.values():
-        drawings |= profile_drawings(results, profile)
+    for name, profile in profiles.items():
+        drawings |= profile_drawings(results, profile) if name != "length" else {}  # that profile mixes two budgets
     there = [path for stem in drawings for end in ("png", "pdf") if (path := Path(f"{stem}.{end}")).is_file()]
     written = draw_all(drawings, min(4, cpu_count())) if figures else there
+    tables = all_tables(profiles, seen)
     for name, made in tables.items():
         written += [path for table in made for path in table.write(results / name / "tables")]
     written += sorted((results / "covering").glob("*.csv"))
-    titles = TITLES | {name: f"{p.title.capitalize()} ({p.budget})" for name, p in profiles.items()}
-    for name in [*tables, "theory", "covering"]:
-        made = [table for table in tables.get(name, []) if not table.name.startswith("heat_map")]  # those are linked
-        text = budget(profiles[name]) if name in profiles else ""
-        page = folder_page(results, name, titles[name], made, text, written)
-        page += findings_markdown(statements(seen)) if name == "statements" else ""
-        written.append(write_text(results / name / "README.md", page))
-    if "paper" in profiles:
-        written += write_gpu_page(results, profiles["paper"].records)
+    written += _write_folder_pages(results, profiles, tables, seen, written)
+    written += write_gpu_page(results, profiles["paper"].records) if "paper" in profiles else []
     linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
     written.append(write_text(results / "README.md", front_page(results, shown, seen, linked)))
     for path in before.difference(written):
         path.unlink(missing_ok=True)
     return written
+
+
+def _write_folder_pages(results: Path, profiles: dict[str, Profile], tables, seen, written) -> list[Path]:
+    """Write RESULTS/<folder>/README.md of each folder; return the paths."""
+    titles = TITLES | {name: f"{p.title.capitalize()} ({p.budget})" for name, p in profiles.items()}
+    paths = []
+    for name in [*tables, "theory", "covering"]:
+        made = [table for table in tables.get(name, []) if not table.name.startswith("heat_map")]  # those are linked
+        text = budget(profiles[name]) if name in profiles else ""
+        page = folder_page(results, name, titles[name], made, text, written)
+        page += findings_markdown(statements(seen)) if name == "statements" else ""
+        paths.append(write_text(results / name / "README.md", page))
+    return paths
 
 
 def listed(results: Path) -> set[Path]:
