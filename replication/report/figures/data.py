@@ -26,13 +26,7 @@ def class_counts_figure() -> Figure:
 
 
 def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
-    """Draw one row of images per label; rows may differ in length, as the classes of a long-tailed set do.
-
-    Args:
-        rows: for each label (k, H, W, C) uint8, C = 1 or 3.
-        labels: written at the left of each row.
-        title: above all.
-    """
+    """Draw a row of images, (k, H, W, C) uint8 with C = 1 or 3, per label; rows may differ in length."""
     size, width = rows[0].shape[1], max(len(row) for row in rows)
     cell = size + max(1, size // 10)
     canvas = np.full((cell * len(rows), cell * width, 3), 255, dtype=np.uint8)  # one picture: white between the images

@@ -120,11 +120,9 @@ def rendered(template: str, **facts) -> str:
 
 
 def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
-    """Return the end of every caption: the study, its budget, runs, seeds, hardware, precision and diverged runs.
+    """Return the beginning of a caption: the study, its budget, runs, seeds, hardware, precision and diverged runs.
 
-    Args:
-        profile: whose table it is.
-        records: those of its records that the table is about; default: all.
+    records: those of the profile's records that the table is about; default: all.
     """
     records = profile.records if records is None else records
     facts = {name: ", ".join(map(str, sorted(set(records[name])))) for name in ("seed", "device", "precision")}
