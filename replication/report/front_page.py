@@ -64,7 +64,7 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         selection=markdown_rows(selection_rows()),
         agreement=agreement(),
         theory_note=theory_note(results),
-        scope=markdown_rows(claims.scope(evidence).astype(str).drop(columns=["profile", "hardware"])),
+        scope=markdown_rows(claims.scope(evidence).astype(str)),
         not_run=not_run(profiles, evidence.large_scale),
         topics=by_topic.items(),
         words=words,
@@ -168,8 +168,7 @@ def forest_rows(profiles: dict[str, Profile]) -> pd.DataFrame:
     for profile in (profiles[name] for name in ("cpu",) if name in profiles):
         for r in forest(profile).to_dict("records"):
             block = f"{profile.title.capitalize()} ({profile.budget}), {', '.join(r['labels'])}"
-            row = r | {"mean": r["estimate"]}
-            rows.append(_forest_row(block, r["dataset"], r["beta"], r["imbalance_factor"], row))
+            rows.append(_forest_row(block, r["dataset"], r["beta"], r["imbalance_factor"], r))
     return pd.DataFrame(rows)
 
 

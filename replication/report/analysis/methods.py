@@ -1,6 +1,7 @@
 """Which method today: the class-balanced loss beside its successors, same seeds, same images, imbalance 100."""
 
 import math
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, off_protocol
 from replication.report.analysis.profile import Profile
-from replication.report.analysis.statistics import paired, summary
+from replication.report.analysis.statistics import summary
 
 IMBALANCE = 100.0
 MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
@@ -18,23 +19,22 @@ MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 a
 class Method(NamedTuple):
     """A method: the fields of its runs, its name in other work, and its cost beside plain training."""
 
-    loss: str
-    beta: float
-    reweight_from: float
-    published: tuple[str, ...]
-    cost: str
+    loss: str = "softmax"
+    beta: float = 0.0
+    reweight_from: float = 0.0
+    published: str = ""
+    cost: str = "one training, as plain"
     after_training: bool = False  # read from the plain run's `adjusted_error`
 
 
-SAME = "one training, as plain"
 METHODS = {
-    "plain": Method("softmax", 0.0, 0.0, ("plain",), "one training"),
-    "class-balanced 0.99": Method("softmax", 0.99, 0.0, ("class-balanced",), SAME),
-    "class-balanced 0.9999": Method("softmax", 0.9999, 0.0, ("class-balanced",), SAME),
-    "deferred class-balanced 0.9999": Method("softmax", 0.9999, 0.8, ("deferred class-balanced",), SAME),
-    "balanced softmax": Method("balanced_softmax", 0.0, 0.0, ("balanced softmax",), SAME),
+    "plain": Method(published="plain", cost="one training"),
+    "class-balanced 0.99": Method(beta=0.99, published="class-balanced"),
+    "class-balanced 0.9999": Method(beta=0.9999, published="class-balanced"),
+    "deferred class-balanced 0.9999": Method(beta=0.9999, reweight_from=0.8, published="deferred class-balanced"),
+    "balanced softmax": Method("balanced_softmax", published="balanced softmax"),
     "logit adjustment after training": Method(
-        "softmax", 0.0, 0.0, ("logit adjustment after training",), "no training beside the plain one", True
+        published="logit adjustment after training", cost="no training beside the plain one", after_training=True
     ),
 }
 COLUMNS = ["dataset", "method", "mean", "sd", "n", "low", "high"]
@@ -53,22 +53,21 @@ def comparators() -> pd.DataFrame:
 def published_errors(method: str, dataset: str) -> pd.DataFrame:
     """Return what the paper and later work report for a method at imbalance 100: error, source."""
     kind = METHODS[method]
-    later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method in @kind.published")
+    later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method == @kind.published")
     printed = paper.heat_map(dataset).query("imbalance_factor == @IMBALANCE and label == @kind.loss")
     printed = printed[(printed["beta"] == kind.beta) & (kind.reweight_from == 0) & (not kind.after_training)]
     return pd.concat([printed.assign(source="Cui et al. 2019"), later])[["error", "source"]]
 
 
-def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
+def shot_errors(error_per_class, class_counts) -> tuple[float, ...]:
     """Return the mean error of classes with many (over 100), medium (20 to 100) and few images; NaN if there are none.
 
     >>> shot_errors([10.0, 20.0, 40.0], [500, 100, 20])
     (10.0, 30.0, nan)
     """
     errors, counts = np.asarray(error_per_class, dtype=float), np.asarray(class_counts)
-    groups = (counts > MANY, (counts <= MANY) & (counts >= FEW), counts < FEW)
-    many, medium, few = (float(errors[group].mean()) if group.any() else math.nan for group in groups)
-    return many, medium, few
+    many, few = counts > MANY, counts < FEW
+    return tuple(float(errors[group].mean()) if group.any() else math.nan for group in (many, ~many & ~few, few))
 
 
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
@@ -94,19 +93,17 @@ def methods(profile: Profile) -> pd.DataFrame:
     _high: what the paper and later work report (`sources`).
     """
     rows = []
-    for dataset in paper.TABLE2_SETS:
-        plain = method_runs(profile, "plain", dataset)
-        for method, kind in METHODS.items():
-            runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
-            if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
-                continue
-            row = dict(dataset=dataset, method=method, cost=kind.cost, **summary(runs["error"])._asdict())
-            if method != "plain":
-                both = runs[["error"]].join(plain["error"].rename("plain"), how="inner")
-                change = paired(both["plain"], both["error"])
-                row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
-                row |= dict(detectable=change.detectable)
-            row |= runs[["many", "medium", "few"]].mean().to_dict()
-            row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
-            rows.append(row | dict(sources="; ".join(dict.fromkeys(printed["source"]))))
+    for dataset, (method, kind) in product(paper.TABLE2_SETS, METHODS.items()):
+        runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
+        if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
+            continue
+        row: dict = dict(dataset=dataset, method=method, cost=kind.cost) | summary(runs["error"])._asdict()
+        row |= runs[["many", "medium", "few"]].mean().to_dict()
+        row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
+        row |= dict(sources="; ".join(dict.fromkeys(printed["source"])), detectable=math.nan)
+        if method != "plain":
+            change = summary((runs["error"] - method_runs(profile, "plain", dataset)["error"]).dropna())
+            row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
+            row |= dict(detectable=change.detectable)
+        rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

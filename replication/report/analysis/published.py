@@ -86,31 +86,19 @@ def reruns() -> pd.DataFrame:
     return _cells(published("reruns"))
 
 
-def plain(cells: pd.DataFrame) -> pd.DataFrame:
-    """Select the cells without re-weighting."""
-    return cells[cells["beta"] == 0]
-
-
-def balanced(cells: pd.DataFrame) -> pd.DataFrame:
-    """Select the class-balanced cells, of any beta > 0."""
-    return cells[cells["beta"] > 0]
-
-
 def difference_to_plain(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the class-balanced cells with `plain` and `difference`, class-balanced minus plain (points).
 
     A cell whose plain partner (same data set, loss and imbalance) is missing has NaN in both.
     """
     keys = ["dataset", "label", "imbalance_factor"]
-    partner = plain(cells).set_index(keys)["error"].rename("plain")
-    joined = balanced(cells).join(partner, on=keys)
+    partner = cells[cells["beta"] == 0].set_index(keys)["error"].rename("plain")
+    joined = cells[cells["beta"] > 0].join(partner, on=keys)
     return joined.assign(difference=joined["error"] - joined["plain"])
 
 
 def lowest(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:
     """Return the lowest class-balanced cell of each data set and imbalance factor; `of` counts the cells."""
-    cells = balanced(cells).dropna(subset=[value])
+    cells = cells[cells["beta"] > 0].dropna(subset=[value])
     groups = cells.groupby(["dataset", "imbalance_factor"], sort=False)[value]
-    best = cells.loc[groups.idxmin()]
-    sizes = groups.size().reindex(pd.MultiIndex.from_frame(best[["dataset", "imbalance_factor"]]))
-    return best.assign(of=np.asarray(sizes, dtype=int)).reset_index(drop=True)
+    return cells.assign(of=groups.transform("size")).loc[groups.idxmin()].reset_index(drop=True)

@@ -12,7 +12,7 @@ from replication.report.analysis.covering import TABLES
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
 from replication.report.analysis.selection import published_selection_bias
-from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
+from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding, from_bool
 from replication.report.claims.planned import Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
@@ -41,6 +41,10 @@ class Evidence:
     def errors(self) -> Errors:
         """Last-epoch error of each finished run of the full protocol."""
         return errors_of(self.profiles[FULL].records) if FULL in self.profiles else {}
+
+    def short(self, table: str) -> list[dict]:
+        """Return the rows of one of the short study's tables ("ablations", ...); none without the study."""
+        return getattr(self.profiles[SHORT], table).to_dict("records") if SHORT in self.profiles else []
 
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
@@ -79,15 +83,18 @@ class Statement:
 
 
 def statement(id: str, place: str, topic: str, text: str) -> Callable:
-    """Make a function of the evidence that returns a bottom line and weighings into one that returns a Statement."""
+    """Make a function of the evidence that returns a bottom line and weighings into one that returns a Statement.
+
+    The bottom line is text, or the arguments of `bottom_line`: what to say if the statement holds, if it fails, else.
+    """
 
     def decorate(weigh_it: Callable) -> Callable[[Evidence], Statement]:
         @wraps(weigh_it)
         def weighed(evidence: Evidence) -> Statement:
             line, *weighings = weigh_it(evidence)
-            return Statement(id, place, topic, text, line, tuple(weighings))
+            said = line if isinstance(line, str) else bottom_line(weighings, *line)
+            return Statement(id, place, topic, text, said, tuple(weighings))
 
-        weighed.__doc__ = weigh_it.__doc__ or text
         return weighed
 
     return decorate
@@ -102,13 +109,16 @@ def weigh(kind: str, findings: Iterable[Finding] | Finding, word: str | None = N
     return Weighing(kind, word, findings)
 
 
-def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str) -> str:
+def settle(kind: str, holds: bool, what: str, *notes: str) -> Weighing:
+    """Weigh one piece of evidence that involves no chance."""
+    return weigh(kind, from_bool(kind, holds, what, *notes))
+
+
+def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str, otherwise: str = "") -> str:
     """`fails` if a kind of evidence speaks against the statement, `holds` if one speaks for it and none against."""
     words = {w.word for w in weighings}
     if words & {fail for _, fail in WORDS.values()}:
         return fails
-    return (
-        holds
-        if words & {hold for hold, _ in WORDS.values()}
-        else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."
-    )
+    if words & {hold for hold, _ in WORDS.values()}:
+        return holds
+    return "Not run." if words == {NOT_RUN} else otherwise or "Undecided."

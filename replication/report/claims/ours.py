@@ -1,28 +1,22 @@
 """Questions of ours, beside the paper's statements: growth with imbalance, re-balancing, the pick, methods, length."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from replication.report.analysis.ablations import CONTRASTS
+from replication.report.analysis.comparison import forest
 from replication.report.analysis.length import length_of_training
-from replication.report.analysis.measured import complete, differences, fixed_beta, settings_by_seeds
 from replication.report.analysis.methods import methods
-from replication.report.analysis.published import LABELS, TABLE2_SETS, TITLES
+from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
 from replication.report.claims.evidence import FULL, SHORT, Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, interval_word, of_seeds, tally
+from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, of_row, of_seeds, tally
 
 SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short study's, and those of plans B and C
-
-
-def _of_row(what: str, row: dict, planned: int, name: str = "mean", prefix: str = "") -> Finding:
-    """Make a finding from a row of numbers with low, high, n and detectable."""
-    low, high, n = row[f"{prefix}low"], row[f"{prefix}high"], int(row[f"{prefix}n"])
-    word = interval_word(low, high, n, planned)
-    return Finding(what, word, row[name], low, high, n, planned, detectable=row["detectable"])
 
 
 def _answered(findings: list[Finding], missing: str) -> Weighing:
@@ -39,54 +33,51 @@ def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
     return changes.unstack().sort_index(axis=1)
 
 
-def slopes(e: Evidence) -> tuple[np.ndarray, pd.Series]:
-    """Short training, CIFAR-10 at the fixed beta: change for ten times the imbalance by seed, and mean by imbalance.
-
-    Over the losses that are measured at each imbalance factor; empty with fewer than three factors.
-    """
-    both = e.profiles[SHORT].pairs
-    both = both[both["dataset"].eq("cifar10") & both["beta"].eq(fixed_beta("cifar10")) & both["label"].isin(LABELS)]
-    table = complete(settings_by_seeds(differences(both[both["imbalance_factor"] > 1])))
-    shared = table.unstack("imbalance_factor").dropna().stack("imbalance_factor")
-    means = shared.groupby(level="imbalance_factor").mean()  # (factors, seeds)
-    return np.polyfit(np.log10(means.index), means, 1)[0] if len(means) > 2 else np.array([]), means.mean(axis=1)
+def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
+    """Short training, CIFAR-10 at the fixed beta: changes by seed and imbalance, over losses that all factors share."""
+    rows = forest(e.profiles[SHORT]).query("dataset == 'cifar10'") if SHORT in e.profiles else pd.DataFrame()
+    if not len(rows) or rows["labels"].nunique() > 1:
+        return pd.DataFrame()
+    return pd.DataFrame(dict(zip(rows["imbalance_factor"], rows["values"], strict=True))).dropna().sort_index(axis=1)
 
 
 @statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?")
 def growth(e: Evidence):
     """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
-    printed, runs = [], []
+    printed, runs, table = [], [], changes_by_imbalance(e)
     for dataset, changes in table2_changes(e.table2).iterrows():
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
-        said = ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
-        notes = (said, f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
         word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
-        what = f"{TITLES[dataset]}, best of 20 minus best plain"
-        printed.append(Finding(what, word, p=float(found.pvalue), notes=notes))
-    if SHORT in e.profiles:
-        by_seed, means = slopes(e)
-        said = ", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items())
-        runs = [of_seeds("short training, for ten times the imbalance", by_seed, SHORT_SEEDS, notes=(said,))]
+        notes = (_listed(changes), f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
+        printed.append(Finding(f"{TITLES[dataset]}, best of 20 minus best plain", word, notes=notes))
+    if table.shape[1] > 2:
+        slopes = np.polyfit(np.log10(table.columns.to_numpy()), table.T, 1)[0]
+        what = "short training, for ten times the imbalance"
+        runs = [of_seeds(what, slopes, SHORT_SEEDS, notes=(_listed(table.mean()),))]
     weighing = _answered(runs, "runs at three imbalances")
     said = {BETTER: "it grows", WORSE: "it falls"}.get(weighing.word, weighing.word)
     in_print = " and ".join(dict.fromkeys(f.word for f in printed))
     return f"In print {in_print}; in short training {said}.", weigh("print", printed, UNDECIDED), weighing
 
 
+def _listed(changes: pd.Series) -> str:
+    return ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
+
+
 @statement("O2", "Sec. 4", "ours", "Is the gain re-balancing, or the smaller loss that the weights bring?")
 def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
-    rows = e.profiles[SHORT].scale_by_weights.to_dict("records") if SHORT in e.profiles else []
-    found = {r["part"]: _of_row(f"short training, {r['part']}", r, SHORT_SEEDS) for r in rows if r["part"] in CONTRASTS}
-    line = "Not run."
-    if found:
-        inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
-        found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
-        line = (
-            f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, "
-            f"the smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
-            f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
-        )
+    rows = [row for row in e.short("scale_by_weights") if row["part"] in CONTRASTS]
+    found = {row["part"]: of_row(f"short training, {row['part']}", row, SHORT_SEEDS) for row in rows}
+    if not found:
+        return "Not run.", _answered([], "the four corners")
+    inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
+    found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
+    line = (
+        f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, "
+        f"the smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
+        f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
+    )
     return line, _answered(list(found.values()), "the four corners")
 
 
@@ -102,28 +93,32 @@ def choice(e: Evidence):
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
-    """Each method's change against plain at full protocol and imbalance 100, by data set."""
-    rows = methods(e.profiles[FULL]).to_dict("records") if FULL in e.profiles else []
-    rows = [r for r in rows if r["change_n"] > 0]
-    return {
-        dataset: [_of_row(r["method"], r, METHOD_SEEDS, "change", "change_") for r in rows if r["dataset"] == dataset]
-        for dataset in TABLE2_SETS
-    }
+    """Each method's change against plain at full protocol and imbalance 100, by data set; those that are measured."""
+    found: dict[str, list[Finding]] = {}
+    for row in methods(e.profiles[FULL]).to_dict("records") if FULL in e.profiles else []:
+        if row["change_n"] > 0:
+            changes = {name: row[f"change_{name}"] for name in ("low", "high", "n")} | {"mean": row["change"]}
+            found.setdefault(row["dataset"], []).append(of_row(row["method"], row | changes, METHOD_SEEDS))
+    return found
+
+
+def best_methods(e: Evidence) -> dict[str, Finding]:
+    """The method of lowest error on each data set, by its title."""
+    return {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in method_changes(e).items()}
 
 
 @statement("O4", "later work", "ours", "Which method today?")
 def today(e: Evidence):
-    by_set = {dataset: found for dataset, found in method_changes(e).items() if found}
-    best = {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in by_set.items()}
-    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best.items())
+    best = best_methods(e).items()
+    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best)
     line = f"The lowest error at imbalance 100, against plain. {said}." if best else "Not run yet."
-    return line, _answered([f for found in by_set.values() for f in found], "plan B")
+    return line, _answered(list(chain(*method_changes(e).values())), "plan B")
 
 
 @statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")
 def length(e: Evidence):
-    rows = length_of_training(e.profiles).to_dict("records")
-    findings = [_of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS, "change") for r in rows]
+    rows = length_of_training(e.profiles).rename(columns={"change": "mean"}).to_dict("records")
+    findings = [of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS) for r in rows]
     said = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
     line = f"ResNet-8, imbalance 100, 0.9999 against plain: {said}." if findings else "Not run."
     return line, _answered(findings, "plan C")
@@ -132,9 +127,8 @@ def length(e: Evidence):
 @statement("O6", "Sec. 5.2", "ours", "What do the changes that other code makes cost?")
 def ports(e: Evidence):
     """The authors' own shuffle is not such a change, nor are our uniform weights."""
-    rows = e.profiles[SHORT].ablations.to_dict("records") if SHORT in e.profiles else []
-    findings = [_of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS)
-                for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]  # fmt: skip
+    rows = [r for r in e.short("ablations") if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
+    findings = [of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
     if not findings:
         return "Not run.", _answered([], "runs with one switch changed")
     shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from replication.report.claims import loss, ours, results, theory, training
-from replication.report.claims.evidence import Evidence, Statement, Weighing, read_evidence
+from replication.report.claims.evidence import Evidence, Statement, read_evidence
 from replication.report.claims.finding import WORDS
 
-__all__ = ["Evidence", "Statement", "Weighing", "read_evidence", "statements", "statements_table"]
+__all__ = ["Evidence", "Statement", "read_evidence", "statements", "statements_table"]
 
 ORDER = (
     theory.t1, theory.t2, theory.t3, theory.t4a, theory.t4b, theory.t5, theory.t6,

@@ -6,26 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from replication.experiments.experiment import Experiment
 from replication.experiments.plan import PLAN
 from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
-from replication.report.claims.evidence import FULL, Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import (
-    AWAITING,
-    BETTER,
-    CONSISTENT,
-    NOT_REPLICATED,
-    NOT_RUN,
-    REPLICATED,
-    UNDECIDED,
-    WORSE,
-    Finding,
-    from_bool,
-    majority,
-    of_seeds,
-)
+from replication.report.claims import finding as words
+from replication.report.claims.evidence import FULL, Evidence, Weighing, settle, statement, weigh
+from replication.report.claims.finding import NOT_RUN, Finding, majority, of_seeds
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
 CLOSED = 0.75  # share of the gap to the deeper network that must be closed to count as "comparable"
@@ -42,30 +29,33 @@ def change_between_drops(curve: list[dict], epochs: int, name: str = "error") ->
     return float(np.polyfit([r["epoch"] for r in rows], [r[name] for r in rows], 1)[0] * 0.1 * epochs)
 
 
+def rises(e: Evidence, drop_factor: float, name: str) -> pd.Series:
+    """Return the change between the drops of each finished run of plan D with that factor, by seed."""
+    curves = (
+        e.profiles[FULL].records.query("status == 'finished'").set_index("name")["curve"] if FULL in e.profiles else {}
+    )
+    planned = [run for run in PLAN["D"] if run.drop_factor == drop_factor and run.name in curves]
+    found = {run.seed: change_between_drops(curves[run.name], run.epochs, name) for run in planned}
+    return pd.Series(found, dtype=float).dropna()
+
+
 @statement("P1", "Sec. 5.2", "training",
            "Where the rate is divided by 10, test error and loss rise after it; dividing by 100 cures it.")  # fmt: skip
 def p1(e: Evidence):
     """Plan D: plain softmax, imbalance 200, both drops, five seeds."""
-    seeds, rises = sorted({run.seed for run in PLAN["D"]}), {}
-    records = e.profiles[FULL].records.set_index("name") if FULL in e.profiles else pd.DataFrame({"status": []})
-    records = records[records["status"] == "finished"]
-    for drop in (0.1, 0.01):
-        names = {s: Experiment(imbalance_factor=200.0, drop_factor=drop, seed=s).name for s in seeds}
-        runs = {s: records.loc[name] for s, name in names.items() if name in records.index}
-        for value in ("error", "test_loss"):
-            found = {s: change_between_drops(r["curve"], r["epochs"], value) for s, r in runs.items()}
-            rises[drop, value] = pd.Series(found, dtype=float).dropna()
-    excess = (rises[0.1, "error"] - rises[0.01, "error"]).dropna()
+    seeds, error = len({run.seed for run in PLAN["D"]}), rises(e, 0.1, "error")
     parts = [
-        of_seeds("test error after a division by 10", rises[0.1, "error"], len(seeds)),
-        of_seeds("test loss after a division by 10", rises[0.1, "test_loss"], len(seeds), margin=0, unit="nats"),
-        of_seeds("test error, division by 10 against 100", excess, len(seeds)),
+        of_seeds("test error after a division by 10", error, seeds),
+        of_seeds("test loss after a division by 10", rises(e, 0.1, "test_loss"), seeds, margin=0, unit="nats"),
+        of_seeds("test error, division by 10 against 100", (error - rises(e, 0.01, "error")).dropna(), seeds),
     ]
-    words = {f.word for f in parts}
-    word = NOT_RUN if words == {NOT_RUN} else AWAITING if words & {AWAITING, NOT_RUN} else None
-    word = word or str(majority([f.word for f in parts], [WORSE] * 3))
-    lines = {REPLICATED: "Test error and loss rise after a division by 10, and less after one by 100.",
-             NOT_REPLICATED: "Test error and loss do not rise after a division by 10."}  # fmt: skip
+    found = {f.word for f in parts}
+    if found & {words.AWAITING, NOT_RUN}:
+        word = NOT_RUN if found == {NOT_RUN} else words.AWAITING
+    else:
+        word = str(majority([f.word for f in parts], [words.WORSE] * 3))
+    lines = {words.REPLICATED: "Test error and loss rise after a division by 10, and less after one by 100.",
+             words.NOT_REPLICATED: "Test error and loss do not rise after a division by 10."}  # fmt: skip
     line = lines.get(word, f"Whether errors rise after a division of the rate by 10: {word}.")
     return line, weigh("runs", parts, word)
 
@@ -95,21 +85,22 @@ def initial_losses(classes: int) -> tuple[float, float]:
 def p2(e: Evidence):
     losses = {classes: initial_losses(classes) for classes in (10, 100)}
     said = "; ".join(f"{a:.2f} against {b:.2f} at C = {c}" for c, (a, b) in losses.items())
-    exact = from_bool("derivation", all(a > 2 * b for a, b in losses.values()), "loss before the first step", said)
-    zero = pd.concat([changed(p.records) for p in e.profiles.values()] or [pd.DataFrame(columns=["dataset", "switch"])])
-    zero = zero[zero["dataset"].isin(HEAT_MAPS) & (zero["switch"] == "last_bias")]
-    seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
-    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # the paper says "could"
-    runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
+    exact = settle("derivation", all(a > 2 * b for a, b in losses.values()), "loss before the first step", said)
+    runs = [row for p in e.profiles.values() for row in changed(p.records).itertuples()]
+    zero = [row for row in runs if row.switch == "last_bias" and row.dataset in HEAT_MAPS]
+    seen, n = sum(unstable(row.status, row.curve, row.epochs) for row in zero), len(zero)
+    word = NOT_RUN if not n else words.REPLICATED if seen else words.UNDECIDED  # the paper says "could"
+    found = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
     often = f"seen in {seen} of" if seen else "not seen in"
     line = f"A last bias of 0 makes the first loss huge; instability was {often} {n} runs."
-    return line, weigh("derivation", exact), weigh("runs", runs)
+    return line, exact, weigh("runs", found)
 
 
 def _no_plan(e: Evidence, what: str) -> Weighing:
     """Runs whose seeds no plan fixes are not weighed, even if there are some."""
     ran = len(pairs(e.large_scale)) > 0
-    return weigh("runs", Finding(what, UNDECIDED if ran else NOT_RUN, notes=("no seeds are planned",) if ran else ()))
+    found = Finding(what, words.UNDECIDED, notes=("no seeds are planned",)) if ran else Finding(what, NOT_RUN)
+    return weigh("runs", found)
 
 
 def _large(e: Evidence) -> pd.DataFrame:
@@ -124,7 +115,7 @@ def s1(e: Evidence):
     errors = [c for c in table if c.endswith(("top1", "top5"))]
     d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
     better, weights = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
-    printed = from_bool(
+    printed = settle(
         "print", better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or top-5)",
         f"by {d.min():+.2f} to {d.max():+.2f} points",
         "focal is trained with 2 to 4 times the learning rate, and no row has plain focal",
@@ -132,9 +123,9 @@ def s1(e: Evidence):
     )  # fmt: skip
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
-    word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
+    word = str(majority([f.word for f in runs], [words.BETTER] * len(runs))) if runs else NOT_RUN
     line = f"CB focal beats softmax in {better} of {d.size} printed comparisons, which also change the learning rate."
-    return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
+    return line, printed, weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
 
 
 @statement("S2", "Sec. 5.4", "large scale",
@@ -145,13 +136,13 @@ def s2(e: Evidence):
         shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
         shares[column] = float((shallow - balanced) / (shallow - table.loc[(deeper, False), column]))
     said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%}"
-    printed = from_bool("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
+    printed = settle("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
     line = f"ResNet-50 with CB focal closes {said} of the printed gap to deeper networks, at a higher rate."
-    return line, weigh("print", printed), _no_plan(e, "runs of Table 3")
+    return line, printed, _no_plan(e, "runs of Table 3")
 
 
 @statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.")
 def s3(e: Evidence):
-    printed = Finding("Figure 7 as it is drawn", CONSISTENT, notes=("its curves are not printed as numbers",))
+    printed = settle("print", True, "Figure 7 as it is drawn", "its curves are not printed as numbers")
     line = "The printed curves part after 60 epochs, at a higher learning rate."
-    return line, weigh("print", printed), _no_plan(e, "runs of Figure 7")
+    return line, printed, _no_plan(e, "runs of Figure 7")

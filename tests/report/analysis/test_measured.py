@@ -7,7 +7,7 @@ import pytest
 from report_records import record, write
 
 from replication.report.analysis import ablations, measured
-from replication.report.analysis.profile import Profile
+from replication.report.analysis.profile import Profile, read_profiles
 
 
 @pytest.fixture
@@ -94,16 +94,14 @@ def test_seed_means_use_only_seeds_that_have_every_cell(records):
     runs = [record(30, seed=s) for s in (0, 1)] + [record(30, seed=s, loss="sigmoid") for s in (1, 2)]
     runs += [record(28 - s, seed=s, beta=0.9999) for s in (0, 1)]
     runs += [record(26 - s, seed=s, beta=0.9999, loss="sigmoid") for s in (1, 2)]
-    assert measured.per_seed(measured.differences(measured.pairs(records(*runs)))).to_dict() == {1: -4.0}
+    assert measured.complete(measured.pairs(records(*runs))).mean().to_dict() == {1: -4.0}
 
 
 def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
     runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
     started = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
-    values = measured.differences(measured.pairs(records(*runs, *started)))
-    assert measured.per_seed(values).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
-    wide = measured.settings_by_seeds(values)
-    assert set(measured.complete(wide).index.unique("label")) == {"softmax"} and len(wide) == 2
+    wide = measured.complete(measured.pairs(records(*runs, *started)))
+    assert wide.mean().to_dict() == {0: -5.0, 1: -6.0, 2: -7.0} and set(wide.index.unique("label")) == {"softmax"}
 
 
 def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
@@ -113,8 +111,7 @@ def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
         for s in range(seeds)
         for b in (0.0, 0.9999)
     ]
-    values = measured.differences(measured.pairs(records(*runs)))
-    assert measured.per_seed(values).to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
+    assert measured.complete(measured.pairs(records(*runs))).mean().to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
 
 
 def test_another_profiles_run_is_left_out_and_named(tmp_path):
@@ -128,7 +125,7 @@ def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
     assert measured.cells(empty).empty and measured.pairs(empty).empty
     assert measured.paired_cells(empty).empty
-    assert measured.profiles_with_records(tmp_path) == []
+    assert read_profiles(tmp_path) == {}
 
 
 def test_a_run_with_two_switches_changed_is_no_ablation(records):
@@ -154,7 +151,3 @@ def test_every_ablation_of_the_grid_has_its_words():
             if getattr(row, s) != paper_setting(s, row.imbalance_factor)
         ]
         assert len(away) == 1 and away[0] in ablations.WORDS
-
-
-def test_wall_hours(records):
-    assert measured.wall_hours(records(record(30, wall_seconds=1800), record(30, seed=1, wall_seconds=5400))) == 2.0

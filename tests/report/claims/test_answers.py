@@ -56,9 +56,9 @@ def test_re_balancing_or_a_smaller_loss(found):
 
 def test_beta_advice_from_the_printed_cells():
     """Figures 8 to 10, counted by hand: 25 of 25 at 0.999 and 0.9999; 24 of 25 at 0.99; 18 of 25 at 0.99."""
-    advice = {b.dataset: b for b in which_beta()}
-    assert advice["CIFAR-10"].hurt == "-" and "0.99 (24 of 25" in advice["CIFAR-20"].helped
-    assert "0.99 (18 of 25" in advice["CIFAR-100"].helped and "0.9999: +11.2" in advice["CIFAR-100"].hurt
+    advice = {b["dataset"]: b for b in which_beta()}
+    assert advice["CIFAR-10"]["hurt"] == "-" and "0.99 (24 of 25" in advice["CIFAR-20"]["helped"]
+    assert "0.99 (18 of 25" in advice["CIFAR-100"]["helped"] and "0.9999: +11.2" in advice["CIFAR-100"]["hurt"]
     assert beta_harm("cifar100").round(1).to_dict() == {20: 1.3, 50: 1.3, 100: 3.6, 200: 11.2}
     assert "11.2" in beta_warning()
 
@@ -70,6 +70,7 @@ def test_where_the_paper_is_loose_depends_on_its_numbers():
 
 
 def test_scope_counts_records(measured):
-    rows = scope(measured).set_index("profile")
-    assert rows["records"].to_dict() == {"cpu": 12, "paper": pytest.approx(len(PLAN["A"] + PLAN["B"]))}
+    rows = scope(measured).set_index("study")
+    assert rows["records"].to_dict() == {"short training": 12, "full protocol": len(PLAN["A"] + PLAN["B"])}
+    assert rows["wall hours"].to_dict()["short training"] == "1.2"  # twelve runs of 360 seconds
     assert scope(Evidence()).empty
