@@ -19,10 +19,9 @@ from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE,
 SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short study's, and those of plans B and C
 
 
-def _answered(findings: list[Finding], missing: str) -> Weighing:
-    findings = findings or [Finding(missing, NOT_RUN)]
+def _answered(findings: list[Finding]) -> Weighing | None:
     words = {f.word for f in findings}
-    return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED)
+    return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED) if words else None
 
 
 def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(rows["imbalance_factor"], rows["values"], strict=True))).dropna().sort_index(axis=1)
 
 
-@statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?")
+@statement("O1")
 def growth(e: Evidence):
     """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
     printed, runs, table = [], [], changes_by_imbalance(e)
@@ -54,42 +53,38 @@ def growth(e: Evidence):
         slopes = np.polyfit(np.log10(table.columns.to_numpy()), table.T, 1)[0]
         what = "short training, for ten times the imbalance"
         runs = [of_seeds(what, slopes, SHORT_SEEDS, notes=(_listed(table.mean()),))]
-    weighing = _answered(runs, "runs at three imbalances")
-    said = {BETTER: "it grows", WORSE: "it falls"}.get(weighing.word, weighing.word)
-    in_print = " and ".join(dict.fromkeys(f.word for f in printed))
-    return f"In print {in_print}; in short training {said}.", weigh("print", printed, UNDECIDED), weighing
+    word = runs[0].word if runs else NOT_RUN
+    numbers = dict(in_print=" and ".join(dict.fromkeys(f.word for f in printed)))
+    numbers |= dict(in_runs={BETTER: "it grows", WORSE: "it falls"}.get(word, word))
+    return numbers, dict(print=weigh("print", printed, UNDECIDED), runs=_answered(runs))
 
 
 def _listed(changes: pd.Series) -> str:
     return ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
 
 
-@statement("O2", "Sec. 4", "ours", "Is the gain re-balancing, or the smaller loss that the weights bring?")
+@statement("O2")
 def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
     rows = [row for row in e.short("scale_by_weights") if row["part"] in CONTRASTS]
     found = {row["part"]: of_row(f"short training, {row['part']}", row, SHORT_SEEDS) for row in rows}
-    if not found:
-        return "Not run.", _answered([], "the four corners")
-    inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
-    found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
-    line = (
-        f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, "
-        f"the smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
-        f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
-    )
-    return line, _answered(list(found.values()), "the four corners")
+    numbers = {part: f.estimate for part, f in found.items()}
+    if found:
+        inter = found["interaction"]
+        numbers |= dict(low=inter.low, high=inter.high)
+        found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
+    return numbers, dict(runs=_answered(list(found.values())))
 
 
-@statement("O3", "Table 2", "ours", "How much does choosing the best of 20 gain?")
+@statement("O3")
 def choice(e: Evidence):
     findings = []
     for dataset, rows in e.selection_bias.groupby("dataset"):
         what = f"{TITLES[dataset]}, bias of the best of 20 beyond the best of 5 plain"
         changes = f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}"
         findings.append(Finding(what, f"at most {rows['bias_over_plain'].max():.2f} points", notes=(changes,)))
-    said = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
-    return f"From the printed numbers: {said}.", weigh("print", findings, "estimated")
+    gains = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
+    return dict(gains=gains), dict(print=weigh("print", findings, "estimated"))
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
@@ -107,31 +102,26 @@ def best_methods(e: Evidence) -> dict[str, Finding]:
     return {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in method_changes(e).items()}
 
 
-@statement("O4", "later work", "ours", "Which method today?")
+@statement("O4")
 def today(e: Evidence):
     best = best_methods(e).items()
     said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best)
-    line = f"The lowest error at imbalance 100, against plain. {said}." if best else "Not run yet."
-    return line, _answered(list(chain(*method_changes(e).values())), "plan B")
+    return dict(best=said), dict(runs=_answered(list(chain(*method_changes(e).values()))))
 
 
-@statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")
+@statement("O5")
 def length(e: Evidence):
     rows = length_of_training(e.profiles).rename(columns={"change": "mean"}).to_dict("records")
     findings = [of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS) for r in rows]
-    said = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
-    line = f"ResNet-8, imbalance 100, 0.9999 against plain: {said}." if findings else "Not run."
-    return line, _answered(findings, "plan C")
+    changes = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
+    return dict(changes=changes), dict(runs=_answered(findings))
 
 
-@statement("O6", "Sec. 5.2", "ours", "What do the changes that other code makes cost?")
+@statement("O6")
 def ports(e: Evidence):
     """The authors' own shuffle is not such a change, nor are our uniform weights."""
     rows = [r for r in e.short("ablations") if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
     findings = [of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
-    if not findings:
-        return "Not run.", _answered([], "runs with one switch changed")
     shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]
-    line = (f"{shown or 'None'} of {len(findings)} is shown to raise the error in short training; effects of "
-            f"{min(seen):.0f} to {max(seen):.0f} points could have been seen.")  # fmt: skip
-    return line, _answered(findings, "runs with one switch changed")
+    numbers = dict(shown=shown or "None", switches=len(findings), least=min(seen, default=0), most=max(seen, default=0))
+    return numbers, dict(runs=_answered(findings))

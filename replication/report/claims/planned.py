@@ -19,7 +19,7 @@ from replication.experiments.plan import PLAN
 from replication.report.analysis import published as paper
 from replication.report.analysis.statistics import t_interval
 from replication.report.claims import finding as words
-from replication.report.claims.finding import BETTER, MARGIN, Finding, majority, of_seeds, word_of
+from replication.report.claims.finding import BETTER, MARGIN, Finding, majority, of_seeds, tally, word_of
 
 Errors = Mapping[Experiment, Any]  # last-epoch error of a run, percent, or one value per draw
 LOSSES: dict[str, dict[str, Any]] = {  # the paper's losses by label: fields of an Experiment
@@ -104,17 +104,30 @@ class Rule:
             return regret_word(np.stack(values))
         return majority(np.stack([word_of(*t_interval(v)) for v in values], -1), [c.claimed for c in self.parts])
 
-    def decide(self, errors: Errors) -> tuple[str, list[Finding]]:
-        """Return the word of our runs, which waits for all planned seeds of all parts, and its findings."""
+    def decide(self, errors: Errors) -> tuple[str, list[Finding], str]:
+        """Return the word of our runs, which waits for all planned seeds of all parts, its findings, and a clause."""
         findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
         found = [np.array(list(c.values(errors).values())) for c in self.parts]
         complete = [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]
         if self.by == "mean" and complete:
             what = f"mean over {len(complete)} of {len(self.parts)} columns"
             findings.insert(0, of_seeds(what, np.mean(complete, axis=0), len(self.parts[0].seeds)))
+        word = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
         if len(complete) == len(self.parts):
-            return str(self.word(complete)), findings
-        return words.AWAITING if any(len(v) for v in found) else words.NOT_RUN, findings
+            word = str(self.word(complete))
+        return word, findings, self._clause(word, findings)
+
+    def _clause(self, word: str, findings: list[Finding]) -> str:
+        """Say the word for a bottom line, with the number of comparisons that are as claimed; empty if none ran."""
+        counted = tally(findings)
+        if any(c.claimed != BETTER for c in self.parts):
+            pairs = zip(self.parts, findings, strict=False)
+            right = [f.word == c.claimed for c, f in pairs if f.word not in (words.NOT_RUN, words.AWAITING)]
+            counted = f"{sum(right)} of {len(right)} as claimed" if right else ""
+        if word == words.NOT_RUN:
+            return f"; at one fixed beta, our runs: {counted}" if counted else ""
+        said = "our runs await their planned seeds" if word == words.AWAITING else f"our runs: {word}"
+        return f"; {said} ({counted})" if counted else f"; {said}"
 
 
 def regret_word(values: np.ndarray) -> np.ndarray:

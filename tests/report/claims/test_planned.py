@@ -79,7 +79,7 @@ def test_looking_after_every_seed_would_be_wrong_more_often_and_the_plan_forbids
     rule, errors = RULES["R4"], {}
     for seed in range(4):  # four of five seeds, with an effect that anyone can see
         errors |= {replace(e, seed=seed): 30.0 - 5 * (e.beta > 0) for c in rule.parts for e in (*c.plus, *c.minus)}
-    word, findings = rule.decide(errors)
+    word, findings, _ = rule.decide(errors)
     assert word == AWAITING and {f.word for f in findings} == {AWAITING} and findings[0].n == 4
 
 
@@ -90,8 +90,8 @@ def test_seeds_beyond_the_plan_change_nothing():
 
 
 def test_nothing_run_is_not_run():
-    word, findings = RULES["R5a"].decide({})
-    assert word == NOT_RUN and {f.word for f in findings} == {NOT_RUN}
+    word, findings, clause = RULES["R5a"].decide({})
+    assert word == NOT_RUN and not clause and {f.word for f in findings} == {NOT_RUN}
 
 
 @pytest.mark.parametrize(("rivals", "word"), [((-1.0, -0.2), REPLICATED), ((-1.0, 2.0), NOT_REPLICATED)])

@@ -11,7 +11,7 @@ from replication.experiments.plan import PLAN
 from replication.report.analysis import published as paper
 from replication.report.analysis.profile import read_profile
 from replication.report.claims import ours, results, training
-from replication.report.claims.evidence import Evidence
+from replication.report.claims.evidence import WEIGHED, Evidence
 from replication.report.claims.finding import (
     AWAITING,
     CONSISTENT,
@@ -179,7 +179,7 @@ def test_a_method_waits_for_its_planned_seeds(tmp_path):
 def test_every_statement_has_a_bottom_line_and_a_word_for_each_kind_of_evidence():
     weighed = statements(Evidence())
     ids = [s.id for s in weighed]
-    assert len(set(ids)) == len(ids) == 30 and all(s.text and s.bottom_line and s.weighings for s in weighed)
+    assert len(set(ids)) == len(ids) == len(WEIGHED) == 30 and all(s.text and s.bottom_line and s.weighings for s in weighed)
     table = statements_table(weighed).set_index("id")
     assert table.loc["T4b", ["derivation", "simulation"]].tolist() == ["", NOT_RUN]
     assert table.loc["R4", ["derivation", "print", "runs"]].tolist() == [REFUTED, CONSISTENT, NOT_RUN]
