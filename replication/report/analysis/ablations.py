@@ -7,8 +7,7 @@ better.
 
 import pandas as pd
 
-from replication.report.analysis.measured import finished, off_protocol, paired_summaries, reference
-from replication.report.analysis.statistics import Summary, summary
+from replication.report.analysis.measured import finished, off_protocol, paired_summaries, reference, summaries
 
 WORDS = {
     ("reduction", "weighted_mean"): "divided by the batch's sum of weights, as torch does",
@@ -77,9 +76,7 @@ def scale_by_weights(records: pd.DataFrame) -> pd.DataFrame:
     corners = corners.drop(columns="plain").join(plain.rename("plain"), on=plain.index.names).dropna()
     table = corners[list(CORNERS.values())].set_axis(list(CORNERS), axis=1)
     contrasts = table @ pd.DataFrame(CONTRASTS, index=CORNERS)
-    rows = []
-    for cell, parts in table.join(contrasts).groupby(level=CELL):
-        for part, values in parts.items():
-            rows.append(dict(zip(CELL, cell, strict=True)) | {"part": part} | summary(values)._asdict())
-    found = pd.DataFrame(rows, columns=[*CELL, "part", *Summary._fields])
+    parts = table.join(contrasts).reset_index().melt(CELL, [*CORNERS, *CONTRASTS], "part")
+    parts["part"] = pd.Categorical(parts["part"], [*CORNERS, *CONTRASTS])
+    found = summaries(parts, [*CELL, "part"], "value")
     return found.assign(detectable=found["detectable"].where(found["part"].isin(CONTRASTS)))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import cells, complete, enough, fixed_beta, paired_cells
+from replication.report.analysis.measured import cells, complete, enough, fixed_beta
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import Summary, summary
 
@@ -61,7 +61,8 @@ def _filled(frame: pd.DataFrame, counts: list[str], texts: list[str]) -> pd.Data
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return a heat map's 125 cells, published and measured, with differences to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
-    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (cells(records), paired_cells(records)))
+    ours = Profile("", records)
+    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (ours.cells, ours.paired_cells))
     frame = here[[]].assign(published=float("nan"), published_difference=float("nan"))
     if dataset in paper.HEAT_MAPS:
         printed = paper.heat_map(dataset)
@@ -78,13 +79,13 @@ def forest(profile: Profile) -> pd.DataFrame:
     The mean over the losses that all columns of a data set share, if they share any, else over the column's own; one
     value per seed.  Columns: dataset, imbalance_factor, beta, labels, values (by seed) and those of a summary.
     """
-    rows, pairs = [], profile.pairs
-    pairs = pairs[
-        pairs["beta"].eq(pairs["dataset"].map(fixed_beta)) & pairs["label"].isin(paper.LABELS)
-        & pairs["dataset"].isin(paper.HEAT_MAPS) & pairs["imbalance_factor"].gt(1)
+    rows, both = [], profile.pairs
+    both = both[
+        both["beta"].eq(both["dataset"].map(fixed_beta)) & both["label"].isin(paper.LABELS)
+        & both["dataset"].isin(paper.HEAT_MAPS) & both["imbalance_factor"].gt(1)
     ]  # fmt: skip
-    for dataset, both in pairs.groupby("dataset"):
-        columns = {factor: complete(group).droplevel([0, 2, 3]) for factor, group in both.groupby("imbalance_factor")}
+    for dataset, of_set in both.groupby("dataset"):
+        columns = {factor: complete(group).droplevel([0, 2, 3]) for factor, group in of_set.groupby("imbalance_factor")}
         shared = set.intersection(*(set(table.index) for table in columns.values()))
         for factor, table in sorted(columns.items(), reverse=True):
             labels = tuple(label for label in paper.LABELS if label in (shared or table.index))

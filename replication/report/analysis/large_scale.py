@@ -9,9 +9,8 @@ from replication.experiments.experiment import loss_label
 from replication.experiments.large_scale import PROFILE, LargeScaleExperiment, LargeScaleRecord, table3_rows
 from replication.experiments.records import read_records
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import seed_list, with_labels
+from replication.report.analysis.measured import seed_list, summaries, with_labels
 from replication.report.analysis.published import TITLES
-from replication.report.analysis.statistics import summary
 
 BALANCED = "focal 0.5"
 KEYS = ["dataset", "depth", "seed"]
@@ -60,13 +59,10 @@ def _is_paper_run(row: dict) -> bool:
 
 def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
-    rows = []
     done = records[records["paper_run"] & (records["status"] == "finished")]
-    for key, group in done.groupby(CELL, sort=True):
-        head = dict(zip(CELL, key, strict=True)) | dict(seeds=seed_list(group))
-        for column, measure in (("error", "top1"), ("top5_error", "top5")):
-            rows.append(head | dict(measure=measure) | summary(group[column].astype(float))._asdict())
-    return pd.DataFrame(rows, columns=[*CELL, "measure", "n", "seeds", "mean", "sd", "low", "high"])
+    columns = {"top1": "error", "top5": "top5_error"}
+    found = [summaries(done, CELL, column, seeds=seed_list).assign(measure=name) for name, column in columns.items()]
+    return pd.concat(found)[[*CELL, "measure", "n", "seeds", "mean", "sd", "low", "high"]]
 
 
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:

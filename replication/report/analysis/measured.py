@@ -1,6 +1,7 @@
 """Turn records of one profile into cells (mean, spread, n) and pairs (class-balanced against plain, same seed)."""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -69,19 +70,28 @@ def of_one_precision(records: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["precision"] == runs.join(best.rename("best"), on=CELL)["best"]]
 
 
+def summaries(rows: pd.DataFrame, by: list[str], value: str, **more: Callable) -> pd.DataFrame:
+    """Summarise a column group by group: columns `by`, those of a Summary, and `more`, each computed from the group."""
+    found = []
+    for key, group in rows.groupby(by, sort=True):
+        numbers = summary(group[value].dropna().astype(float))._asdict()
+        extra = {name: compute(group) for name, compute in more.items()}
+        found.append(dict(zip(by, key, strict=True)) | numbers | extra)
+    return pd.DataFrame(found, columns=[*by, *Summary._fields, *more])
+
+
 def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """Return each cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
-    rows = []
-    for key, group in of_one_precision(records)[[*CELL, "seed", "status", "error"]].groupby(CELL, sort=True):
-        done = group[group["status"] == "finished"]
-        head = dict(zip(CELL, key, strict=True)) | summary(done["error"])._asdict()
-        rows.append(head | {"diverged": len(group) - len(done), "seeds": seed_list(done)})
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"])
+    """Summarise the last-epoch error of each cell of the reference protocol, with its diverged runs and its seeds."""
+    return summaries(of_one_precision(records), CELL, "error", diverged=_diverged, seeds=seed_list)
+
+
+def _diverged(runs: pd.DataFrame) -> int:
+    return int((runs["status"] != "finished").sum())
 
 
 def seed_list(runs: pd.DataFrame) -> str:
-    """Return the seeds of runs as text, in order: "0 1 2"."""
-    return " ".join(map(str, sorted(runs["seed"])))
+    """Return the seeds of the finished runs as text, in order: "0 1 2"."""
+    return " ".join(map(str, sorted(runs.loc[runs["status"] == "finished", "seed"])))
 
 
 def pairs(records: pd.DataFrame) -> pd.DataFrame:
@@ -100,18 +110,9 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     return joined.drop(columns=["beta_plain", "device", "device_plain"]).sort_values([*CELL, "seed"], ignore_index=True)
 
 
-def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """Return each class-balanced cell's paired differences, and how many pairs ran on two kinds of hardware."""
-    return paired_summaries(pairs(records), CELL)
-
-
 def paired_summaries(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Summarise paired differences, a row per group; `across` counts the pairs on two kinds of hardware."""
-    found = []
-    for key, group in rows.groupby(by):
-        numbers = summary(group["difference"])._asdict() | {"across": int(group["across"].sum())}
-        found.append(dict(zip(by, key, strict=True)) | numbers)
-    return pd.DataFrame(found, columns=[*by, *Summary._fields, "across"])
+    return summaries(rows, by, "difference", across=lambda group: int(group["across"].sum()))
 
 
 def enough(seeds: pd.Series) -> pd.Series:

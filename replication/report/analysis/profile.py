@@ -48,7 +48,7 @@ class Profile:
     finished = _of_records(lambda records: measured.finished(measured.reference(records)))
     cells = _of_records(measured.cells)
     pairs = _of_records(measured.pairs)
-    paired_cells = _of_records(measured.paired_cells)
+    paired_cells = _of_records(lambda records: measured.paired_summaries(measured.pairs(records), measured.CELL))
     ablations = _of_records(switches.ablations)
     scale_by_weights = _of_records(switches.scale_by_weights)
     selection_bias = _of_records(selection.measured_selection_bias)

@@ -77,9 +77,9 @@ def test_a_cell_is_a_mean_over_one_precision(records):
 
 def test_pairs_on_unlike_hardware_are_counted(records):
     frame = records(*(record(40 - 5 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)))
-    assert measured.paired_cells(frame)["across"].tolist() == [0]
+    assert Profile("cpu", frame).paired_cells["across"].tolist() == [0]
     moved = frame.assign(device=frame["device"].where((frame["beta"] == 0) | (frame["seed"] == 0), "another"))
-    assert measured.paired_cells(moved)["across"].tolist() == [1]
+    assert Profile("cpu", moved).paired_cells["across"].tolist() == [1]
 
 
 def test_a_pair_with_a_diverged_member_is_none(records):
@@ -124,7 +124,7 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
     assert measured.cells(empty).empty and measured.pairs(empty).empty
-    assert measured.paired_cells(empty).empty
+    assert Profile("cpu", empty).paired_cells.empty
     assert read_profiles(tmp_path) == {}
 
 

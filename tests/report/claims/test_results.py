@@ -179,7 +179,9 @@ def test_a_method_waits_for_its_planned_seeds(tmp_path):
 def test_every_statement_has_a_bottom_line_and_a_word_for_each_kind_of_evidence():
     weighed = statements(Evidence())
     ids = [s.id for s in weighed]
-    assert len(set(ids)) == len(ids) == len(WEIGHED) == 30 and all(s.text and s.bottom_line and s.weighings for s in weighed)
+    assert len(set(ids)) == len(ids) == len(WEIGHED) == 30 and all(
+        s.text and s.bottom_line and s.weighings for s in weighed
+    )
     table = statements_table(weighed).set_index("id")
     assert table.loc["T4b", ["derivation", "simulation"]].tolist() == ["", NOT_RUN]
     assert table.loc["R4", ["derivation", "print", "runs"]].tolist() == [REFUTED, CONSISTENT, NOT_RUN]
