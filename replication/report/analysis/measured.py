@@ -25,10 +25,9 @@ def fixed_beta(dataset: str) -> float:
 
 
 def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
-    """Read the records of RESULTS/PROFILE/runs that have that profile's budget, with the loss's `label`.
+    """Read the records of RESULTS/PROFILE/runs that have that profile's budget; warn of others and leave them out.
 
-    A run of another budget in this folder is left out, and a warning names it, because results of different profiles
-    never share a table.  The folder "custom" holds runs that belong to no profile.
+    The folder "custom" holds runs that belong to no profile.
     """
     records = read_records(Path(results) / profile / "runs")
     strays = records[records["profile"] != profile]
@@ -82,11 +81,8 @@ def summaries(rows: pd.DataFrame, by: list[str], value: str, **more: Callable) -
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:
     """Summarise the last-epoch error of each cell of the reference protocol, with its diverged runs and its seeds."""
-    return summaries(of_one_precision(records), CELL, "error", diverged=_diverged, seeds=seed_list)
-
-
-def _diverged(runs: pd.DataFrame) -> int:
-    return int((runs["status"] != "finished").sum())
+    runs = of_one_precision(records)
+    return summaries(runs, CELL, "error", diverged=lambda g: int((g["status"] != "finished").sum()), seeds=seed_list)
 
 
 def seed_list(runs: pd.DataFrame) -> str:
@@ -104,10 +100,9 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     runs = finished(reference(records))[[*keys, "beta", "error", "device"]]
     joined = runs[runs["beta"] > 0].merge(runs[runs["beta"] == 0], on=keys, suffixes=("", "_plain"))
     joined = joined.rename(columns={"error": "class_balanced", "error_plain": "plain"})
-    joined = joined.assign(
-        difference=joined["class_balanced"] - joined["plain"], across=joined["device"] != joined["device_plain"]
-    )
-    return joined.drop(columns=["beta_plain", "device", "device_plain"]).sort_values([*CELL, "seed"], ignore_index=True)
+    across = joined["device"] != joined["device_plain"]
+    joined = joined.assign(difference=joined["class_balanced"] - joined["plain"], across=across)
+    return joined.sort_values([*CELL, "seed"], ignore_index=True)
 
 
 def paired_summaries(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

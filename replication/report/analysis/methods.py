@@ -86,11 +86,10 @@ def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
 
 
 def methods(profile: Profile) -> pd.DataFrame:
-    """Return one row per data set and measured or published method: error, change against plain, error by shots.
+    """Return one row per data set and measured or published method, with COLUMNS.
 
-    Error: mean, sd, n, low, high over seeds.  change: minus the plain run of the same seed, with its interval, n and
-    the smallest effect that so many seeds show.  many, medium, few: means over seeds.  published_low and
-    _high: what the paper and later work report (`sources`).
+    mean, sd, n, low, high: error over seeds.  change: minus the plain run of the same seed.  detectable: the smallest
+    change that so many seeds show.  many, medium, few: means over seeds.  published_*: what others report (`sources`).
     """
     rows = []
     for dataset, (method, kind) in product(paper.TABLE2_SETS, METHODS.items()):
@@ -102,8 +101,7 @@ def methods(profile: Profile) -> pd.DataFrame:
         row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
         row |= dict(sources="; ".join(dict.fromkeys(printed["source"])), detectable=math.nan)
         if method != "plain":
-            change = summary((runs["error"] - method_runs(profile, "plain", dataset)["error"]).dropna())
-            row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
-            row |= dict(detectable=change.detectable)
+            c = summary((runs["error"] - method_runs(profile, "plain", dataset)["error"]).dropna())
+            row |= dict(change=c.mean, change_low=c.low, change_high=c.high, change_n=c.n, detectable=c.detectable)
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

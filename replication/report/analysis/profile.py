@@ -39,11 +39,6 @@ class Profile:
         epochs = " or ".join(map(str, LENGTHS)) if self.name == "length" else PROFILES[self.name]["epochs"]
         return f"ResNet-{PROFILES[self.name]['depth']}, {epochs} epochs"
 
-    @property
-    def diverged(self) -> list[str]:
-        """The names of the runs that diverged."""
-        return sorted(self.records.loc[self.records["status"] != "finished", "name"])
-
     reference = _of_records(measured.reference)  # the runs of the paper's own protocol
     finished = _of_records(lambda records: measured.finished(measured.reference(records)))
     cells = _of_records(measured.cells)

@@ -12,16 +12,6 @@ import pandas as pd
 
 from replication.experiments.experiment import loss_label
 
-
-@cache
-def class_counts(dataset: str) -> np.ndarray:
-    """Return the class counts of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
-    frame = published("inaturalist_counts").query("dataset == @dataset")
-    if not len(frame):
-        raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
-    return np.repeat(frame["images_per_class"].to_numpy(), frame["classes"].to_numpy())[::-1]
-
-
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}
 FIGURES = {"cifar10": 8, "cifar20": 9, "cifar100": 10}  # number of each heat map in the paper
 LABELS = ("softmax", "sigmoid", "focal 0.5", "focal 1.0", "focal 2.0")  # the five losses in the paper's order
@@ -102,3 +92,12 @@ def lowest(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:
     cells = cells[cells["beta"] > 0].dropna(subset=[value])
     groups = cells.groupby(["dataset", "imbalance_factor"], sort=False)[value]
     return cells.assign(of=groups.transform("size")).loc[groups.idxmin()].reset_index(drop=True)
+
+
+@cache
+def class_counts(dataset: str) -> np.ndarray:
+    """Return the class counts of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
+    frame = published("inaturalist_counts").query("dataset == @dataset")
+    if not len(frame):
+        raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
+    return np.repeat(frame["images_per_class"].to_numpy(), frame["classes"].to_numpy())[::-1]

@@ -11,15 +11,7 @@ import pandas as pd
 
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import complete, finished, fixed_beta, of_one_precision, pairs
-from replication.report.analysis.statistics import (
-    SelectionBias,
-    additive_fit,
-    pooled_sd,
-    residual_sd,
-    same_pick,
-    selection_bias,
-    summary,
-)
+from replication.report.analysis.statistics import SelectionBias, additive_fit, same_pick, selection_bias, summary
 
 COLUMN = ["dataset", "imbalance_factor"]
 
@@ -43,14 +35,12 @@ def difference_by_imbalance(maps: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def rerun_sd() -> tuple[float, int]:
-    """Return the run-to-run sd (points), from the paper's cells and later runs of the authors' code, and its df.
+    """Return the sd of a run (points) and its degrees of freedom from reruns of the paper's cells, CIFAR-10 at 50.
 
-    The cells are CIFAR-10 at imbalance 50.  The sd mixes subsets, which the authors draw without a seed, and versions
-    of the code.
+    It mixes subsets, which the authors draw without a seed, and versions of their code.
     """
-    printed = paper.heat_map("cifar10").query("imbalance_factor == 50")
-    both = pd.concat([printed, paper.reruns()])
-    return pooled_sd(group["error"] for _, group in both.groupby(["label", "beta"]))
+    both = pd.concat([paper.heat_map("cifar10").query("imbalance_factor == 50"), paper.reruns()])
+    return _pooled_sd(both, ["label", "beta"])
 
 
 def replicate_sd(factors: tuple[float, ...] = (10, 20, 50)) -> tuple[float, int]:
@@ -63,7 +53,14 @@ def replicate_sd(factors: tuple[float, ...] = (10, 20, 50)) -> tuple[float, int]
     (0.26, 0.38)
     """
     cells = paper.heat_map("cifar10").query("beta in (0, 0.9) and imbalance_factor in @factors")
-    return pooled_sd(group["error"] for _, group in cells.groupby(["label", "imbalance_factor"]))
+    return _pooled_sd(cells, ["label", "imbalance_factor"])
+
+
+def _pooled_sd(cells: pd.DataFrame, by: list[str]) -> tuple[float, int]:
+    """Return the standard deviation of the errors within groups, pooled, and its degrees of freedom."""
+    groups = cells.groupby(by)["error"]
+    freedom = len(cells) - groups.ngroups
+    return math.sqrt(((cells["error"] - groups.transform("mean")) ** 2).sum() / freedom), freedom
 
 
 @cache
@@ -81,11 +78,10 @@ def agreement_probability(sd: float) -> float:
 def published_selection_bias(maps: pd.DataFrame | None = None) -> pd.DataFrame:
     """Estimate what choosing the best of 20 gains by chance in each column of the printed heat maps.
 
-    Columns: `sd` of the residuals from loss + beta (an estimate of a run's noise that holds some interaction);
-    `bias`, `bias_low`, `bias_high`: bootstrap of the winner's curse around the additive fit; `change` = best
-    class-balanced minus best plain; `bias_over_plain` = bias of the best of 20 minus the bias of the best of 5 plain;
-    `change_corrected`, with `_low` and `_high` = the change without that bias; `fixed_change` = mean over the losses at
-    the one beta that the paper advises (advice that rests on these cells).
+    Columns: `sd` of the residuals from loss + beta (a run's noise and some interaction); `bias`, `bias_low`,
+    `bias_high`: bootstrap of the winner's curse around the additive fit; `change`: best class-balanced minus best
+    plain; `bias_over_plain`: bias beyond that of the best of 5 plain; `change_corrected`, `_low`, `_high`: the change
+    without it; `fixed_change`: mean over the losses at the one beta that the paper advises from these cells.
     """
     maps = paper.heat_maps() if maps is None else maps
     fixed = difference_by_imbalance(maps).set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
@@ -93,7 +89,7 @@ def published_selection_bias(maps: pd.DataFrame | None = None) -> pd.DataFrame:
     for (dataset, factor), column in maps.groupby(COLUMN, sort=False):
         table = column[column["beta"] > 0].pivot(index="label", columns="beta", values="error").to_numpy()
         plain = column.loc[column["beta"] == 0, "error"].to_numpy()
-        sd, fit, change = residual_sd(table), additive_fit(table), float(table.min() - plain.min())
+        (fit, sd), change = additive_fit(table), float(table.min() - plain.min())
         bias, beyond, beta = selection_bias(fit, sd), selection_bias(fit, sd, plain), fixed_beta(dataset)
         row = dict(dataset=dataset, imbalance_factor=factor, sd=sd, **_named("bias", bias), change=change)
         row |= _named("change_corrected", SelectionBias(*(change + end for end in beyond)))
@@ -109,17 +105,16 @@ def _named(name: str, bias: SelectionBias) -> dict[str, float]:
 def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
     """Estimate this for our runs: the best of the k class-balanced cells with enough seeds, with our noise.
 
-    Columns: k (cells), sd (of one run, without the effects of cell and seed: what all cells of a seed share favours
-    none), bias, bias_low, bias_high (a pick among single runs around our cell means), shrinkage (how
-    much worse the pick of one seed is on the others, averaged), and the change at the fixed beta with its interval over
-    seeds (fixed_change, fixed_low, fixed_high, fixed_n); NaN without two cells and two seeds.
+    Columns: k; sd of one run, without the effects of cell and seed; bias, bias_low, bias_high of a pick among single
+    runs around our cell means; shrinkage: how much worse the pick of one seed is on the others, averaged; the change at
+    the fixed beta with its interval (fixed_*).  NaN without two cells and two seeds.
     """
     rows, both = [], pairs(records)
     done = finished(of_one_precision(records)).query("beta > 0 and imbalance_factor > 1")
     for (dataset, factor), group in done.groupby(COLUMN):
         table, beta = complete(group, "error"), fixed_beta(dataset)  # cells x seeds
         known, row = min(table.shape) > 1, dict(dataset=dataset, imbalance_factor=factor, k=len(table))
-        sd = residual_sd(table) if known else math.nan
+        sd = additive_fit(table)[1] if known else math.nan
         bias = selection_bias(table.mean(axis=1), sd) if known else SelectionBias(math.nan, math.nan, math.nan)
         row |= dict(sd=sd, **_named("bias", bias), shrinkage=_shrinkage(table) if known else math.nan, fixed_beta=beta)
         here = both.query("dataset == @dataset and imbalance_factor == @factor and beta == @beta")

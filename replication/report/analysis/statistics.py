@@ -105,9 +105,8 @@ class SelectionBias(NamedTuple):
 def selection_bias(means, sd: float, others=None, draws: int = 20000, seed: int = 0) -> SelectionBias:
     """Bootstrap the winner's curse: draw errors ~ N(means, sd^2), pick the lowest, compare with its own mean.
 
-    Equal means give -sd * expected_minimum(k); one setting far below the rest gives 0.  With `others`, the bias
-    of the pick among `means` minus the bias of the pick among `others`; adding its mean to the difference of the two
-    picks gives what a rerun of both would show.
+    With `others`, the bias of the pick among `means` minus that among `others`; the difference of the two picks plus
+    its mean is what a rerun of both would show.
 
     Raises:
         ValueError: no means, sd < 0, or values that are not finite.
@@ -115,22 +114,20 @@ def selection_bias(means, sd: float, others=None, draws: int = 20000, seed: int 
     >>> selection_bias([10.0, 90.0], 1.0).mean < 0.1 < selection_bias([10.0, 10.0], 1.0).mean
     True
     """
-    rng = np.random.default_rng(seed)
-    bias = _picks(means, sd, draws, rng) - (0 if others is None else _picks(others, sd, draws, rng))
-    low, high = np.quantile(bias, [SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2])
-    return SelectionBias(float(bias.mean()), float(low), float(high))
-
-
-def _picks(means, sd: float, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Simulate how far the lowest of noisy errors lies below its own mean, one value per selection: (draws,)."""
-    means = _finite("means", means)
-    if not len(means):
-        raise ValueError("means must hold at least one value, got none")
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"sd must be a finite number >= 0, got {sd!r}")
-    errors = means + sd * rng.standard_normal((draws, len(means)))
-    pick = errors.argmin(1)
-    return means[pick] - errors[np.arange(draws), pick]
+    rng, bias = np.random.default_rng(seed), np.zeros(draws)
+    for sign, settings in ((1, means), (-1, others)):
+        if settings is None:
+            continue
+        settings = _finite("means", settings)
+        if not len(settings):
+            raise ValueError("means must hold at least one value, got none")
+        errors = settings + sd * rng.standard_normal((draws, len(settings)))
+        pick = errors.argmin(1)
+        bias += sign * (settings[pick] - errors[np.arange(draws), pick])
+    low, high = np.quantile(bias, [SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2])
+    return SelectionBias(float(bias.mean()), float(low), float(high))
 
 
 def same_pick(table, sd: float, draws: int = 100_000, seed: int = 0) -> float:
@@ -142,45 +139,28 @@ def same_pick(table, sd: float, draws: int = 100_000, seed: int = 0) -> float:
     >>> round(same_pick([[10.0, 20.0], [30.0, 40.0]], 0.1), 2)
     1.0
     """
-    table = np.asarray(table, dtype=np.float64)
-    fit, spread = additive_fit(table), residual_sd(table)
+    table, (fit, spread) = np.asarray(table, dtype=np.float64), additive_fit(table)
     keep = max(0.0, 1 - (sd / spread) ** 2) if spread else 0.0
     means = (fit + keep * (table - fit)).ravel()
     lowest = (means + sd * np.random.default_rng(seed).standard_normal((draws, means.size))).argmin(1)
     return float(((np.bincount(lowest, minlength=means.size) / draws) ** 2).sum())
 
 
-def pooled_sd(groups) -> tuple[float, int]:
-    """Return the standard deviation within groups, pooled, and its degrees of freedom; at least one value is repeated.
+def additive_fit(table) -> tuple[np.ndarray, float]:
+    """Return row + column - grand mean of a complete (r, c) table, its least-squares fit, and the residual sd.
 
-    >>> pooled_sd([[1.0, 3.0], [5.0]])
-    (1.4142135623730951, 1)
-    """
-    groups = [_finite("groups", group) for group in groups]
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    return math.sqrt(squares / freedom), freedom
-
-
-def residual_sd(table) -> float:
-    """Return the residual sd of a complete (r, c) table after row and column effects, with (r - 1)(c - 1) degrees.
-
-    It contains run-to-run noise and any interaction, so it bounds the noise from above on average.
+    The sd has (r - 1)(c - 1) degrees of freedom.  It contains run-to-run noise and any interaction, so it bounds the
+    noise from above on average.
 
     Raises:
         ValueError: fewer than two rows or columns, or a missing value.
 
-    >>> residual_sd([[1.0, 2.0], [3.0, 6.0]])
+    >>> additive_fit([[1.0, 2.0], [3.0, 6.0]])[1]
     1.0
     """
     table = np.asarray(table, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(f"table must be complete with two rows and columns at least, got shape {table.shape}")
+    fit = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return math.sqrt(float(((table - additive_fit(table)) ** 2).sum()) / freedom)
-
-
-def additive_fit(table) -> np.ndarray:
-    """Return row mean + column mean - grand mean, (r, c): the least-squares additive fit of a complete table."""
-    table = np.asarray(table, dtype=np.float64)
-    return table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
+    return fit, math.sqrt(float(((table - fit) ** 2).sum()) / freedom)

@@ -86,21 +86,24 @@ def _short(e: Evidence) -> tuple[str, str, str]:
 
 
 def _cifar100(e: Evidence) -> tuple[str, str, str]:
-    hurt = beta_harm("cifar100")
-    return "No" if len(hurt) else "Yes", f"up to {hurt.max():+.1f}", _shown(_fixed(e, "cifar100"))
+    most = worst_changes()["cifar100", 0.9999]
+    return "No" if most >= HURTS else "Yes", f"up to {most:+.1f}", _shown(_fixed(e, "cifar100"))
 
 
 def _rebalancing(e: Evidence) -> tuple[str, str, str]:
     by = {f.what.removeprefix("short training, "): f for f in ours.rebalancing(e).weighings[0].findings}
     if "interaction" not in by:
         return "Not run yet", "-", NOT_RUN
-    balancing = by["balancing at full scale"], by["balancing at small scale"]
-    scale = by["smaller scale, plain"], by["smaller scale, balanced"]
-    found = {name: {f.word for f in parts} for name, parts in (("Re-balancing", balancing), ("a smaller loss", scale))}
-    helps = " and ".join(name for name, seen in found.items() if BETTER in seen and WORSE not in seen) or "Undecided"
-    numbers = [" or ".join(f"{f.estimate:+.1f}" for f in parts) for parts in (balancing, scale)]
+    effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale"),
+               "a smaller loss": ("smaller scale, plain", "smaller scale, balanced")}  # fmt: skip
+    helps, numbers = [], []
+    for name, parts in effects.items():
+        seen = [by[part].word for part in parts]
+        helps += [name] if BETTER in seen and WORSE not in seen else []
+        numbers.append(" or ".join(f"{by[part].estimate:+.1f}" for part in parts))
     together = "; they interact" if by["interaction"].word == "shown" else ""
-    return f"{helps}{together}", "-", "balancing {}, scale {} (short training)".format(*numbers)
+    said = "balancing {}, scale {} (short training)".format(*numbers)
+    return f"{' and '.join(helps) or 'Undecided'}{together}", "-", said
 
 
 def _choice(e: Evidence) -> tuple[str, str, str]:
@@ -144,10 +147,9 @@ def wrong_or_loose(evidence: Evidence) -> list[str]:
     return said
 
 
-def beta_harm(dataset: str, beta: float = 0.9999) -> pd.Series:
-    """Mean printed change of a beta over five losses (points) at the imbalance factors where it hurts, rising."""
-    rows = difference_by_imbalance().query("dataset == @dataset and beta == @beta and mean_difference >= @HURTS")
-    return rows.set_index("imbalance_factor")["mean_difference"].sort_index()
+def worst_changes() -> pd.Series:
+    """Return the largest change at any imbalance by data set and beta: printed, mean over five losses, points."""
+    return difference_by_imbalance().groupby(["dataset", "beta"])["mean_difference"].max()
 
 
 def which_beta() -> list[dict]:
@@ -156,20 +158,19 @@ def which_beta() -> list[dict]:
     >>> which_beta()[0]["helped"]
     '0.999, 0.9999 (25 of 25)'
     """
-    advice = []
+    advice, worst = [], worst_changes()
     for dataset, rows in improvements().groupby("dataset", sort=False):
         good = rows[rows["improved"] >= min(SAFE, rows["improved"].max())]
         helped = f"{', '.join(f'{beta:g}' for beta in good['beta'])} ({good['improved'].min()} of {good['of'].max()})"
-        worst = {beta: harm.max() for beta in rows["beta"] if len(harm := beta_harm(dataset, beta))}
-        hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst.items()) or "-"
-        row = dict(dataset=paper.TITLES[dataset], largest_class=LARGEST[dataset], helped=helped, hurt=hurt)
-        advice.append(row)
+        hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst[dataset].items() if most >= HURTS) or "-"
+        head = dict(dataset=paper.TITLES[dataset], largest_class=LARGEST[dataset])
+        advice.append(head | dict(helped=helped, hurt=hurt))
     return advice
 
 
 def beta_warning() -> str:
     """Return the warning beside the advice: what 0.9999 does to CIFAR-100."""
-    return f"On CIFAR-100, 0.9999 raises the printed error by up to {beta_harm('cifar100').max():.1f} points."
+    return f"On CIFAR-100, 0.9999 raises the printed error by up to {worst_changes()['cifar100', 0.9999]:.1f} points."
 
 
 def method_sentence(evidence: Evidence) -> str:
@@ -182,6 +183,7 @@ def scope(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for p in (p for name, p in evidence.profiles.items() if name != "smoke"):
         seeds, precision = (", ".join(map(str, sorted(set(p.records[name])))) for name in ("seed", "precision"))
+        diverged = int((p.records["status"] != "finished").sum())
         hours = f"{p.records['wall_seconds'].sum() / 3600:.1f}"  # runs that shared a machine count in full
-        rows.append((p.title, p.budget, len(p.records), len(p.diverged), hours, seeds, precision))
+        rows.append((p.title, p.budget, len(p.records), diverged, hours, seeds, precision))
     return pd.DataFrame(rows, columns=["study", "budget", "records", "diverged", "wall hours", "seeds", "precision"])

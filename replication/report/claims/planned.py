@@ -6,7 +6,6 @@ code reads our records, one error per run, and simulated ones, an array of draws
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -26,6 +25,7 @@ LOSSES: dict[str, dict[str, Any]] = {  # the paper's losses by label: fields of 
     "softmax": dict(loss="softmax"), "sigmoid": dict(loss="sigmoid"),
     **{f"focal {gamma}": dict(loss="focal", gamma=gamma) for gamma in (0.5, 1.0, 2.0)},
 }  # fmt: skip
+PRINTED = paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,7 @@ def printed_error(e: Experiment) -> float:
     >>> printed_error(Experiment(imbalance_factor=50.0, beta=0.9999))
     21.95
     """
-    return _printed().get((e.dataset, loss_label(e.loss, e.gamma), e.beta, e.imbalance_factor), float("nan"))
-
-
-@cache
-def _printed() -> dict[tuple, float]:
-    return paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
+    return PRINTED.get((e.dataset, loss_label(e.loss, e.gamma), e.beta, e.imbalance_factor), float("nan"))
 
 
 def _seeds(letters: str, runs: Iterable[Experiment]) -> tuple[int, ...]:
