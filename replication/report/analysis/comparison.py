@@ -1,4 +1,4 @@
-"""Compare measured cells with the paper's: Table 2, Figures 8 to 10 and the rows of a forest plot as numbers."""
+"""Compare measured cells with the paper's: Table 2, Figures 8 to 10, a forest plot's rows; and lengths of training."""
 
 from itertools import product
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import cells, complete, enough, fixed_beta
+from replication.report.analysis.measured import cells, complete, enough, fixed_beta, paired_summaries
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import Summary, summary
 
@@ -93,3 +93,19 @@ def forest(profile: Profile) -> pd.DataFrame:
             row = dict(dataset=dataset, imbalance_factor=factor, beta=fixed_beta(dataset), labels=labels, values=values)
             rows.append(row | summary(values)._asdict())
     return pd.DataFrame(rows, columns=["dataset", "imbalance_factor", "beta", "labels", "values", *Summary._fields])
+
+
+def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
+    """Return class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed, and the mean errors.
+
+    ResNet-8, softmax, imbalance 100 (plan C), a row per data set and number of epochs: 30 in the profile cpu, else length.
+    """
+    keys = ["dataset", "epochs", "beta"]
+    studies = [profiles[name].pairs for name in ("cpu", "length") if name in profiles]
+    if not studies:
+        return pd.DataFrame()
+    both = pd.concat(studies).query("label == 'softmax' and imbalance_factor == 100 and beta == 0.9999")
+    both = both[both["dataset"].isin(paper.TABLE2_SETS)]
+    means = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
+    changes = means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
+    return changes.rename(columns={"class_balanced": "balanced", "mean": "change"})

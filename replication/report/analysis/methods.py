@@ -2,7 +2,6 @@
 
 import math
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,29 +13,9 @@ from replication.report.analysis.statistics import summary
 
 IMBALANCE = 100.0
 MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
-
-
-class Method(NamedTuple):
-    """A method: the fields of its runs, its name in other work, and its cost beside plain training."""
-
-    loss: str = "softmax"
-    beta: float = 0.0
-    reweight_from: float = 0.0
-    published: str = ""
-    cost: str = "one training, as plain"
-    after_training: bool = False  # read from the plain run's `adjusted_error`
-
-
-METHODS = {
-    "plain": Method(published="plain", cost="one training"),
-    "class-balanced 0.99": Method(beta=0.99, published="class-balanced"),
-    "class-balanced 0.9999": Method(beta=0.9999, published="class-balanced"),
-    "deferred class-balanced 0.9999": Method(beta=0.9999, reweight_from=0.8, published="deferred class-balanced"),
-    "balanced softmax": Method("balanced_softmax", published="balanced softmax"),
-    "logit adjustment after training": Method(
-        published="logit adjustment after training", cost="no training beside the plain one", after_training=True
-    ),
-}
+# By name: the fields of its runs, its name in other work, its cost beside plain training, and whether it is read from
+# the plain run's `adjusted_error` after training.
+METHODS = {row.method: row for row in paper.table("analysis/methods").itertuples()}
 COLUMNS = ["dataset", "method", "mean", "sd", "n", "low", "high"]
 COLUMNS += ["change", "change_low", "change_high", "change_n", "detectable", "many", "medium", "few"]
 COLUMNS += ["published_low", "published_high", "sources", "cost"]

@@ -25,8 +25,13 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
 @cache
 def published(name: str) -> pd.DataFrame:
     """Read a file of published/, as printed; callers must not change the frame in place."""
-    with (files("replication.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+    return table(f"published/{name}")
+
+
+def table(path: str, **how) -> pd.DataFrame:
+    """Read a CSV file of this package; `how` goes to pandas."""
+    with (files("replication.report") / f"{path}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, **how)
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:

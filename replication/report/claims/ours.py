@@ -8,8 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from replication.report.analysis.ablations import CONTRASTS
-from replication.report.analysis.comparison import forest
-from replication.report.analysis.length import length_of_training
+from replication.report.analysis.comparison import forest, length_of_training
 from replication.report.analysis.methods import methods
 from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE

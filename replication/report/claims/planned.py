@@ -6,7 +6,6 @@ code reads our records, one error per run, and simulated ones, an array of draws
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
@@ -21,10 +20,6 @@ from replication.report.claims import finding as words
 from replication.report.claims.finding import BETTER, MARGIN, Finding, majority, of_seeds, tally, word_of
 
 Errors = Mapping[Experiment, Any]  # last-epoch error of a run, percent, or one value per draw
-LOSSES: dict[str, dict[str, Any]] = {  # the paper's losses by label: fields of an Experiment
-    "softmax": dict(loss="softmax"), "sigmoid": dict(loss="sigmoid"),
-    **{f"focal {gamma}": dict(loss="focal", gamma=gamma) for gamma in (0.5, 1.0, 2.0)},
-}  # fmt: skip
 PRINTED = paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
 
 
@@ -154,25 +149,26 @@ def contrast(row: Mapping[str, Any]) -> Contrast:
     Raises:
         ValueError: a run that these letters of the plan do not have.
     """
-    names = ("imbalance", "betas", "losses", "against_betas", "against_losses")
-    factors, *fields = (row[name].split(" + ") for name in names)
-    plus, minus = (
-        tuple(Experiment(dataset=row["dataset"], imbalance_factor=float(f), beta=float(beta), **LOSSES[label])
-              for f, beta, label in product(factors, *side))
-        for side in (fields[:2], fields[2:])
-    )  # fmt: skip
-    seeds = _seeds(row["letters"], plus + minus)
+    factors, sides = row["imbalance"].split(" + "), []
+    for side in ("", "against_"):
+        settings = product(factors, row[f"{side}betas"].split(" + "), row[f"{side}losses"].split(" + "))
+        sides.append(tuple(_experiment(row["dataset"], *setting) for setting in settings))
+    seeds = _seeds(row["letters"], sides[0] + sides[1])
     if not seeds:
         raise ValueError(f"letters must be of a plan that has these runs, got {row['letters']!r} for {row['words']}")
     what = f"{paper.TITLES[row['dataset']]} at imbalance {' and '.join(factors)}, {row['words']}"
-    return Contrast(what, plus, minus, seeds, row["claimed"], float(row["scale"]))
+    return Contrast(what, sides[0], sides[1], seeds, row["claimed"], float(row["scale"]))
+
+
+def _experiment(dataset: str, factor: str, beta: str, label: str) -> Experiment:
+    loss, *gamma = label.split()
+    fields = dict(loss=loss, gamma=float(gamma[0]) if gamma else None, beta=float(beta))
+    return Experiment(dataset=dataset, imbalance_factor=float(factor), **fields)  # type: ignore[arg-type]
 
 
 def _rules() -> dict[str, Rule]:
-    with (files("replication.report") / "claims" / "comparisons.csv").open(encoding="utf-8") as file:
-        rows = pd.read_csv(file, dtype=str)
     rules = {}
-    for name, group in rows.groupby("rule"):
+    for name, group in paper.table("claims/comparisons", dtype=str).groupby("rule"):
         found = [(row["role"], contrast(row)) for row in group.to_dict("records")]
         parts, beside = (tuple(c for role, c in found if role == wanted) for wanted in ("part", "beside"))
         rules[name] = Rule(parts, {"R1": "mean", "R3": "regret"}.get(name, "majority"), beside)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from replication.report.analysis import published as paper
-from replication.report.analysis.length import length_of_training
+from replication.report.analysis.comparison import length_of_training
 from replication.report.analysis.methods import methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS

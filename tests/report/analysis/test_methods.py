@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from report_records import record, write
 
-from replication.report.analysis.comparison import forest
-from replication.report.analysis.length import length_of_training
+from replication.report.analysis.comparison import forest, length_of_training
 from replication.report.analysis.methods import METHODS, comparators, methods, published_errors
 from replication.report.analysis.profile import read_profile
 
