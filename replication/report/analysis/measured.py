@@ -72,7 +72,7 @@ def of_one_precision(records: pd.DataFrame) -> pd.DataFrame:
 def summaries(rows: pd.DataFrame, by: list[str], value: str, **more: Callable) -> pd.DataFrame:
     """Summarise a column group by group: columns `by`, those of a Summary, and `more`, each computed from the group."""
     found = []
-    for key, group in rows.groupby(by, sort=True):
+    for key, group in rows.groupby(by, observed=True):
         numbers = summary(group[value].dropna().astype(float))._asdict()
         extra = {name: compute(group) for name, compute in more.items()}
         found.append(dict(zip(by, key, strict=True)) | numbers | extra)

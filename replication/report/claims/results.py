@@ -7,7 +7,7 @@ from scipy import stats
 from replication.data.long_tail import long_tailed_counts
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import fixed_beta
-from replication.report.analysis.selection import agreement_probability, replicate_sd
+from replication.report.analysis.selection import agreement_probability, replicate_sd, rerun_sd
 from replication.report.claims.evidence import Evidence, statement, weigh
 from replication.report.claims.finding import Finding, from_bool
 
@@ -66,7 +66,8 @@ def r4(e: Evidence):
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
     better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
     at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in none.itertuples())
-    numbers = dict(gap=gap, at_09=at_09, sd=replicate_sd()[0], better=better, cells=len(d), down=down, steps=steps.size)
+    numbers: dict = dict(gap=gap, at_09=at_09, better=better, cells=len(d), down=down, steps=steps.size)
+    numbers |= dict(sd=replicate_sd()[0], sd_of_all=replicate_sd(HIGH + LOW)[0], sd_of_reruns=rerun_sd()[0])
     return numbers, dict(derivation=gap > 1e-3, print=better == len(d) and down == steps.size)
 
 

@@ -31,9 +31,8 @@ def change_between_drops(curve: list[dict], epochs: int, name: str = "error") ->
 
 def rises(e: Evidence, drop_factor: float, name: str) -> pd.Series:
     """Return the change between the drops of each finished run of plan D with that factor, by seed."""
-    curves = (
-        e.profiles[FULL].records.query("status == 'finished'").set_index("name")["curve"] if FULL in e.profiles else {}
-    )
+    records = e.profiles[FULL].records if FULL in e.profiles else pd.DataFrame(columns=["status", "name", "curve"])
+    curves = records[records["status"] == "finished"].set_index("name")["curve"]
     planned = [run for run in PLAN["D"] if run.drop_factor == drop_factor and run.name in curves]
     found = {run.seed: change_between_drops(curves[run.name], run.epochs, name) for run in planned}
     return pd.Series(found, dtype=float).dropna()
