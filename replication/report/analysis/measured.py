@@ -97,7 +97,7 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     Negative is better.  `across` marks pairs that ran on two kinds of hardware.
     """
     keys = ["dataset", "label", "imbalance_factor", "epochs", "seed", "precision"]
-    runs = finished(reference(records))[[*keys, "beta", "error", "device"]]
+    runs = finished(reference(records))[[*keys, "beta", "error", "device", "curve"]]
     joined = runs[runs["beta"] > 0].merge(runs[runs["beta"] == 0], on=keys, suffixes=("", "_plain"))
     joined = joined.rename(columns={"error": "class_balanced", "error_plain": "plain"})
     across = joined["device"] != joined["device_plain"]

@@ -24,7 +24,7 @@ LARGEST = {"cifar10": 5000, "cifar20": 2500, "cifar100": 500}  # training images
 
 
 class Answer(NamedTuple):
-    """A row of the front page's table; `link` is a path below results/, or empty."""
+    """A row of the front page's table; `link` is a path below results/."""
 
     question: str
     answer: str
@@ -39,14 +39,15 @@ def _span(values) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-def _verdict(findings: list[Finding]) -> str:
+def verdict(findings: list[Finding]) -> str:
     """Return at most six words on comparisons that should be better."""
     known = [f.word for f in findings if f.word not in (NOT_RUN, AWAITING)]
     if not known:
         return "Seeds still missing" if AWAITING in [f.word for f in findings] else "Not run yet"
-    if better := known.count(BETTER):
+    better, worse = known.count(BETTER), known.count(WORSE)
+    if better > worse:
         return f"Yes, {'' if better == len(known) else 'clearly '}in {better} of {len(known)}"
-    return "No" if WORSE in known else "Undecided"
+    return "No" if worse else "Undecided"
 
 
 def _shown(findings: dict[str, Finding]) -> str:
@@ -75,14 +76,14 @@ def _formula(e: Evidence) -> tuple[str, str, str]:
 def _cifar10(e: Evidence) -> tuple[str, str, str]:
     printed = paper.difference_to_plain(paper.heat_map("cifar10")).query("label == 'softmax' and beta == 0.9999")
     found = _fixed(e, "cifar10")
-    return _verdict(list(found.values())), _span(printed["difference"]), _shown(found)
+    return verdict(list(found.values())), _span(printed["difference"]), _shown(found)
 
 
 def _short(e: Evidence) -> tuple[str, str, str]:
     rows = forest(e.profiles[SHORT]).query("dataset == 'cifar10'") if SHORT in e.profiles else pd.DataFrame()
     found = [of_row("", row, ours.SHORT_SEEDS) for row in rows.to_dict("records")]
     said = f"{_span(rows['mean'])} ({e.profiles[SHORT].budget}, {rows['n'].min()} seeds)" if found else NOT_RUN
-    return _verdict(found), "-", said
+    return verdict(found), "-", said
 
 
 def _cifar100(e: Evidence) -> tuple[str, str, str]:
@@ -116,7 +117,7 @@ def _method(e: Evidence) -> tuple[str, str, str]:
     names = {f.what for f in best.values() if f.word == BETTER}
     answer = "Shift the logits by the class prior" if names <= LOGIT_SHIFTS else "It depends on the data"
     if len(names) < 2:
-        answer = names.pop().capitalize() if names else _verdict(list(best.values()))
+        answer = names.pop().capitalize() if names else verdict(list(best.values()))
     return answer, "-", _shown(best)
 
 

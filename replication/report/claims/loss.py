@@ -34,12 +34,11 @@ def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
     if FULL not in e.profiles:
         return pd.DataFrame()
-    runs = e.profiles[FULL].finished.query("label == 'softmax' and imbalance_factor > 1")
-    ends = [(curve[0]["training_loss"], curve[-1]["training_loss"]) for curve in runs["curve"]]
-    by_run = pd.MultiIndex.from_frame(runs[["dataset", "imbalance_factor", "seed", "precision"]])
-    losses = pd.DataFrame(ends, index=by_run, columns=["first", "last"])
-    plain, balanced = (losses[runs["beta"].eq(beta).to_numpy()] for beta in (0.0, 0.9999))
-    return (plain / balanced).dropna()
+    rows = e.profiles[FULL].pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
+    curves = zip(rows["curve_plain"], rows["curve"], strict=True)
+    ratios = [[plain[k]["training_loss"] / balanced[k]["training_loss"] for k in (0, -1)] for plain, balanced in curves]
+    cells = pd.MultiIndex.from_frame(rows[["dataset", "imbalance_factor"]])
+    return pd.DataFrame(ratios, index=cells, columns=["first", "last"])
 
 
 @statement("L2")

@@ -6,8 +6,9 @@ from report_records import record, write
 from replication.experiments.plan import PLAN
 from replication.report.analysis import published as paper
 from replication.report.analysis.profile import read_profiles
-from replication.report.claims.answers import answers, beta_warning, scope, which_beta, wrong_or_loose
+from replication.report.claims.answers import answers, beta_warning, scope, verdict, which_beta, wrong_or_loose
 from replication.report.claims.evidence import Evidence
+from replication.report.claims.finding import BETTER, UNDECIDED, WORSE, Finding
 
 CORNERS = ((0.0, {}), (0.9999, {}), (0.9999, dict(weights="uniform_scaled")), (0.9999, dict(reduction="weighted_mean")))
 
@@ -48,6 +49,12 @@ def test_the_answer_on_cifar10_follows_the_runs(found, tmp_path):
     worse = answers(evidence(tmp_path, 3.0))[1]
     assert [a[1].answer for a in found] == ["Yes, in 2 of 2", "Not run yet"] and worse.answer == "No"
     assert worse.paper == "-0.1 to -3.2"
+
+
+def test_more_columns_that_are_worse_than_better_are_no_yes():
+    better, worse, undecided = (Finding("", word) for word in (BETTER, WORSE, UNDECIDED))
+    cases = [better, better, worse], [better, worse, worse], [undecided]
+    assert [verdict(case) for case in cases] == ["Yes, clearly in 2 of 3", "No", "Undecided"]
 
 
 def test_re_balancing_or_a_smaller_loss(found):
