@@ -4,7 +4,7 @@ A comparison consists of Experiments, so its runs are found by name and only the
 code reads our records, one error per run, and simulated ones, an array of draws per run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -34,20 +34,23 @@ class Contrast:
     claimed: str = BETTER
     scale: float = 1.0
 
+    def of(self, error: Callable[[Experiment], Any]) -> Any:
+        """Return its value for the errors that a function gives to runs."""
+        plus, minus = (np.mean([error(run) for run in side], axis=0) for side in (self.plus, self.minus))
+        return self.scale * (plus - minus)
+
     def values(self, errors: Errors) -> dict[int, Any]:
         """Return its value at each planned seed whose runs are complete; further seeds are left out."""
         found = {}
         for seed in self.seeds:
-            plus, minus = ([replace(e, seed=seed) for e in side] for side in (self.plus, self.minus))
-            if all(e in errors for e in (*plus, *minus)):
-                means = (np.mean([errors[e] for e in side], axis=0) for side in (plus, minus))
-                found[seed] = self.scale * (next(means) - next(means))
+            here = {e: errors.get(replace(e, seed=seed)) for e in (*self.plus, *self.minus)}
+            if all(error is not None for error in here.values()):
+                found[seed] = self.of(here.__getitem__)
         return found
 
     def printed(self) -> float:
         """Return its value in the paper's Figures 8 to 10; NaN if they lack a cell."""
-        plus, minus = (np.mean([printed_error(e) for e in side]) for side in (self.plus, self.minus))
-        return float(self.scale * (plus - minus))
+        return float(self.of(printed_error))
 
     def finding(self, errors: Errors) -> Finding:
         """Return the finding of our runs."""
