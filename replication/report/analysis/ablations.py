@@ -7,16 +7,10 @@ better.
 
 import pandas as pd
 
+from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, off_protocol, paired_summaries, reference, summaries
 
-WORDS = {
-    ("reduction", "weighted_mean"): "divided by the batch's sum of weights, as torch does",
-    ("weights", "uniform_scaled"): "no re-balancing, the loss times the same average weight",
-    ("drop_factor", "0.1"): "learning rate divided by 10 in place of 100",
-    ("shortcut", "subsample"): "shortcut takes every other pixel in place of the 2x2 average",
-    ("shuffle", "buffered"): "the authors' buffered shuffle in place of an i.i.d. one",
-    ("last_bias", "zero"): "last bias 0 in place of -log(C - 1)",
-}
+WORDS = paper.table("analysis/switches", dtype=str).set_index(["switch", "value"])["words"].to_dict()
 CELL = ["dataset", "label", "imbalance_factor", "beta"]
 PAIR = [*CELL, "seed", "precision"]
 

@@ -45,10 +45,6 @@ class Evidence:
         """Last-epoch error of each finished run of the full protocol."""
         return errors_of(self.profiles[FULL].records) if FULL in self.profiles else {}
 
-    def short(self, table: str) -> list[dict]:
-        """Return the rows of one of the short study's tables ("ablations", ...); none without the study."""
-        return getattr(self.profiles[SHORT], table).to_dict("records") if SHORT in self.profiles else []
-
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
     """Read the evidence under RESULTS: profiles (unless given), covering tables, large scale."""

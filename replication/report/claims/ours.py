@@ -23,14 +23,6 @@ def _answered(findings: list[Finding]) -> Weighing | None:
     return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED) if words else None
 
 
-def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
-    """Table 2's class-balanced row minus its best plain row (points), data sets x imbalance factors, rising."""
-    rows, keys = table2[table2["imbalance_factor"] > 1], ["dataset", "imbalance_factor"]
-    balanced = rows["row"] == "class_balanced"
-    changes = rows[balanced].set_index(keys)["error"] - rows[~balanced].groupby(keys)["error"].min()
-    return changes.unstack().sort_index(axis=1)
-
-
 def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
     """Short training, CIFAR-10 at the fixed beta: changes by seed and imbalance, over losses that all factors share."""
     rows = forest(e.profiles[SHORT]).query("dataset == 'cifar10'") if SHORT in e.profiles else pd.DataFrame()
@@ -43,7 +35,8 @@ def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
 def growth(e: Evidence):
     """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
     printed, runs, table = [], [], changes_by_imbalance(e)
-    for dataset, changes in table2_changes(e.table2).iterrows():
+    for dataset, rows in e.selection_bias.sort_values("imbalance_factor").groupby("dataset"):
+        changes = rows.set_index("imbalance_factor")["change"]
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
         word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
         notes = (_listed(changes), f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
@@ -65,7 +58,8 @@ def _listed(changes: pd.Series) -> str:
 @statement("O2")
 def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
-    rows = [row for row in e.short("scale_by_weights") if row["part"] in CONTRASTS]
+    rows = e.profiles[SHORT].scale_by_weights.to_dict("records") if SHORT in e.profiles else []
+    rows = [row for row in rows if row["part"] in CONTRASTS]
     found = {row["part"]: of_row(f"short training, {row['part']}", row, SHORT_SEEDS) for row in rows}
     numbers = {part: f.estimate for part, f in found.items()}
     if found:
@@ -119,7 +113,8 @@ def length(e: Evidence):
 @statement("O6")
 def ports(e: Evidence):
     """The authors' own shuffle is not such a change, nor are our uniform weights."""
-    rows = [r for r in e.short("ablations") if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
+    rows = e.profiles[SHORT].ablations.to_dict("records") if SHORT in e.profiles else []
+    rows = [r for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
     findings = [of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
     shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]
     numbers = dict(shown=shown or "None", switches=len(findings), least=min(seen, default=0), most=max(seen, default=0))
