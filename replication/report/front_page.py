@@ -121,11 +121,7 @@ def forest_rows(profiles: dict[str, Profile]) -> pd.DataFrame:
     ours = cells.query("label == 'softmax'").rename(columns={"mean": "estimate"}).set_index(keys)[names]
     wanted = [(dataset, fixed_beta(dataset), factor) for dataset in paper.TABLE2_SETS for factor in IMBALANCE_FACTORS]
     wanted += [key for factor in IMBALANCE_FACTORS if (key := ("cifar100", 0.9999, factor)) in ours.index]
-    full = (
-        ours.reindex(pd.MultiIndex.from_tuples(wanted, names=keys))
-        .fillna({"n": 0})
-        .rename(columns={"mean": "estimate"})
-    )
+    full = ours.reindex(pd.MultiIndex.from_tuples(wanted, names=keys)).fillna({"n": 0})
     full = full.assign(printed=printed, planned=[planned_seeds(*key) for key in wanted]).reset_index()
     table = full.assign(block="Full protocol (ResNet-32, 200 epochs), softmax")
     if "cpu" in profiles:

@@ -7,20 +7,12 @@ better.
 
 import pandas as pd
 
-from replication.report.analysis.measured import finished, off_protocol, reference
-from replication.report.analysis.statistics import detectable_effect, paired, summary
+from replication.report.analysis import published as paper
+from replication.report.analysis.measured import finished, off_protocol, paired_summaries, reference, summaries
 
-WORDS = {
-    ("reduction", "weighted_mean"): "divided by the batch's sum of weights, as torch does",
-    ("weights", "uniform_scaled"): "no re-balancing, the loss times the same average weight",
-    ("drop_factor", "0.1"): "learning rate divided by 10 in place of 100",
-    ("shortcut", "subsample"): "shortcut takes every other pixel in place of the 2x2 average",
-    ("shuffle", "buffered"): "the authors' buffered shuffle in place of an i.i.d. one",
-    ("last_bias", "zero"): "last bias 0 in place of -log(C - 1)",
-}
-PAIR = ["dataset", "label", "imbalance_factor", "beta", "seed", "precision"]
-COLUMNS = ["dataset", "label", "imbalance_factor", "beta", "switch", "value", "words"]
-STATISTICS = ["mean", "sd", "n", "low", "high", "detectable", "across"]
+WORDS = paper.table("analysis/switches", dtype=str).set_index(["switch", "value"])["words"].to_dict()
+CELL = ["dataset", "label", "imbalance_factor", "beta"]
+PAIR = [*CELL, "seed", "precision"]
 
 
 def changed(records: pd.DataFrame) -> pd.DataFrame:
@@ -34,24 +26,23 @@ def changed(records: pd.DataFrame) -> pd.DataFrame:
 def ablations(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per switch and cell: the changed run's error minus the paper protocol's error, paired by seed.
 
-    Deferred re-weighting is a method of its own and not among them.
-
-    `detectable` is the smallest effect that so many seeds of this spread show with 80 % power; `across` counts the
-    pairs that ran on two kinds of hardware.
+    Deferred re-weighting is a method of its own and not among them.  For the columns see `paired_summaries`.
     """
     done = finished(changed(records)).query("switch != 'reweight_from'")
-    base = finished(reference(records)).set_index(PAIR)[["error", "device"]].add_prefix("other_")
-    both, rows = done.join(base, on=PAIR, how="inner") if len(done) else done, []
-    for key, group in both.groupby(COLUMNS[:-1]):
-        head = dict(zip(COLUMNS, [*key, WORDS.get(key[4:], f"{key[4]} = {key[5]}")], strict=True))
-        difference = paired(group["other_error"], group["error"])._asdict()
-        across = int((group["device"] != group["other_device"]).sum())
-        rows.append(head | difference | {"across": across})
-    return pd.DataFrame(rows, columns=[*COLUMNS, *STATISTICS])
+    base = finished(reference(records))[[*PAIR, "error", "device"]]
+    both = done.merge(base, on=PAIR, suffixes=("", "_reference"))
+    both = both.assign(
+        difference=both["error"] - both["error_reference"], across=both["device"] != both["device_reference"]
+    )
+    rows = paired_summaries(both, [*CELL, "switch", "value"])
+    switches = zip(rows["switch"], rows["value"], strict=True)
+    words = pd.Series([WORDS.get(key, " = ".join(key)) for key in switches], dtype=object)
+    rows.insert(len(CELL) + 2, "words", words)
+    return rows
 
 
-CORNERS = {  # weights of the classes and scale of the loss, crossed: how `ablations` names the run
-    "plain, full scale": "reference at beta 0",
+CORNERS = {  # weights of the classes crossed with the scale of the loss: the runs that have them
+    "plain, full scale": "plain",
     "balanced, full scale": "weighted_mean",
     "plain, small scale": "uniform_scaled",
     "balanced, small scale": "reference",
@@ -70,23 +61,16 @@ def scale_by_weights(records: pd.DataFrame) -> pd.DataFrame:
 
     Class-balanced weights do two things: they differ between classes, and they make the loss smaller.  torch's
     weighted mean undoes the second, uniform weights of the same average undo the first.  Columns: dataset, label,
-    imbalance_factor, beta, part (a corner: error in percent; a contrast: change in points), mean, sd, n, low, high,
-    detectable.
+    imbalance_factor, beta, part (a corner: error in percent; a contrast: change in points) and those of a summary.
     """
-    cell, rows = ["dataset", "label", "imbalance_factor"], []
-    done, base = finished(changed(records)), finished(reference(records))
-    for key, group in done[done["value"] == "uniform_scaled"].groupby([*cell, "beta"]):
-        here = [frame[(frame[cell] == list(key[:3])).all(axis=1)] for frame in (base, done, group, base)]
-        here[0] = here[0][here[0]["beta"] == 0]
-        here[1] = here[1][(here[1]["value"] == "weighted_mean") & (here[1]["beta"] == key[3])]
-        here[3] = here[3][here[3]["beta"] == key[3]]
-        table = pd.concat([f.set_index(["seed", "precision"])["error"] for f in here], axis=1, keys=CORNERS).dropna()
-        values = {name: table[name] for name in CORNERS} | {name: table @ c for name, c in CONTRASTS.items()}
-        for part, numbers in values.items():
-            s = summary(numbers)
-            found = {"part": part, **s._asdict()}
-            if part in CONTRASTS:
-                found["detectable"] = detectable_effect(s.sd, s.n)
-            rows.append(dict(zip([*cell, "beta"], key, strict=True)) | found)
-    columns = [*cell, "beta", "part", "mean", "sd", "n", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=columns)
+    base = finished(reference(records))
+    runs = pd.concat([base.assign(value="reference"), finished(changed(records))])
+    corners = runs.pivot_table(index=PAIR, columns="value", values="error").reindex(columns=CORNERS.values())
+    plain = base[base["beta"] == 0].set_index([name for name in PAIR if name != "beta"])["error"]
+    corners = corners.drop(columns="plain").join(plain.rename("plain"), on=plain.index.names).dropna()
+    table = corners[list(CORNERS.values())].set_axis(list(CORNERS), axis=1)
+    contrasts = table @ pd.DataFrame(CONTRASTS, index=CORNERS)
+    parts = table.join(contrasts).reset_index().melt(CELL, [*CORNERS, *CONTRASTS], "part")
+    parts["part"] = pd.Categorical(parts["part"], [*CORNERS, *CONTRASTS])
+    found = summaries(parts, [*CELL, "part"], "value")
+    return found.assign(detectable=found["detectable"].where(found["part"].isin(CONTRASTS)))

@@ -1,33 +1,19 @@
-"""Compare measured cells with the paper's: Table 2, Figures 8 to 10 and the rows of a forest plot as numbers."""
+"""Compare measured cells with the paper's: Table 2, Figures 8 to 10, a forest plot's rows; and lengths of training."""
 
-import math
+from itertools import product
 
-import numpy as np
 import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import (
-    CELL,
-    cells,
-    complete,
-    differences,
-    enough,
-    fixed_beta,
-    paired_cells,
-    settings_by_seeds,
-)
+from replication.report.analysis.measured import cells, complete, enough, fixed_beta, paired_summaries
 from replication.report.analysis.profile import Profile
-from replication.report.analysis.statistics import detectable_effect, summary
+from replication.report.analysis.statistics import Summary, summary
 
 FACTORS = (*IMBALANCE_FACTORS, 1.0)
-COLUMN = ["dataset", "imbalance_factor"]
+ENTRY = ["dataset", "row", "imbalance_factor"]  # what names an entry of Table 2
 LOWEST = "class-balanced, lowest"
 MEASURED = ["mean", "sd", "n", "low", "high", "diverged", "seeds"]
-
-
-def _rows_by(frame: pd.DataFrame, keys: list[str]) -> dict[tuple, dict]:
-    return {tuple(row[k] for k in keys): row for row in frame.to_dict("records")}
 
 
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
@@ -37,83 +23,89 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
     (three, or the most that any has), picked on the test set as the paper does, with the number of cells but without an
     interval, which would not be valid after a pick; "CB <loss>": at the one beta fixed beforehand, without a pick.
     """
-    ours, table2 = cells(records), paper.table2()
+    table2, ours = paper.table2(), cells(records)
     balanced = table2["row"] == "class_balanced"
-    at_one = table2[~balanced & (table2["imbalance_factor"] == 1)]
-    measured, printed = _rows_by(ours, CELL), _rows_by(pd.concat([paper.heat_maps(), at_one]), CELL)
-    best_ours, best_paper = _rows_by(_lowest(ours), COLUMN), _rows_by(table2[balanced], COLUMN)
-    datasets = [*paper.TABLE2_SETS, *sorted(set(records["dataset"]) - set(paper.TABLE2_SETS))]
-    rows = []
-    for dataset in datasets:
-        beta = fixed_beta(dataset)
-        wanted: list[tuple] = [(label, label, 0.0) for label in paper.LABELS]
-        wanted += [(LOWEST, None, None), *((f"CB {label}, beta {beta:g}", label, beta) for label in paper.LABELS)]
-        for row, label, b in wanted:
-            for factor in FACTORS:
-                key = (dataset, factor) if row == LOWEST else (dataset, label, b, factor)
-                theirs, mine = (best_paper, best_ours) if row == LOWEST else (printed, measured)
-                rows.append(_beside(dataset, row, factor, theirs.get(key), mine.get(key, {})))
-    return pd.DataFrame(rows)
+    plain_at_one = table2[~balanced & (table2["imbalance_factor"] == 1)]
+    printed = _entries(pd.concat([paper.heat_maps(), plain_at_one]), table2[balanced])["error"].rename("published")
+    measured = _entries(ours, _lowest(ours)).reindex(columns=[*MEASURED, "pick"])
+    wanted: list[tuple] = []
+    for dataset in [*paper.TABLE2_SETS, *sorted(set(records["dataset"]) - set(paper.TABLE2_SETS))]:
+        names = [*paper.LABELS, LOWEST, *(f"CB {label}, beta {fixed_beta(dataset):g}" for label in paper.LABELS)]
+        wanted += product([dataset], names, FACTORS)
+    table = pd.DataFrame(index=pd.MultiIndex.from_tuples(wanted, names=ENTRY)).join(printed).join(measured)
+    return _filled(table.reset_index(), ["n", "diverged"], ["seeds", "pick"])
+
+
+def _entries(frame: pd.DataFrame, lowest: pd.DataFrame) -> pd.DataFrame:
+    """Index by `ENTRY` the cells at beta 0 and at the beta fixed beforehand, and the lowest ones."""
+    kept = frame[frame["beta"].isin([0.0]) | (frame["beta"] == frame["dataset"].map(fixed_beta))]
+    names = [f"CB {cell.label}, beta {cell.beta:g}" if cell.beta else cell.label for cell in kept.itertuples()]
+    return pd.concat([kept.assign(row=names), lowest.assign(row=LOWEST)]).set_index(ENTRY)
 
 
 def _lowest(ours: pd.DataFrame) -> pd.DataFrame:
     """Return the lowest class-balanced cell that has enough seeds; at imbalance 1 all betas are one loss."""
     ours = ours[(ours["beta"] > 0) & (ours["imbalance_factor"] > 1)]
-    ours = ours[ours.groupby(COLUMN)["n"].transform(enough).astype(bool)]
-    return paper.lowest(ours, "mean").assign(low=math.nan, high=math.nan)
+    ours = ours[ours.groupby(["dataset", "imbalance_factor"])["n"].transform(enough).astype(bool)]
+    best = paper.lowest(ours, "mean")
+    picks = [f"{r.label}, beta {r.beta:g}, lowest of {r.of}" for r in best.itertuples()]
+    return best.assign(pick=picks, low=float("nan"), high=float("nan"))
 
 
-def _beside(dataset: str, row: str, factor: float, published: dict | None, ours: dict) -> dict:
-    pick = f"{ours['label']}, beta {ours['beta']:g}, lowest of {ours['of']}" if "of" in ours else ""
-    head = {"dataset": dataset, "row": row, "imbalance_factor": factor}
-    missing = dict.fromkeys(MEASURED, math.nan) | {"n": 0, "diverged": 0, "seeds": ""}
-    numbers = {name: ours.get(name, missing[name]) for name in MEASURED}
-    return head | {"published": published["error"] if published else math.nan} | numbers | {"pick": pick}
+def _filled(frame: pd.DataFrame, counts: list[str], texts: list[str]) -> pd.DataFrame:
+    """Put 0 and empty text where nothing is measured."""
+    numbers = {name: pd.to_numeric(frame[name]).fillna(0).astype(int) for name in counts}
+    return frame.assign(**numbers, **{name: frame[name].fillna("") for name in texts})
 
 
 def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return a heat map's 125 cells, published and measured, with differences to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
-    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (cells(records), paired_cells(records)))
-    frame = here[[]].assign(published=math.nan, published_difference=math.nan)
+    ours = Profile("", records)
+    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (ours.cells, ours.paired_cells))
+    frame = here[[]].assign(published=float("nan"), published_difference=float("nan"))
     if dataset in paper.HEAT_MAPS:
         printed = paper.heat_map(dataset)
         to_plain = paper.difference_to_plain(printed).set_index(cell)["difference"].rename("published_difference")
         frame = printed.set_index(cell)[["error"]].rename(columns={"error": "published"}).join(to_plain)
-    frame = (
-        frame.join(here[MEASURED]).join(changes[["mean", "low", "high", "n"]].add_prefix("difference_")).reset_index()
-    )
-    counts = {name: pd.to_numeric(frame[name]).fillna(0).astype(int) for name in ("n", "diverged", "difference_n")}
-    return frame.assign(seeds=frame["seeds"].fillna(""), **counts)
+    differences = changes[["mean", "low", "high", "n"]].add_prefix("difference_")
+    table = frame.join(here[MEASURED]).join(differences).reset_index()
+    return _filled(table, ["n", "diverged", "difference_n"], ["seeds"])
 
 
 def forest(profile: Profile) -> pd.DataFrame:
-    """Return class-balanced minus plain at the beta fixed beforehand, ours and printed, one row per column of Table 2.
+    """Return class-balanced minus plain at the beta fixed beforehand, one row per column of Table 2 or CIFAR-20.
 
     The mean over the losses that all columns of a data set share, if they share any, else over the column's own; one
-    value per seed.  Columns: dataset, imbalance_factor, beta, labels, estimate, sd, n, low, high, detectable, printed
-    (the paper's mean difference over the same losses).
+    value per seed.  Columns: dataset, imbalance_factor, beta, labels, values (by seed) and those of a summary.
     """
-    rows, keys = [], ["dataset", "label", "imbalance_factor"]
-    printed = paper.difference_to_plain(paper.heat_maps()).set_index([*keys, "beta"])["difference"]
-    pairs = profile.pairs[profile.pairs["beta"] == profile.pairs["dataset"].map(fixed_beta)]
-    pairs = pairs[
-        pairs["label"].isin(paper.LABELS) & pairs["dataset"].isin(paper.HEAT_MAPS) & pairs["imbalance_factor"].gt(1)
-    ]
-    for dataset, both in pairs.groupby("dataset"):
-        columns = {
-            factor: complete(settings_by_seeds(differences(group))).droplevel(["dataset", "beta", "imbalance_factor"])
-            for factor, group in both.groupby("imbalance_factor")
-        }
-        shared, beta = set.intersection(*(set(table.index) for table in columns.values())), fixed_beta(dataset)
+    rows, both = [], profile.pairs
+    both = both[
+        both["beta"].eq(both["dataset"].map(fixed_beta)) & both["label"].isin(paper.LABELS)
+        & both["dataset"].isin(paper.HEAT_MAPS) & both["imbalance_factor"].gt(1)
+    ]  # fmt: skip
+    for dataset, of_set in both.groupby("dataset"):
+        columns = {factor: complete(group).droplevel([0, 2, 3]) for factor, group in of_set.groupby("imbalance_factor")}
+        shared = set.intersection(*(set(table.index) for table in columns.values()))
         for factor, table in sorted(columns.items(), reverse=True):
-            labels = tuple(label for label in paper.LABELS if label in (shared or set(table.index)))
-            s = summary(table.loc[list(labels)].mean())
-            row = dict(
-                dataset=dataset, imbalance_factor=factor, beta=beta, labels=labels, estimate=s.mean, sd=s.sd, n=s.n
-            )
-            row |= dict(low=s.low, high=s.high, detectable=detectable_effect(s.sd, s.n))
-            theirs = [printed.get((dataset, label, factor, beta), math.nan) for label in labels]
-            rows.append(row | dict(printed=float(np.mean(theirs))))
-    names = ["dataset", "imbalance_factor", "beta", "labels", "estimate", "sd", "n", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=[*names, "printed"])
+            labels = tuple(label for label in paper.LABELS if label in (shared or table.index))
+            values = table.loc[list(labels)].mean()
+            row = dict(dataset=dataset, imbalance_factor=factor, beta=fixed_beta(dataset), labels=labels, values=values)
+            rows.append(row | summary(values)._asdict())
+    return pd.DataFrame(rows, columns=["dataset", "imbalance_factor", "beta", "labels", "values", *Summary._fields])
+
+
+def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
+    """Return class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed, and the mean errors.
+
+    ResNet-8, softmax, imbalance 100 (plan C); 30 epochs are the profile cpu, 100 and 200 the profile length.
+    """
+    keys = ["dataset", "epochs", "beta"]
+    studies = [profiles[name].pairs for name in ("cpu", "length") if name in profiles]
+    if not studies:
+        return pd.DataFrame()
+    both = pd.concat(studies).query("label == 'softmax' and imbalance_factor == 100 and beta == 0.9999")
+    both = both[both["dataset"].isin(paper.TABLE2_SETS)]
+    means = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
+    changes = means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
+    return changes.rename(columns={"class_balanced": "balanced", "mean": "change"})

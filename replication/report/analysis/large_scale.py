@@ -1,16 +1,16 @@
 """The numbers of large-scale runs: Table 3, Figure 7 and the cost."""
 
-import math
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
+from replication.experiments.experiment import loss_label
 from replication.experiments.large_scale import PROFILE, LargeScaleExperiment, LargeScaleRecord, table3_rows
 from replication.experiments.records import read_records
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import with_labels
+from replication.report.analysis.measured import seed_list, summaries, with_labels
 from replication.report.analysis.published import TITLES
-from replication.report.analysis.statistics import summary
 
 BALANCED = "focal 0.5"
 KEYS = ["dataset", "depth", "seed"]
@@ -59,32 +59,22 @@ def _is_paper_run(row: dict) -> bool:
 
 def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
-    rows = []
     done = records[records["paper_run"] & (records["status"] == "finished")]
-    for key, group in done.groupby(CELL, sort=True):
-        seeds = " ".join(map(str, sorted(group["seed"])))
-        for column, name in (("error", "top1"), ("top5_error", "top5")):
-            row = dict(zip(CELL, key, strict=True)) | summary(group[column].astype(float))._asdict()
-            rows.append(row | dict(measure=name, seeds=seeds))
-    return pd.DataFrame(rows, columns=[*CELL, "measure", "mean", "sd", "n", "low", "high", "seeds"])
+    columns = {"top1": "error", "top5": "top5_error"}
+    found = [summaries(done, CELL, column, seeds=seed_list).assign(measure=name) for name, column in columns.items()]
+    return pd.concat(found)[[*CELL, "measure", "n", "seeds", "mean", "sd", "low", "high"]]
 
 
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
     """Return the 54 numbers of Table 3: published, and mean, sd, n, low, high of ours (NaN, n = 0 if not measured)."""
-    printed = paper.table3()
-    measured = measured_cells(records).set_index([*CELL, "measure"]).to_dict("index")
-    not_measured, rows = dict(n=0, seeds="") | dict.fromkeys(["mean", "sd", "low", "high"], math.nan), []
-    for e in table3_rows():
-        line = printed[(printed["net"] == f"ResNet-{e.depth}") & (printed["input"] == e.size)]
-        line = line[line["loss"].eq("Softmax") == (e.loss == "softmax")].iloc[0]
-        for measure in ("top1", "top5"):
-            label = "softmax" if e.loss == "softmax" else f"focal {e.gamma:.1f}"
-            key = (e.dataset, e.depth, e.size, label, e.beta, measure)
-            head = dict(zip([*CELL, "measure"], key, strict=True)) | dict(
-                published=line[f"{COLUMNS[e.dataset]}_{measure}"]
-            )
-            rows.append(head | measured.get(key, not_measured))
-    return pd.DataFrame(rows)
+    printed = paper.table3().assign(plain=lambda t: t["loss"] == "Softmax").set_index(["net", "input", "plain"])
+    rows = []
+    for e, measure in product(table3_rows(), ("top1", "top5")):
+        published = printed.at[(f"ResNet-{e.depth}", e.size, e.loss == "softmax"), f"{COLUMNS[e.dataset]}_{measure}"]
+        cell = (e.dataset, e.depth, e.size, loss_label(e.loss, e.gamma), e.beta)
+        rows.append(dict(zip(CELL, cell, strict=True)) | dict(measure=measure, published=published))
+    table = pd.DataFrame(rows).merge(measured_cells(records), on=[*CELL, "measure"], how="left")
+    return table.assign(n=table["n"].fillna(0).astype(int), seeds=table["seeds"].fillna(""))
 
 
 def multiply_adds(depth: int, size: int) -> float:
@@ -106,5 +96,5 @@ def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
     if not len(gpu):
         return None
     work = [multiply_adds(d, s) / multiply_adds(50, 224) for d, s in zip(gpu["depth"], gpu["size"], strict=True)]
-    rate = gpu["images_per_second"].astype(float) / gpu["processes"].astype(float) * work
+    rate = (gpu["images_per_second"] / gpu["processes"] * work).astype(float)
     return float(rate.max()), str(gpu.loc[rate.idxmax(), "device"])

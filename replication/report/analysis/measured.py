@@ -1,16 +1,16 @@
 """Turn records of one profile into cells (mean, spread, n) and pairs (class-balanced against plain, same seed)."""
 
-import math
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from replication.experiments import experiment
-from replication.experiments.experiment import PROFILES, loss_label, paper_setting
+from replication.experiments.experiment import loss_label, paper_setting
 from replication.experiments.records import read_records
-from replication.report.analysis.statistics import SEEDS, paired, summary
+from replication.report.analysis.statistics import SEEDS, Summary, summary
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
 PROTOCOL = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # fields of every run of the paper's protocol
@@ -25,10 +25,9 @@ def fixed_beta(dataset: str) -> float:
 
 
 def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
-    """Read the records of RESULTS/PROFILE/runs that have that profile's budget, with the loss's `label`.
+    """Read the records of RESULTS/PROFILE/runs that have that profile's budget; warn of others and leave them out.
 
-    A run of another budget in this folder is left out, and a warning names it, because results of different profiles
-    never share a table.  The folder "custom" holds runs that belong to no profile.
+    The folder "custom" holds runs that belong to no profile.
     """
     records = read_records(Path(results) / profile / "runs")
     strays = records[records["profile"] != profile]
@@ -38,19 +37,11 @@ def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
 
 
 def with_labels(records: pd.DataFrame) -> pd.DataFrame:
-    """Add a column `label` ("softmax", "focal 0.5", ...), and mark compiled runs in `device`.
-
-    Compiled code rounds differently, as another machine would.
-    """
+    """Add a column `label` ("softmax", "focal 0.5", ...), and mark compiled runs, which round differently."""
     labels = [loss_label(loss, gamma) for loss, gamma in zip(records["loss"], records["gamma"], strict=True)]
     device = records["device"].where(~records["compiled"].astype(bool), records["device"] + " with torch.compile")
     labels = pd.Series(labels, index=records.index, dtype=object)
     return records.assign(label=labels, device=device).reset_index(drop=True)
-
-
-def profiles_with_records(results: Path | str) -> list[str]:
-    """Return the profiles that have records under RESULTS, in the order smoke, cpu, length, paper."""
-    return [profile for profile in PROFILES if any((Path(results) / profile / "runs").glob("*.json"))]
 
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:
@@ -78,61 +69,45 @@ def of_one_precision(records: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["precision"] == runs.join(best.rename("best"), on=CELL)["best"]]
 
 
+def summaries(rows: pd.DataFrame, by: list[str], value: str, **more: Callable) -> pd.DataFrame:
+    """Summarise a column group by group: columns `by`, those of a Summary, and `more`, each computed from the group."""
+    found = []
+    for key, group in rows.groupby(by, observed=True):
+        numbers = summary(group[value].dropna().astype(float))._asdict()
+        extra = {name: compute(group) for name, compute in more.items()}
+        found.append(dict(zip(by, key, strict=True)) | numbers | extra)
+    return pd.DataFrame(found, columns=[*by, *Summary._fields, *more])
+
+
 def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """Return each cell of the reference protocol: mean, sd, n, low, high of the last-epoch error; diverged; seeds."""
-    rows = []
-    for key, group in of_one_precision(records)[[*CELL, "seed", "status", "error"]].groupby(CELL, sort=True):
-        done = group[group["status"] == "finished"]
-        head = dict(zip(CELL, key, strict=True)) | summary(done["error"])._asdict()
-        seeds = " ".join(map(str, sorted(done["seed"])))
-        rows.append(head | {"diverged": len(group) - len(done), "seeds": seeds})
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "diverged", "seeds"])
+    """Summarise the last-epoch error of each cell of the reference protocol, with its diverged runs and its seeds."""
+    runs = of_one_precision(records)
+    return summaries(runs, CELL, "error", diverged=lambda g: int((g["status"] != "finished").sum()), seeds=seed_list)
+
+
+def seed_list(runs: pd.DataFrame) -> str:
+    """Return the seeds of the finished runs as text, in order: "0 1 2"."""
+    return " ".join(map(str, sorted(runs.loc[runs["status"] == "finished", "seed"])))
 
 
 def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """Return each class-balanced run with the plain run of its seed: plain, class_balanced, difference (points).
 
     Same seed: same subset, initial weights (last bias apart), batch order and augmentation; and the same precision.
-    Negative is better.
+    Negative is better.  `across` marks pairs that ran on two kinds of hardware.
     """
-    runs, keys = finished(reference(records)), ["dataset", "label", "imbalance_factor", "seed", "precision"]
-    plain, balanced = (
-        runs[of_kind].rename(columns={"error": name, "device": f"{name}_device"})
-        for name, of_kind in (("plain", runs["beta"] == 0), ("class_balanced", runs["beta"] > 0))
-    )
-    joined = balanced.merge(plain[[*keys, "plain", "plain_device"]], on=keys)
-    joined = joined.assign(difference=joined["class_balanced"] - joined["plain"])
-    columns = [
-        *CELL,
-        "seed",
-        "precision",
-        "plain",
-        "class_balanced",
-        "difference",
-        "plain_device",
-        "class_balanced_device",
-    ]
-    return joined[columns].sort_values([*CELL, "seed"]).reset_index(drop=True)
+    keys = ["dataset", "label", "imbalance_factor", "epochs", "seed", "precision"]
+    runs = finished(reference(records))[[*keys, "beta", "error", "device", "curve"]]
+    joined = runs[runs["beta"] > 0].merge(runs[runs["beta"] == 0], on=keys, suffixes=("", "_plain"))
+    joined = joined.rename(columns={"error": "class_balanced", "error_plain": "plain"})
+    across = joined["device"] != joined["device_plain"]
+    joined = joined.assign(difference=joined["class_balanced"] - joined["plain"], across=across)
+    return joined.sort_values([*CELL, "seed"], ignore_index=True)
 
 
-def paired_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """Return each class-balanced cell's paired differences, and how many pairs ran on two kinds of hardware."""
-    rows = [
-        dict(zip(CELL, key, strict=True))
-        | paired(g["plain"], g["class_balanced"])._asdict()
-        | {"across": int((g["plain_device"] != g["class_balanced_device"]).sum())}
-        for key, g in pairs(records).groupby(CELL, sort=True)
-    ]
-    return pd.DataFrame(rows, columns=[*CELL, "mean", "sd", "n", "low", "high", "detectable", "across"])
-
-
-def settings_by_seeds(values: pd.Series) -> pd.DataFrame:
-    """Return a row for each setting with any run and a column for each seed, NaN for a missing run.
-
-    The index of `values` is the setting, "seed" and "precision"; precisions are averaged.
-    """
-    levels = [name for name in values.index.names if name != "precision"]
-    return values.dropna().groupby(level=levels).mean().unstack("seed")
+def paired_summaries(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Summarise paired differences, a row per group; `across` counts the pairs on two kinds of hardware."""
+    return summaries(rows, by, "difference", across=lambda group: int(group["across"].sum()))
 
 
 def enough(seeds: pd.Series) -> pd.Series:
@@ -140,27 +115,11 @@ def enough(seeds: pd.Series) -> pd.Series:
     return seeds >= seeds.clip(upper=SEEDS).max()
 
 
-def complete(wide: pd.DataFrame) -> pd.DataFrame:
-    """Select from `settings_by_seeds` the settings with `enough` seeds, and the seeds that all of them have.
+def complete(rows: pd.DataFrame, value: str = "difference") -> pd.DataFrame:
+    """Return a table without gaps, cells x seeds: the cells with `enough` seeds, and the seeds that all of them have.
 
     So a loss with one seed does not hide three seeds of another, and a further seed of one loss excludes no other.
+    The seed is the unit of every interval: losses of one seed share their subset, so average over cells first.
     """
+    wide = rows.pivot_table(index=CELL, columns="seed", values=value)  # averages precisions
     return wide[enough(wide.notna().sum(axis=1))].dropna(axis=1)
-
-
-def per_seed(values: pd.Series) -> pd.Series:
-    """Return one value per seed, the unit of every interval: the mean over the settings that are `complete`.
-
-    Losses with one seed share their subset, so they are not independent repeats: average them, then compare seeds.
-    """
-    return complete(settings_by_seeds(values)).mean()
-
-
-def differences(pair_rows: pd.DataFrame) -> pd.Series:
-    """Return the differences of `pairs` in the form that `settings_by_seeds` and `per_seed` take."""
-    return pair_rows.set_index([*CELL, "seed", "precision"])["difference"]
-
-
-def wall_hours(records: pd.DataFrame) -> float:
-    """Return the hours that the runs took, summed; runs that shared a machine each count in full."""
-    return math.fsum(records["wall_seconds"]) / 3600

@@ -1,7 +1,7 @@
 """Which method today: the class-balanced loss beside its successors, same seeds, same images, imbalance 100."""
 
 import math
-from typing import NamedTuple
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -9,34 +9,13 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, off_protocol
 from replication.report.analysis.profile import Profile
-from replication.report.analysis.statistics import paired, summary
+from replication.report.analysis.statistics import summary
 
 IMBALANCE = 100.0
 MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
-
-
-class Method(NamedTuple):
-    """A method: the fields of its runs, its name in other work, and its cost beside plain training."""
-
-    loss: str
-    beta: float
-    reweight_from: float
-    published: tuple[str, ...]
-    cost: str
-    after_training: bool = False  # read from the plain run's `adjusted_error`
-
-
-SAME = "one training, as plain"
-METHODS = {
-    "plain": Method("softmax", 0.0, 0.0, ("plain",), "one training"),
-    "class-balanced 0.99": Method("softmax", 0.99, 0.0, ("class-balanced",), SAME),
-    "class-balanced 0.9999": Method("softmax", 0.9999, 0.0, ("class-balanced",), SAME),
-    "deferred class-balanced 0.9999": Method("softmax", 0.9999, 0.8, ("deferred class-balanced",), SAME),
-    "balanced softmax": Method("balanced_softmax", 0.0, 0.0, ("balanced softmax",), SAME),
-    "logit adjustment after training": Method(
-        "softmax", 0.0, 0.0, ("logit adjustment after training",), "no training beside the plain one", True
-    ),
-}
+# By name: the fields of its runs, its name in other work, its cost beside plain training, and whether it is read from
+# the plain run's `adjusted_error` after training.
+METHODS = {row.method: row for row in paper.table("analysis/methods").itertuples()}
 COLUMNS = ["dataset", "method", "mean", "sd", "n", "low", "high"]
 COLUMNS += ["change", "change_low", "change_high", "change_n", "detectable", "many", "medium", "few"]
 COLUMNS += ["published_low", "published_high", "sources", "cost"]
@@ -53,22 +32,21 @@ def comparators() -> pd.DataFrame:
 def published_errors(method: str, dataset: str) -> pd.DataFrame:
     """Return what the paper and later work report for a method at imbalance 100: error, source."""
     kind = METHODS[method]
-    later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method in @kind.published")
+    later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method == @kind.published")
     printed = paper.heat_map(dataset).query("imbalance_factor == @IMBALANCE and label == @kind.loss")
     printed = printed[(printed["beta"] == kind.beta) & (kind.reweight_from == 0) & (not kind.after_training)]
     return pd.concat([printed.assign(source="Cui et al. 2019"), later])[["error", "source"]]
 
 
-def shot_errors(error_per_class, class_counts) -> tuple[float, float, float]:
+def shot_errors(error_per_class, class_counts) -> tuple[float, ...]:
     """Return the mean error of classes with many (over 100), medium (20 to 100) and few images; NaN if there are none.
 
     >>> shot_errors([10.0, 20.0, 40.0], [500, 100, 20])
     (10.0, 30.0, nan)
     """
     errors, counts = np.asarray(error_per_class, dtype=float), np.asarray(class_counts)
-    groups = (counts > MANY, (counts <= MANY) & (counts >= FEW), counts < FEW)
-    many, medium, few = (float(errors[group].mean()) if group.any() else math.nan for group in groups)
-    return many, medium, few
+    many, few = counts > MANY, counts < FEW
+    return tuple(float(errors[group].mean()) if group.any() else math.nan for group in (many, ~many & ~few, few))
 
 
 def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
@@ -87,26 +65,22 @@ def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
 
 
 def methods(profile: Profile) -> pd.DataFrame:
-    """Return one row per data set and measured or published method: error, change against plain, error by shots.
+    """Return one row per data set and measured or published method, with COLUMNS.
 
-    Error: mean, sd, n, low, high over seeds.  change: minus the plain run of the same seed, with its interval, n and
-    the smallest effect that so many seeds show.  many, medium, few: means over seeds.  published_low and
-    _high: what the paper and later work report (`sources`).
+    mean, sd, n, low, high: error over seeds.  change: minus the plain run of the same seed.  detectable: the smallest
+    change that so many seeds show.  many, medium, few: means over seeds.  published_*: what others report (`sources`).
     """
     rows = []
-    for dataset in paper.TABLE2_SETS:
-        plain = method_runs(profile, "plain", dataset)
-        for method, kind in METHODS.items():
-            runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
-            if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
-                continue
-            row = dict(dataset=dataset, method=method, cost=kind.cost, **summary(runs["error"])._asdict())
-            if method != "plain":
-                both = runs[["error"]].join(plain["error"].rename("plain"), how="inner")
-                change = paired(both["plain"], both["error"])
-                row |= dict(change=change.mean, change_low=change.low, change_high=change.high, change_n=change.n)
-                row |= dict(detectable=change.detectable)
-            row |= runs[["many", "medium", "few"]].mean().to_dict()
-            row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
-            rows.append(row | dict(sources="; ".join(dict.fromkeys(printed["source"]))))
+    for dataset, (method, kind) in product(paper.TABLE2_SETS, METHODS.items()):
+        runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
+        if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
+            continue
+        row: dict = dict(dataset=dataset, method=method, cost=kind.cost) | summary(runs["error"])._asdict()
+        row |= runs[["many", "medium", "few"]].mean().to_dict()
+        row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
+        row |= dict(sources="; ".join(dict.fromkeys(printed["source"])), detectable=math.nan)
+        if method != "plain":
+            c = summary((runs["error"] - method_runs(profile, "plain", dataset)["error"]).dropna())
+            row |= dict(change=c.mean, change_low=c.low, change_high=c.high, change_n=c.n, detectable=c.detectable)
+        rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,5 +1,6 @@
 """Profile: the records of one budget, and everything that is computed from them, computed once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,9 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from replication.experiments.experiment import LENGTHS, PROFILES
-from replication.report.analysis import ablations, measured, selection
+from replication.report.analysis import ablations as switches
+from replication.report.analysis import measured, selection
 
 TITLES = {"smoke": "smoke test", "cpu": "short training", "length": "length of training", "paper": "full protocol"}
+
+
+def _of_records(compute: Callable[[pd.DataFrame], pd.DataFrame]) -> cached_property:
+    """Make a function of the records into a property of the profile."""
+    return cached_property(lambda profile: compute(profile.records))
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,55 +39,14 @@ class Profile:
         epochs = " or ".join(map(str, LENGTHS)) if self.name == "length" else PROFILES[self.name]["epochs"]
         return f"ResNet-{PROFILES[self.name]['depth']}, {epochs} epochs"
 
-    @property
-    def diverged(self) -> list[str]:
-        """The names of the runs that diverged."""
-        return sorted(self.records.loc[self.records["status"] != "finished", "name"])
-
-    @property
-    def wall_hours(self) -> float:
-        """The hours that the runs took, summed; runs that shared a machine each count in full."""
-        return measured.wall_hours(self.records)
-
-    @cached_property
-    def reference(self) -> pd.DataFrame:
-        """The runs of the paper's own protocol, with every switch as in the paper."""
-        return measured.reference(self.records)
-
-    @cached_property
-    def finished(self) -> pd.DataFrame:
-        """The reference runs that have a final error."""
-        return measured.finished(self.reference)
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        """Mean, sd, n, low, high of the error of each cell of the reference protocol; see `measured.cells`."""
-        return measured.cells(self.records)
-
-    @cached_property
-    def pairs(self) -> pd.DataFrame:
-        """Each class-balanced run beside the plain run of its seed; see `measured.pairs`."""
-        return measured.pairs(self.records)
-
-    @cached_property
-    def paired_cells(self) -> pd.DataFrame:
-        """The summary of each class-balanced cell's paired differences."""
-        return measured.paired_cells(self.records)
-
-    @cached_property
-    def ablations(self) -> pd.DataFrame:
-        """One switch changed at a time against the paper's protocol; see `ablations.ablations`."""
-        return ablations.ablations(self.records)
-
-    @cached_property
-    def scale_by_weights(self) -> pd.DataFrame:
-        """The 2 x 2 of scale and weights with its interaction; see `ablations.scale_by_weights`."""
-        return ablations.scale_by_weights(self.records)
-
-    @cached_property
-    def selection_bias(self) -> pd.DataFrame:
-        """The gain by chance of picking the best class-balanced cell; see `selection.measured_selection_bias`."""
-        return selection.measured_selection_bias(self.records)
+    reference = _of_records(measured.reference)  # the runs of the paper's own protocol
+    finished = _of_records(lambda records: measured.finished(measured.reference(records)))
+    cells = _of_records(measured.cells)
+    pairs = _of_records(measured.pairs)
+    paired_cells = _of_records(lambda records: measured.paired_summaries(measured.pairs(records), measured.CELL))
+    ablations = _of_records(switches.ablations)
+    scale_by_weights = _of_records(switches.scale_by_weights)
+    selection_bias = _of_records(selection.measured_selection_bias)
 
 
 def read_profile(results: Path | str, name: str) -> Profile:
@@ -90,4 +56,5 @@ def read_profile(results: Path | str, name: str) -> Profile:
 
 def read_profiles(results: Path | str) -> dict[str, Profile]:
     """Read the profiles that have records under RESULTS, in the order smoke, cpu, length, paper."""
-    return {name: read_profile(results, name) for name in measured.profiles_with_records(results)}
+    names = [name for name in PROFILES if any((Path(results) / name / "runs").glob("*.json"))]
+    return {name: read_profile(results, name) for name in names}

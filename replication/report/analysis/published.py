@@ -12,16 +12,6 @@ import pandas as pd
 
 from replication.experiments.experiment import loss_label
 
-
-@cache
-def class_counts(dataset: str) -> np.ndarray:
-    """Return the class counts of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
-    frame = published("inaturalist_counts").query("dataset == @dataset")
-    if not len(frame):
-        raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
-    return np.repeat(frame["images_per_class"].to_numpy(), frame["classes"].to_numpy())[::-1]
-
-
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}
 FIGURES = {"cifar10": 8, "cifar20": 9, "cifar100": 10}  # number of each heat map in the paper
 LABELS = ("softmax", "sigmoid", "focal 0.5", "focal 1.0", "focal 2.0")  # the five losses in the paper's order
@@ -35,8 +25,13 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
 @cache
 def published(name: str) -> pd.DataFrame:
     """Read a file of published/, as printed; callers must not change the frame in place."""
-    with (files("replication.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+    return table(f"published/{name}")
+
+
+def table(path: str, **how) -> pd.DataFrame:
+    """Read a CSV file of this package; `how` goes to pandas."""
+    with (files("replication.report") / f"{path}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, **how)
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:
@@ -86,31 +81,28 @@ def reruns() -> pd.DataFrame:
     return _cells(published("reruns"))
 
 
-def plain(cells: pd.DataFrame) -> pd.DataFrame:
-    """Select the cells without re-weighting."""
-    return cells[cells["beta"] == 0]
-
-
-def balanced(cells: pd.DataFrame) -> pd.DataFrame:
-    """Select the class-balanced cells, of any beta > 0."""
-    return cells[cells["beta"] > 0]
-
-
 def difference_to_plain(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the class-balanced cells with `plain` and `difference`, class-balanced minus plain (points).
 
     A cell whose plain partner (same data set, loss and imbalance) is missing has NaN in both.
     """
     keys = ["dataset", "label", "imbalance_factor"]
-    partner = plain(cells).set_index(keys)["error"].rename("plain")
-    joined = balanced(cells).join(partner, on=keys)
+    partner = cells[cells["beta"] == 0].set_index(keys)["error"].rename("plain")
+    joined = cells[cells["beta"] > 0].join(partner, on=keys)
     return joined.assign(difference=joined["error"] - joined["plain"])
 
 
 def lowest(cells: pd.DataFrame, value: str = "error") -> pd.DataFrame:
     """Return the lowest class-balanced cell of each data set and imbalance factor; `of` counts the cells."""
-    cells = balanced(cells).dropna(subset=[value])
+    cells = cells[cells["beta"] > 0].dropna(subset=[value])
     groups = cells.groupby(["dataset", "imbalance_factor"], sort=False)[value]
-    best = cells.loc[groups.idxmin()]
-    sizes = groups.size().reindex(pd.MultiIndex.from_frame(best[["dataset", "imbalance_factor"]]))
-    return best.assign(of=np.asarray(sizes, dtype=int)).reset_index(drop=True)
+    return cells.assign(of=groups.transform("size")).loc[groups.idxmin()].reset_index(drop=True)
+
+
+@cache
+def class_counts(dataset: str) -> np.ndarray:
+    """Return the class counts of inat2017 or inat2018, largest first, from the authors' lists: (C,) int64."""
+    frame = published("inaturalist_counts").query("dataset == @dataset")
+    if not len(frame):
+        raise ValueError(f"dataset must be inat2017 or inat2018, got {dataset!r}")
+    return np.repeat(frame["images_per_class"].to_numpy(), frame["classes"].to_numpy())[::-1]

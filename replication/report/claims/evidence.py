@@ -1,9 +1,12 @@
 """The evidence on which statements are weighed, and the result of weighing one."""
 
+import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +16,7 @@ from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
 from replication.report.analysis.selection import published_selection_bias
 from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
-from replication.report.claims.planned import Errors, errors_of
+from replication.report.claims.planned import RULES, Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 FULL, SHORT = "paper", "cpu"  # the profiles of the full protocol and of the short study
@@ -78,37 +81,66 @@ class Statement:
         return {w.kind: w.word for w in self.weighings}
 
 
-def statement(id: str, place: str, topic: str, text: str) -> Callable:
-    """Make a function of the evidence that returns a bottom line and weighings into one that returns a Statement."""
+STATEMENTS = tomllib.loads((files("replication.report") / "claims" / "statements.toml").read_text(encoding="utf-8"))
+WEIGHED: dict[str, Callable[[Evidence], Statement]] = {}  # by the name of the statement, in any order
+
+
+def statement(id: str) -> Callable:
+    """Mark the function that weighs the statement of that name in statements.toml; it then returns a Statement.
+
+    The function returns the numbers of the templates, and a verdict for each kind of evidence; see `weighing`.  Runs
+    decide by one of RULES if there is one for this statement, and `ran` is what they say in its bottom line.
+    """
+    spec = STATEMENTS[id]
 
     def decorate(weigh_it: Callable) -> Callable[[Evidence], Statement]:
         @wraps(weigh_it)
         def weighed(evidence: Evidence) -> Statement:
-            line, *weighings = weigh_it(evidence)
-            return Statement(id, place, topic, text, line, tuple(weighings))
+            numbers, verdicts = weigh_it(evidence)
+            if id in RULES:
+                word, findings, ran = RULES[id].decide(evidence.errors)
+                numbers, verdicts = numbers | dict(ran=ran), verdicts | dict(runs=weigh("runs", findings, word))
+            found = tuple(weighing(kind, verdict, spec, numbers) for kind, verdict in verdicts.items())
+            line = bottom_line({w.word for w in found}, spec).format(**numbers)
+            return Statement(id, spec["place"], spec["topic"], spec["text"], line, found)
 
-        weighed.__doc__ = weigh_it.__doc__ or text
+        WEIGHED[id] = weighed
         return weighed
 
     return decorate
 
 
-def weigh(kind: str, findings: Iterable[Finding] | Finding, word: str | None = None) -> Weighing:
+def weigh(kind: str, findings: Iterable[Finding], word: str | None = None) -> Weighing:
     """Weigh findings of one kind; the default word is against if any finding is, and for if all are."""
-    findings = (findings,) if isinstance(findings, Finding) else tuple(findings)
+    findings = tuple(findings)
     found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
     if word is None:
         word = fails if fails in found else holds if found == {holds} else found.pop() if len(found) == 1 else UNDECIDED
     return Weighing(kind, word, findings)
 
 
-def bottom_line(weighings: Iterable[Weighing], holds: str, fails: str) -> str:
-    """`fails` if a kind of evidence speaks against the statement, `holds` if one speaks for it and none against."""
-    words = {w.word for w in weighings}
-    if words & {fail for _, fail in WORDS.values()}:
-        return fails
-    return (
-        holds
-        if words & {hold for hold, _ in WORDS.values()}
-        else f"{(words - {NOT_RUN} or {NOT_RUN}).pop().capitalize()}."
-    )
+def weighing(kind: str, verdict: Any, spec: dict, numbers: dict) -> Weighing:
+    """Make a verdict into a Weighing, unless it is one: a bool (it holds, or not), a word, or None for not run.
+
+    Findings that follow it in a tuple are shown beside it.
+    """
+    if isinstance(verdict, Weighing):
+        return verdict
+    if isinstance(verdict, tuple):
+        main = weighing(kind, verdict[0], spec, numbers)
+        return replace(main, findings=(*main.findings, *verdict[1:]))
+    holds, fails = WORDS[kind]
+    word = {True: holds, False: fails, None: NOT_RUN}.get(verdict, verdict)
+    what, *notes = spec[kind] if verdict is not None else spec[kind][:1]
+    return weigh(kind, [Finding(what.format(**numbers), str(word), notes=tuple(n.format(**numbers) for n in notes))])
+
+
+def bottom_line(words: set[str], spec: dict) -> str:
+    """Choose what to say: `line`, or `fails` if a kind of evidence speaks against it, `holds` if only for it."""
+    if words == {NOT_RUN}:
+        return spec.get("not_run", "Not run.")
+    if "line" in spec:
+        return spec["line"]
+    if words & {fails for _, fails in WORDS.values()}:
+        return spec["fails"]
+    return spec["holds"] if words & {holds for holds, _ in WORDS.values()} else spec.get("otherwise", "Undecided.")

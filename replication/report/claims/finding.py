@@ -5,12 +5,12 @@ until those of the plan are there.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from replication.report.analysis.statistics import detectable_effect, summary, t_test
+from replication.report.analysis.statistics import summary
 
 BETTER, WORSE, ALIKE, UNDECIDED = "better", "worse", "alike", "undecided"
 AWAITING, NOT_RUN = "awaiting seeds", "not run"
@@ -23,7 +23,6 @@ WORDS = {  # kind of evidence: the word if the statement holds, and if it does n
     "runs": (REPLICATED, NOT_REPLICATED),
 }
 MARGIN = 0.5  # points: an interval within -0.5 to +0.5 says that two errors are alike
-NONE = math.nan
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,13 @@ class Finding:
 
     what: str
     word: str
-    estimate: float = NONE
-    low: float = NONE
-    high: float = NONE
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
     n: int = 0
     planned: int = 0  # seeds fixed in the plan; 0 if it has none
-    p: float = NONE
-    detectable: float = NONE  # smallest effect that n seeds of this spread show with 80 % power
-    printed: float = NONE  # what the paper prints for the same comparison
+    detectable: float = math.nan  # smallest effect that n seeds of this spread show with 80 % power
+    printed: float = math.nan  # what the paper prints for the same comparison
     unit: str = "points"
     notes: tuple[str, ...] = ()
 
@@ -83,21 +81,22 @@ def tally(findings: Iterable[Finding]) -> str:
     return f"{words.count(BETTER)} of {len(words)} better, {words.count(WORSE)} worse" if words else ""
 
 
-def of_seeds(
-    what: str, values: Iterable[float], planned: int, printed: float = NONE, margin: float = MARGIN, **more
-) -> Finding:
-    """Return the finding of a comparison with one value per seed; its word waits for all planned seeds.
+def of_row(what: str, row: Mapping, planned: int, margin: float = MARGIN, **more) -> Finding:
+    """Return the finding of a summary (mean, low, high, n, detectable); its word waits for all planned seeds."""
+    n = int(row["n"])
+    word = interval_word(row["low"], row["high"], n, planned, margin)
+    return Finding(what, word, row["mean"], row["low"], row["high"], n, planned, row["detectable"], **more)
+
+
+def of_seeds(what: str, values: Iterable[float], planned: int, margin: float = MARGIN, **more) -> Finding:
+    """Return the finding of a comparison with one value per seed.
 
     >>> of_seeds("a change", [-3.0, -3.1, -2.9], planned=3).word
     'better'
     >>> of_seeds("a change", [-3.0, -3.1], planned=3).word
     'awaiting seeds'
     """
-    values = list(values)
-    s = summary(values)
-    word = interval_word(s.low, s.high, s.n, planned, margin)
-    return Finding(what, word, s.mean, s.low, s.high, s.n, planned, t_test(values), detectable_effect(s.sd, s.n),
-                   printed, **more)  # fmt: skip
+    return of_row(what, summary(list(values))._asdict(), planned, margin, **more)
 
 
 def sentence(finding: Finding) -> str:

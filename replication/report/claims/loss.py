@@ -6,8 +6,7 @@ import pandas as pd
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
 from replication.report.analysis.published import TITLES
-from replication.report.claims.evidence import FULL, Evidence, Weighing, bottom_line, statement, weigh
-from replication.report.claims.finding import NOT_RUN, Finding, from_bool
+from replication.report.claims.evidence import FULL, Evidence, statement
 
 EXACT = 1e-12
 SAME_SCALE = 2.0  # "roughly the same scale": within a factor of 2
@@ -15,18 +14,14 @@ NEAR, NEARLY_EQUAL = 0.75, 1.05  # R8: E_n/n of every class at least; largest E_
 HEAD = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # images of the largest class, classes
 
 
-@statement("L1", "Sec. 4", "loss", "beta = 0 is no re-weighting, beta -> 1 inverse class frequency, smooth between.")
+@statement("L1")
 def l1(e: Evidence):
     counts, weights = np.array(long_tailed_counts(5000, 10, 100)), e.class_balanced_weights
     none, inverse = np.abs(weights(counts, 0.0) - 1).max(), (1 / counts) / (1 / counts).mean()
     gap = np.abs(weights(counts, 1 - 1e-12) / inverse - 1).max()
     ratios = np.array([(w := weights(counts, 1 - 10.0**-k))[-1] / w[0] for k in np.linspace(0, 9, 46)])
-    smooth = bool((np.diff(ratios) >= -1e-12).all() and np.diff(np.log(ratios)).max() < np.log(10))
-    note = f"1 within {none:.0e} at 0, inverse frequency within {gap:.0e} near 1"
-    finding = from_bool("derivation", bool(none == 0 and gap < 1e-6 and smooth), "weights over beta", note)
-    found = weigh("derivation", finding)
-    holds = f"Beta 0 gives weights of 1, beta near 1 inverse frequency (to {gap:.0e}), smoothly between."
-    return bottom_line([found], holds, "The weights do not."), found
+    smooth = (np.diff(ratios) >= -1e-12).all() and np.diff(np.log(ratios)).max() < np.log(10)
+    return dict(none=none, gap=gap), dict(derivation=none == 0 and gap < 1e-6 and smooth)
 
 
 def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> float:
@@ -37,84 +32,53 @@ def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> flo
 
 def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
-    runs, losses = e.profiles[FULL].finished if FULL in e.profiles else pd.DataFrame(columns=["label", "beta"]), {}
-    for beta in (0.0, 0.9999):
-        rows = runs[(runs["label"] == "softmax") & (runs["beta"] == beta)]
-        losses[beta] = {(r.dataset, r.imbalance_factor, r.seed, r.precision): r.curve for r in rows.itertuples()}
-    shared = [key for key in losses[0.0] if key in losses[0.9999] and key[1] > 1]
-    ratios = [[losses[0.0][key][k]["training_loss"] / losses[0.9999][key][k]["training_loss"] for k in (0, -1)]
-              for key in shared]  # fmt: skip
-    index = (
-        pd.MultiIndex.from_tuples(shared, names=["dataset", "imbalance_factor", "seed", "precision"])
-        if shared
-        else None
-    )
-    return pd.DataFrame(ratios, index=index, columns=["first", "last"])
+    if FULL not in e.profiles:
+        return pd.DataFrame()
+    rows = e.profiles[FULL].pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
+    curves = zip(rows["curve_plain"], rows["curve"], strict=True)
+    ratios = [[plain[k]["training_loss"] / balanced[k]["training_loss"] for k in (0, -1)] for plain, balanced in curves]
+    cells = pd.MultiIndex.from_frame(rows[["dataset", "imbalance_factor"]])
+    return pd.DataFrame(ratios, index=cells, columns=["first", "last"])
 
 
-@statement("L2", "Sec. 4", "loss", "Weights that sum to C keep the loss at roughly the same scale.")
+@statement("L2")
 def l2(e: Evidence):
     shrink = {(d, f, b): 1 / average_weight(e, d, f, b) for d in HEAD for f in IMBALANCE_FACTORS for b in BETAS[1:]}
     off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
-    exact = from_bool("derivation", not off, "average weight over the training images",
-                      f"off by more than {SAME_SCALE:g} at {len(off)} of {len(shrink)} settings, none with beta "
-                      f"below {min(off, default=1):g}")  # fmt: skip
-    ratios, measured = loss_ratios(e), Finding("plain over class-balanced (0.9999) training loss", NOT_RUN)
+    numbers: dict = dict(scale=SAME_SCALE, off=len(off), settings=len(shrink), smallest_beta=min(off, default=1))
+    numbers |= dict(least=min(strong), most=max(strong))
+    ratios, same = loss_ratios(e), None
     if len(ratios):
         means = ratios.groupby(["dataset", "imbalance_factor"]).mean().itertuples()
         said = [f"{TITLES[r.Index[0]]} at {r.Index[1]:g}: {r.first:.1f} at first, {r.last:.2f} at last" for r in means]
-        same = bool(ratios.stack().between(1 / SAME_SCALE, SAME_SCALE).all())
-        measured = from_bool("runs", same, measured.what, *said, n=len(ratios))
-    found = weigh("derivation", exact), weigh("runs", measured)
-    fails = (f"Weights that sum to C make the loss {min(strong):.0f} to {max(strong):.0f} times smaller at beta 0.9999 "
-             "and imbalance 100 or 200.")  # fmt: skip
-    return bottom_line(found, "Weights that sum to C keep the scale of the loss.", fails), *found
+        same = ratios.stack().between(1 / SAME_SCALE, SAME_SCALE).all()
+        numbers |= dict(ratios="; ".join(said))
+    return numbers, dict(derivation=not off, runs=same)
 
 
-@statement("L3", "Sec. 4.3", "loss", "CB focal is alpha-balanced focal with alpha_t = (1 - beta)/(1 - beta^n).")
+@statement("L3")
 def l3(e: Evidence):
     counts, beta = np.array(long_tailed_counts(500, 100, 50)), 0.99
     ratio = e.class_balanced_weights(counts, beta) * (1 - beta**counts) / (1 - beta)
-    finding = from_bool(
-        "derivation", bool(np.ptp(ratio) < EXACT * ratio.min()), "weights over alpha_t are one constant"
-    )
-    found = weigh("derivation", finding)
-    return bottom_line([found], "CB focal is alpha-balanced focal, up to one constant factor.", "Not so."), found
+    return {}, dict(derivation=np.ptp(ratio) < EXACT * ratio.min())
 
 
-@statement("L4", "Table 2", "loss", "At imbalance 1 the term is 1 and the loss is the plain one.")
+@statement("L4")
 def l4(e: Evidence):
     gap = max(float(np.abs(e.class_balanced_weights([5000] * 10, b) - 1).max()) for b in (*BETAS, 1.0))
-    exact = from_bool("derivation", gap == 0, "weights at imbalance 1", f"they differ from 1 by {gap:g} at every beta")
     rows = e.table2[e.table2["imbalance_factor"] == 1]
     last, singles = rows[rows["row"] == "class_balanced"], rows[rows["row"] != "class_balanced"]
     alike = last.set_index("dataset")["error"] == singles.groupby("dataset")["error"].min()
-    printed = from_bool("print", bool(alike.all()), "entries at imbalance 1 are those of the best plain loss")
-    found = weigh("derivation", exact), weigh("print", printed), _runs_at_imbalance_1(e)
-    return bottom_line(found, "At imbalance 1 it is the plain loss, in print and in our runs.", "Not so."), *found
+    pairs = [p.pairs.query("imbalance_factor == 1 and not across")["difference"] for p in e.profiles.values()]
+    n, equal = sum(map(len, pairs)), sum(int((difference == 0).sum()) for difference in pairs)
+    verdicts = dict(derivation=gap == 0, print=alike.all(), runs=equal == n if n else None)
+    return dict(gap=gap, n=n, equal=equal), verdicts
 
 
-def _runs_at_imbalance_1(e: Evidence) -> Weighing:
-    pairs = pd.concat([p.pairs for p in e.profiles.values()] or [pd.DataFrame(columns=["imbalance_factor"])])
-    pairs = pairs[pairs["imbalance_factor"] == 1]
-    about = "pairs of runs at imbalance 1 on like hardware, where they must end alike to the last digit"
-    same = pairs[pairs["plain_device"] == pairs["class_balanced_device"]] if len(pairs) else pairs
-    if not len(same):
-        return weigh("runs", Finding(about, NOT_RUN))
-    equal = int((same["difference"] == 0).sum())
-    return weigh("runs", from_bool("runs", equal == len(same), about, f"{equal} of {len(same)} do", n=len(same)))
-
-
-@statement(
-    "R8", "Fig. 6", "loss", "At 0.9999 effective numbers on CIFAR-10 are near the counts; small betas make them alike."
-)
+@statement("R8")
 def r8(e: Evidence):
     counts = np.array(long_tailed_counts(5000, 10, 50))
-    near, small = float((e.effective_number(counts, 0.9999) / counts).min()), e.effective_number(counts, 0.9)
-    spread = float(small.max() / small.min())
-    finding = from_bool("derivation", near >= NEAR and spread <= NEARLY_EQUAL, "CIFAR-10 at imbalance 50",
-                        f"E_n/n at least {near:.2f} at 0.9999, largest over smallest {spread:.3f} at 0.9")  # fmt: skip
-    found = weigh("derivation", finding)
-    holds = f"E_n/n is at least {near:.2f} at 0.9999 on CIFAR-10; at 0.9 all classes are alike."
-    return bottom_line([found], holds, "The effective numbers are not."), found
+    near, small = (e.effective_number(counts, 0.9999) / counts).min(), e.effective_number(counts, 0.9)
+    spread = small.max() / small.min()
+    return dict(near=near, spread=spread), dict(derivation=near >= NEAR and spread <= NEARLY_EQUAL)

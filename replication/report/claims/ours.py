@@ -1,143 +1,121 @@
 """Questions of ours, beside the paper's statements: growth with imbalance, re-balancing, the pick, methods, length."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from replication.report.analysis.ablations import CONTRASTS
-from replication.report.analysis.length import length_of_training
-from replication.report.analysis.measured import complete, differences, fixed_beta, settings_by_seeds
+from replication.report.analysis.comparison import forest, length_of_training
 from replication.report.analysis.methods import methods
-from replication.report.analysis.published import LABELS, TABLE2_SETS, TITLES
+from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
 from replication.report.claims.evidence import FULL, SHORT, Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, interval_word, of_seeds, tally
+from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, of_row, of_seeds, tally
 
 SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short study's, and those of plans B and C
 
 
-def _of_row(what: str, row: dict, planned: int, name: str = "mean", prefix: str = "") -> Finding:
-    """Make a finding from a row of numbers with low, high, n and detectable."""
-    low, high, n = row[f"{prefix}low"], row[f"{prefix}high"], int(row[f"{prefix}n"])
-    word = interval_word(low, high, n, planned)
-    return Finding(what, word, row[name], low, high, n, planned, detectable=row["detectable"])
-
-
-def _answered(findings: list[Finding], missing: str) -> Weighing:
-    findings = findings or [Finding(missing, NOT_RUN)]
+def _answered(findings: list[Finding]) -> Weighing | None:
     words = {f.word for f in findings}
-    return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED)
+    return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED) if words else None
 
 
-def table2_changes(table2: pd.DataFrame) -> pd.DataFrame:
-    """Table 2's class-balanced row minus its best plain row (points), data sets x imbalance factors, rising."""
-    rows, keys = table2[table2["imbalance_factor"] > 1], ["dataset", "imbalance_factor"]
-    balanced = rows["row"] == "class_balanced"
-    changes = rows[balanced].set_index(keys)["error"] - rows[~balanced].groupby(keys)["error"].min()
-    return changes.unstack().sort_index(axis=1)
+def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
+    """Short training, CIFAR-10 at the fixed beta: changes by seed and imbalance, over losses that all factors share."""
+    rows = forest(e.profiles[SHORT]).query("dataset == 'cifar10'") if SHORT in e.profiles else pd.DataFrame()
+    if not len(rows) or rows["labels"].nunique() > 1:
+        return pd.DataFrame()
+    return pd.DataFrame(dict(zip(rows["imbalance_factor"], rows["values"], strict=True))).dropna().sort_index(axis=1)
 
 
-def slopes(e: Evidence) -> tuple[np.ndarray, pd.Series]:
-    """Short training, CIFAR-10 at the fixed beta: change for ten times the imbalance by seed, and mean by imbalance.
-
-    Over the losses that are measured at each imbalance factor; empty with fewer than three factors.
-    """
-    both = e.profiles[SHORT].pairs
-    both = both[both["dataset"].eq("cifar10") & both["beta"].eq(fixed_beta("cifar10")) & both["label"].isin(LABELS)]
-    table = complete(settings_by_seeds(differences(both[both["imbalance_factor"] > 1])))
-    shared = table.unstack("imbalance_factor").dropna().stack("imbalance_factor")
-    means = shared.groupby(level="imbalance_factor").mean()  # (factors, seeds)
-    return np.polyfit(np.log10(means.index), means, 1)[0] if len(means) > 2 else np.array([]), means.mean(axis=1)
-
-
-@statement("O1", "Table 2", "ours", "Does the gain grow with imbalance?")
+@statement("O1")
 def growth(e: Evidence):
     """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
-    printed, runs = [], []
-    for dataset, changes in table2_changes(e.table2).iterrows():
+    printed, runs, table = [], [], changes_by_imbalance(e)
+    for dataset, rows in e.selection_bias.sort_values("imbalance_factor").groupby("dataset"):
+        changes = rows.set_index("imbalance_factor")["change"]
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
-        said = ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
-        notes = (said, f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
         word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
-        what = f"{TITLES[dataset]}, best of 20 minus best plain"
-        printed.append(Finding(what, word, p=float(found.pvalue), notes=notes))
-    if SHORT in e.profiles:
-        by_seed, means = slopes(e)
-        said = ", ".join(f"{v:+.2f} at {f:g}" for f, v in means.items())
-        runs = [of_seeds("short training, for ten times the imbalance", by_seed, SHORT_SEEDS, notes=(said,))]
-    weighing = _answered(runs, "runs at three imbalances")
-    said = {BETTER: "it grows", WORSE: "it falls"}.get(weighing.word, weighing.word)
-    in_print = " and ".join(dict.fromkeys(f.word for f in printed))
-    return f"In print {in_print}; in short training {said}.", weigh("print", printed, UNDECIDED), weighing
+        notes = (_listed(changes), f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
+        printed.append(Finding(f"{TITLES[dataset]}, best of 20 minus best plain", word, notes=notes))
+    if table.shape[1] > 2:
+        slopes = np.polyfit(np.log10(table.columns.to_numpy()), table.T, 1)[0]
+        what = "short training, for ten times the imbalance"
+        runs = [of_seeds(what, slopes, SHORT_SEEDS, notes=(_listed(table.mean()),))]
+    word = runs[0].word if runs else NOT_RUN
+    numbers = dict(in_print=" and ".join(dict.fromkeys(f.word for f in printed)))
+    numbers |= dict(in_runs={BETTER: "it grows", WORSE: "it falls"}.get(word, word))
+    return numbers, dict(print=weigh("print", printed, UNDECIDED), runs=_answered(runs))
 
 
-@statement("O2", "Sec. 4", "ours", "Is the gain re-balancing, or the smaller loss that the weights bring?")
+def _listed(changes: pd.Series) -> str:
+    return ", ".join(f"{change:+.2f} at {factor:g}" for factor, change in changes.items())
+
+
+@statement("O2")
 def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
     rows = e.profiles[SHORT].scale_by_weights.to_dict("records") if SHORT in e.profiles else []
-    found = {r["part"]: _of_row(f"short training, {r['part']}", r, SHORT_SEEDS) for r in rows if r["part"] in CONTRASTS}
-    line = "Not run."
+    rows = [row for row in rows if row["part"] in CONTRASTS]
+    found = {row["part"]: of_row(f"short training, {row['part']}", row, SHORT_SEEDS) for row in rows}
+    numbers = {part: f.estimate for part, f in found.items()}
     if found:
-        inter, m = found["interaction"], {part: f"{f.estimate:+.2f}" for part, f in found.items()}
+        inter = found["interaction"]
+        numbers |= dict(low=inter.low, high=inter.high)
         found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
-        line = (
-            f"Re-balancing: it changes the error by {m['balancing at full scale']} or {m['balancing at small scale']}, "
-            f"the smaller loss by {m['smaller scale, plain']} or {m['smaller scale, balanced']}; they interact "
-            f"({inter.estimate:.2f} [{inter.low:.2f}, {inter.high:.2f}]; short training)."
-        )
-    return line, _answered(list(found.values()), "the four corners")
+    return numbers, dict(runs=_answered(list(found.values())))
 
 
-@statement("O3", "Table 2", "ours", "How much does choosing the best of 20 gain?")
+@statement("O3")
 def choice(e: Evidence):
     findings = []
     for dataset, rows in e.selection_bias.groupby("dataset"):
         what = f"{TITLES[dataset]}, bias of the best of 20 beyond the best of 5 plain"
         changes = f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}"
         findings.append(Finding(what, f"at most {rows['bias_over_plain'].max():.2f} points", notes=(changes,)))
-    said = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
-    return f"From the printed numbers: {said}.", weigh("print", findings, "estimated")
+    gains = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
+    return dict(gains=gains), dict(print=weigh("print", findings, "estimated"))
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
-    """Each method's change against plain at full protocol and imbalance 100, by data set."""
-    rows = methods(e.profiles[FULL]).to_dict("records") if FULL in e.profiles else []
-    rows = [r for r in rows if r["change_n"] > 0]
-    return {
-        dataset: [_of_row(r["method"], r, METHOD_SEEDS, "change", "change_") for r in rows if r["dataset"] == dataset]
-        for dataset in TABLE2_SETS
-    }
+    """Each method's change against plain at full protocol and imbalance 100, by data set; those that are measured."""
+    found: dict[str, list[Finding]] = {}
+    for row in methods(e.profiles[FULL]).to_dict("records") if FULL in e.profiles else []:
+        if row["change_n"] > 0:
+            changes = {name: row[f"change_{name}"] for name in ("low", "high", "n")} | {"mean": row["change"]}
+            found.setdefault(row["dataset"], []).append(of_row(row["method"], row | changes, METHOD_SEEDS))
+    return found
 
 
-@statement("O4", "later work", "ours", "Which method today?")
+def best_methods(e: Evidence) -> dict[str, Finding]:
+    """The method of lowest error on each data set, by its title."""
+    return {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in method_changes(e).items()}
+
+
+@statement("O4")
 def today(e: Evidence):
-    by_set = {dataset: found for dataset, found in method_changes(e).items() if found}
-    best = {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in by_set.items()}
-    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best.items())
-    line = f"The lowest error at imbalance 100, against plain. {said}." if best else "Not run yet."
-    return line, _answered([f for found in by_set.values() for f in found], "plan B")
+    best = best_methods(e).items()
+    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best)
+    return dict(best=said), dict(runs=_answered(list(chain(*method_changes(e).values()))))
 
 
-@statement("O5", "Sec. 5.2", "ours", "How does the gain depend on the length of training?")
+@statement("O5")
 def length(e: Evidence):
-    rows = length_of_training(e.profiles).to_dict("records")
-    findings = [_of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS, "change") for r in rows]
-    said = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
-    line = f"ResNet-8, imbalance 100, 0.9999 against plain: {said}." if findings else "Not run."
-    return line, _answered(findings, "plan C")
+    rows = length_of_training(e.profiles).rename(columns={"change": "mean"}).to_dict("records")
+    findings = [of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS) for r in rows]
+    changes = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
+    return dict(changes=changes), dict(runs=_answered(findings))
 
 
-@statement("O6", "Sec. 5.2", "ours", "What do the changes that other code makes cost?")
+@statement("O6")
 def ports(e: Evidence):
     """The authors' own shuffle is not such a change, nor are our uniform weights."""
     rows = e.profiles[SHORT].ablations.to_dict("records") if SHORT in e.profiles else []
-    findings = [_of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS)
-                for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]  # fmt: skip
-    if not findings:
-        return "Not run.", _answered([], "runs with one switch changed")
+    rows = [r for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
+    findings = [of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
     shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]
-    line = (f"{shown or 'None'} of {len(findings)} is shown to raise the error in short training; effects of "
-            f"{min(seen):.0f} to {max(seen):.0f} points could have been seen.")  # fmt: skip
-    return line, _answered(findings, "runs with one switch changed")
+    numbers = dict(shown=shown or "None", switches=len(findings), least=min(seen, default=0), most=max(seen, default=0))
+    return numbers, dict(runs=_answered(findings))

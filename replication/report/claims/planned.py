@@ -4,10 +4,9 @@ A comparison consists of Experiments, so its runs are found by name and only the
 code reads our records, one error per run, and simulated ones, an array of draws per run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import chain
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ import pandas as pd
 from replication.experiments.experiment import Experiment, loss_label
 from replication.experiments.plan import PLAN
 from replication.report.analysis import published as paper
-from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import t_interval
 from replication.report.claims import finding as words
-from replication.report.claims.finding import BETTER, MARGIN, NONE, WORSE, Finding, majority, of_seeds, word_of
+from replication.report.claims.finding import BETTER, MARGIN, Finding, majority, of_seeds, tally, word_of
 
 Errors = Mapping[Experiment, Any]  # last-epoch error of a run, percent, or one value per draw
+PRINTED = paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
 
 
 @dataclass(frozen=True)
@@ -35,27 +34,27 @@ class Contrast:
     claimed: str = BETTER
     scale: float = 1.0
 
+    def of(self, error: Callable[[Experiment], Any]) -> Any:
+        """Return its value for the errors that a function gives to runs."""
+        plus, minus = (np.mean([error(run) for run in side], axis=0) for side in (self.plus, self.minus))
+        return self.scale * (plus - minus)
+
     def values(self, errors: Errors) -> dict[int, Any]:
         """Return its value at each planned seed whose runs are complete; further seeds are left out."""
         found = {}
         for seed in self.seeds:
-            plus, minus = ([replace(e, seed=seed) for e in side] for side in (self.plus, self.minus))
-            if all(e in errors for e in (*plus, *minus)):
-                found[seed] = self.scale * (_mean(errors, plus) - _mean(errors, minus))
+            here = {e: errors.get(replace(e, seed=seed)) for e in (*self.plus, *self.minus)}
+            if all(error is not None for error in here.values()):
+                found[seed] = self.of(here.__getitem__)
         return found
 
     def printed(self) -> float:
         """Return its value in the paper's Figures 8 to 10; NaN if they lack a cell."""
-        cells = {e: printed_error(e) for e in (*self.plus, *self.minus)}
-        return self.scale * (_mean(cells, self.plus) - _mean(cells, self.minus))
+        return float(self.of(printed_error))
 
     def finding(self, errors: Errors) -> Finding:
         """Return the finding of our runs."""
-        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), self.printed())
-
-
-def _mean(errors: Errors, runs: Iterable[Experiment]):
-    return np.mean([errors[e] for e in runs], axis=0)
+        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), printed=self.printed())
 
 
 def printed_error(e: Experiment) -> float:
@@ -64,28 +63,12 @@ def printed_error(e: Experiment) -> float:
     >>> printed_error(Experiment(imbalance_factor=50.0, beta=0.9999))
     21.95
     """
-    return _printed().get((e.dataset, loss_label(e.loss, e.gamma), e.beta, e.imbalance_factor), NONE)
+    return PRINTED.get((e.dataset, loss_label(e.loss, e.gamma), e.beta, e.imbalance_factor), float("nan"))
 
 
-@cache
-def _printed() -> dict[tuple, float]:
-    return paper.heat_maps().set_index(["dataset", "label", "beta", "imbalance_factor"])["error"].to_dict()
-
-
-def contrast(
-    what: str, letters: str, plus: list[dict], minus: list[dict], claimed: str = BETTER, scale: float = 1.0
-) -> Contrast:
-    """Build a comparison of planned runs from some of their fields; its seeds are those that all of them have.
-
-    Raises:
-        ValueError: a run that these letters of the plan do not have.
-    """
-    sides = [tuple(Experiment(**fields) for fields in side) for side in (plus, minus)]
+def _seeds(letters: str, runs: Iterable[Experiment]) -> tuple[int, ...]:
     planned = {run for letter in letters for run in PLAN[letter]}
-    seeds = set.intersection(*({s for s in range(10) if replace(e, seed=s) in planned} for e in chain(*sides)))
-    if not seeds:
-        raise ValueError(f"letters must be of a plan that has these runs, got {letters!r} for {what}")
-    return Contrast(what, sides[0], sides[1], tuple(sorted(seeds)), claimed, scale)
+    return tuple(seed for seed in range(10) if all(replace(run, seed=seed) in planned for run in runs))
 
 
 def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
@@ -94,13 +77,8 @@ def planned_seeds(dataset: str, beta: float, imbalance_factor: float) -> int:
     >>> planned_seeds("cifar10", 0.9999, 50.0)
     3
     """
-    cell = dict(dataset=dataset, imbalance_factor=imbalance_factor)
-    for letter in "ABEGFH":
-        try:
-            return len(contrast("", letter, [cell | dict(beta=beta)], [cell]).seeds)
-        except ValueError:
-            continue
-    return 0
+    runs = [Experiment(dataset=dataset, imbalance_factor=imbalance_factor, beta=b) for b in (0.0, beta)]
+    return next((len(seeds) for letter in "ABEGFH" if (seeds := _seeds(letter, runs))), 0)
 
 
 @dataclass(frozen=True)
@@ -119,17 +97,30 @@ class Rule:
             return regret_word(np.stack(values))
         return majority(np.stack([word_of(*t_interval(v)) for v in values], -1), [c.claimed for c in self.parts])
 
-    def decide(self, errors: Errors) -> tuple[str, list[Finding]]:
-        """Return the word of our runs, which waits for all planned seeds of all parts, and its findings."""
+    def decide(self, errors: Errors) -> tuple[str, list[Finding], str]:
+        """Return the word of our runs, which waits for all planned seeds of all parts, its findings, and a clause."""
         findings = [c.finding(errors) for c in (*self.parts, *self.beside)]
         found = [np.array(list(c.values(errors).values())) for c in self.parts]
         complete = [v for v, c in zip(found, self.parts, strict=True) if len(v) == len(c.seeds)]
         if self.by == "mean" and complete:
             what = f"mean over {len(complete)} of {len(self.parts)} columns"
             findings.insert(0, of_seeds(what, np.mean(complete, axis=0), len(self.parts[0].seeds)))
+        word = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
         if len(complete) == len(self.parts):
-            return str(self.word(complete)), findings
-        return words.AWAITING if any(len(v) for v in found) else words.NOT_RUN, findings
+            word = str(self.word(complete))
+        return word, findings, self._clause(word, findings)
+
+    def _clause(self, word: str, findings: list[Finding]) -> str:
+        """Say the word for a bottom line, with the number of comparisons that are as claimed; empty if none ran."""
+        counted = tally(findings)
+        if any(c.claimed != BETTER for c in self.parts):
+            pairs = zip(self.parts, findings, strict=False)
+            right = [f.word == c.claimed for c, f in pairs if f.word not in (words.NOT_RUN, words.AWAITING)]
+            counted = f"{sum(right)} of {len(right)} as claimed" if right else ""
+        if word == words.NOT_RUN:
+            return f"; at one fixed beta, our runs: {counted}" if counted else ""
+        said = "our runs await their planned seeds" if word == words.AWAITING else f"our runs: {word}"
+        return f"; {said} ({counted})" if counted else f"; {said}"
 
 
 def regret_word(values: np.ndarray) -> np.ndarray:
@@ -153,78 +144,38 @@ def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
     return {Experiment(**row): float(error) for row, error in zip(rows, done["error"], strict=True)}
 
 
-# The comparisons of each statement -----------------------------------------------------------------------------------
+def contrast(row: Mapping[str, Any]) -> Contrast:
+    """Build a comparison from a row of comparisons.csv; " + " separates several betas, losses or imbalance factors.
 
-_SIGMOID, _HALF, _ONE, _TWO = (dict(loss="sigmoid"), *(dict(loss="focal", gamma=g) for g in (0.5, 1.0, 2.0)))
-_FIGURE5: tuple[dict, ...] = ({}, _SIGMOID, _HALF)
-_BEST, _OWN = "the best plain loss", "its own plain loss"
+    Its seeds are those that the plan's `letters` have for all of its runs.
 
-
-def _at(dataset: str, factor: float, *betas: float, losses: Iterable[dict] = ({},)) -> list[dict]:
-    return [dict(dataset=dataset, imbalance_factor=factor, beta=beta) | loss for beta in betas for loss in losses]
-
-
-def _fixed(letter: str, dataset: str, factor: float, beta: float, claimed: str = BETTER) -> Contrast:
-    what = f"{TITLES[dataset]} at imbalance {factor:g}, softmax, beta {beta:g} against plain"
-    return contrast(what, letter, _at(dataset, factor, beta), _at(dataset, factor, 0.0), claimed)
-
-
-def _gain(letter: str, dataset: str, what: str, plus: tuple, minus: tuple, claimed: str = BETTER, scale: float = 1.0):
-    cells = [_at(dataset, 50.0, *betas, losses=_FIGURE5) for betas in (plus, minus)]
-    return contrast(what, letter, cells[0], cells[1], claimed, scale)
+    Raises:
+        ValueError: a run that these letters of the plan do not have.
+    """
+    factors, sides = row["imbalance"].split(" + "), []
+    for side in ("", "against_"):
+        settings = product(factors, row[f"{side}betas"].split(" + "), row[f"{side}losses"].split(" + "))
+        sides.append(tuple(_experiment(row["dataset"], *setting) for setting in settings))
+    seeds = _seeds(row["letters"], sides[0] + sides[1])
+    if not seeds:
+        raise ValueError(f"letters must be of a plan that has these runs, got {row['letters']!r} for {row['words']}")
+    what = f"{paper.TITLES[row['dataset']]} at imbalance {' and '.join(factors)}, {row['words']}"
+    return Contrast(what, sides[0], sides[1], seeds, row["claimed"], float(row["scale"]))
 
 
-def _pick(factor: float, pick: dict, plain: dict, against: str) -> Contrast:
-    plus, minus = (_at("cifar10", factor, beta, losses=[loss]) for beta, loss in ((0.9999, pick), (0.0, plain)))
-    return contrast(f"CIFAR-10 at imbalance {factor:g}, the paper's pick against {against}", "E", plus, minus)
+def _experiment(dataset: str, factor: str, beta: str, label: str) -> Experiment:
+    loss, *gamma = label.split()
+    fields = dict(loss=loss, gamma=float(gamma[0]) if gamma else None, beta=float(beta))
+    return Experiment(dataset=dataset, imbalance_factor=float(factor), **fields)  # type: ignore[arg-type]
 
 
-def _smaller(dataset: str, factors: tuple[float, ...], claimed: str) -> Contrast:
-    what = f"{TITLES[dataset]} at imbalance {' and '.join(f'{f:g}' for f in factors)}, 0.9999 against 0.99"
-    plus, minus = ([_at(dataset, f, beta)[0] for f in factors] for beta in (0.9999, 0.99))
-    return contrast(what, "G", plus, minus, claimed)
+def _rules() -> dict[str, Rule]:
+    rules = {}
+    for name, group in paper.table("claims/comparisons", dtype=str).groupby("rule"):
+        found = [(row["role"], contrast(row)) for row in group.to_dict("records")]
+        parts, beside = (tuple(c for role, c in found if role == wanted) for wanted in ("part", "beside"))
+        rules[name] = Rule(parts, {"R1": "mean", "R3": "regret"}.get(name, "majority"), beside)
+    return rules
 
 
-def _others(letters: str, dataset: str, factor: float, focal: dict) -> Contrast:
-    what = f"{TITLES[dataset]} at imbalance {factor:g}, sigmoid and focal against softmax"
-    return contrast(what, letters, _at(dataset, factor, 0.0, losses=(_SIGMOID, focal)), _at(dataset, factor, 0.0))
-
-
-_R1 = (_pick(200.0, {}, {}, _BEST), _pick(100.0, _ONE, _SIGMOID, _BEST), _pick(50.0, _TWO, _HALF, _BEST))
-_R1_BESIDE = (
-    *(_pick(100.0, _ONE, _ONE, _OWN), _pick(50.0, _TWO, _TWO, _OWN)),
-    *(_fixed(letter, "cifar10", f, 0.9999) for letter, f in (("A", 50.0), ("B", 100.0), ("G", 200.0), ("G", 10.0))),
-    *(_fixed("B", "cifar100", 100.0, 0.99), _fixed("B", "cifar100", 100.0, 0.9999, WORSE)),
-)
-_R2 = (("F", "cifar10", 50.0, _HALF), ("H", "cifar100", 50.0, _HALF), ("EB", "cifar10", 100.0, _ONE))
-_SMALL, _LARGE, _PLAIN = (0.9, 0.99), (0.999, 0.9999), (0.0,)
-_GAIN = "beta {:g} against plain"
-RULES: dict[str, Rule] = {
-    "R1": Rule(_R1, "mean", _R1_BESIDE),
-    "R2": Rule(tuple(_others(*row) for row in _R2)),
-    "R3": Rule(
-        tuple(_gain("F", "cifar10", f"0.9999 against {b:g}, imbalance 50", (0.9999,), (b,)) for b in (0.99, 0.999)),
-        "regret",
-    ),
-    "R4": Rule(
-        (
-            *(_gain("F", "cifar10", _GAIN.format(b), (b,), _PLAIN) for b in (0.99, 0.999, 0.9999)),
-            _gain("F", "cifar10", "trend, change for ten times 1/(1 - beta)", (0.9999,), (0.99,), scale=0.5),
-        )
-    ),
-    "R5 text": Rule(
-        (
-            _gain("H", "cifar100", "beta 0.9 and 0.99 against plain", _SMALL, _PLAIN),
-            _gain("H", "cifar100", "beta 0.999 and 0.9999 against plain", _LARGE, _PLAIN, WORSE),
-            _gain("H", "cifar100", "beta 0.999 and 0.9999 against 0.9 and 0.99", _LARGE, _SMALL, WORSE),
-        )
-    ),
-    "R5 caption": Rule(tuple(_gain("H", "cifar100", _GAIN.format(b), (b,), _PLAIN) for b in (0.99, 0.999))),
-    "R6": Rule(
-        (
-            _gain("F", "cifar10", "CIFAR-10 at imbalance 50, 0.9999 against 0.99", (0.9999,), (0.99,)),
-            *(_smaller(dataset, (200.0, 50.0), WORSE) for dataset in ("cifar20", "cifar100")),
-        ),
-        beside=tuple(_smaller(dataset, (10.0,), BETTER) for dataset in ("cifar20", "cifar100")),
-    ),
-}
+RULES = _rules()

@@ -2,36 +2,16 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from replication.data.long_tail import long_tailed_counts
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import fixed_beta
-from replication.report.analysis.selection import agreement_probability, replicate_sd
-from replication.report.analysis.statistics import sign_test
-from replication.report.claims.evidence import Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import AWAITING, BETTER, NOT_RUN, Finding, from_bool, tally
-from replication.report.claims.planned import RULES, Rule
+from replication.report.analysis.selection import agreement_probability, replicate_sd, rerun_sd
+from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.finding import Finding, from_bool
 
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 treats separately
-
-
-def _runs(e: Evidence, name: str, not_run: str = "") -> tuple[Weighing, str]:
-    """Return the word of runs and its clause for a bottom line, with the number of comparisons that are as claimed."""
-    rule = RULES[name]
-    word, findings = rule.decide(e.errors)
-    said = {NOT_RUN: not_run, AWAITING: "our runs await their planned seeds"}.get(word, f"our runs: {word}")
-    counted = tally(findings) if {c.claimed for c in rule.parts} == {BETTER} else _as_claimed(rule, findings)
-    if counted:
-        said = f"{said} ({counted})" if said else f"at one fixed beta, our runs: {counted}"
-    return weigh("runs", findings, word), f"; {said}" if said else ""
-
-
-def _as_claimed(rule: Rule, findings: list[Finding]) -> str:
-    """Count the parts with a word that are as claimed, for a statement that claims that some are worse."""
-    known = [
-        f.word == c.claimed for c, f in zip(rule.parts, findings, strict=False) if f.word not in (NOT_RUN, AWAITING)
-    ]
-    return f"{sum(known)} of {len(known)} as claimed" if known else ""
 
 
 def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
@@ -40,58 +20,45 @@ def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
     return paper.difference_to_plain(maps[maps["dataset"] == dataset])
 
 
-@statement("R1", "Table 2", "results",
-           "With its chosen loss, beta and gamma the class-balanced loss improves each long-tailed set.")  # fmt: skip
+@statement("R1")
 def r1(e: Evidence):
-    bias, chance = e.selection_bias, agreement_probability(replicate_sd()[0])
-    better, left = int((bias["change"] < 0).sum()), int((bias["change_corrected"] < 0).sum())
-    alone, fixed = int((bias["change_corrected_high"] < 0).sum()), bias["fixed_change"]
-    printed = from_bool(
-        "print", better == len(bias), f"best of 20 below the best of 5 plain in {better} of {len(bias)} columns",
-        f"without the bias of choosing among 20, {left} of {len(bias)} are lower, {alone} with an interval below 0",
-        'chosen "via cross-validation" (caption, Section 5.3), yet all are the lowest test error (Appendix A): a '
-        f"validation pick as noisy as the test would do that with probability {chance:.0e}",
-        "how many runs are behind a cell is not said",
-    )  # fmt: skip
-    word = f"{int((fixed < 0).sum())} of {len(fixed)} better, {int((fixed > 0).sum())} worse"
+    bias, columns = e.selection_bias, len(e.selection_bias)
+    lower = {name: int((bias[name] < 0).sum()) for name in bias.filter(like="change")}
+    better, left, alone = (lower[f"change{which}"] for which in ("", "_corrected", "_corrected_high"))
+    numbers: dict = dict(better=better, left=left, alone=alone, columns=columns)
+    numbers |= dict(chance=agreement_probability(replicate_sd()[0]))
+    fixed = bias["fixed_change"]
+    word = f"{int((fixed < 0).sum())} of {columns} better, {int((fixed > 0).sum())} worse"
     what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
     beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
-    runs, ran = _runs(e, "R1")
-    line = f"In print {better} of {len(bias)} columns improve, {alone} clearly beyond the choice of the best{ran}."
-    return line, weigh("print", (printed, beside), printed.word), runs
+    return numbers, dict(print=(better == columns, beside))
 
 
-@statement("R2", "Sec. 5.3", "results", "Sigmoid and focal beat softmax in most cases.")
+@statement("R2")
 def r2(e: Evidence):
-    plain = paper.plain(e.heat_maps).query("dataset in @paper.TABLE2_SETS")
+    plain = e.heat_maps.query("beta == 0 and dataset in @paper.TABLE2_SETS")
     wide = plain.pivot_table(index=["dataset", "imbalance_factor"], columns="label", values="error")
     d = wide.drop(columns="softmax").mean(axis=1) - wide["softmax"]
-    lower, p = int((d < 0).sum()), sign_test(d)
-    printed = from_bool("print", lower > len(d) / 2, f"plain losses of Table 2, {lower} of {len(d)} columns lower",
-                        f"mean {d.mean():+.2f} points; weak", p=p)  # fmt: skip
-    runs, ran = _runs(e, "R2")
-    line = f"Sigmoid and focal beat softmax in {lower} of {len(d)} printed columns (sign test p = {p:.2f}){ran}."
-    return line, weigh("print", printed), runs
+    lower, columns = int((d < 0).sum()), len(d)
+    p = stats.binomtest(lower, columns).pvalue
+    return dict(lower=lower, columns=columns, p=p, mean=d.mean()), dict(print=lower > columns / 2)
 
 
 def printed_regret(e: Evidence) -> pd.Series:
     """Return the lowest printed error at 0.9999 minus the lowest at any other beta above 0, by imbalance, CIFAR-10."""
-    cells = paper.balanced(e.heat_maps[e.heat_maps["dataset"] == "cifar10"])
+    cells = e.heat_maps.query("beta > 0 and dataset == 'cifar10'")
     lowest = cells.groupby(["imbalance_factor", "beta"])["error"].min().unstack()
     return lowest[0.9999] - lowest.drop(columns=0.9999).min(axis=1)
 
 
-@statement("R3", "Sec. 5.3", "results", "On CIFAR-10 the best beta is 0.9999 at every imbalance.")
+@statement("R3")
 def r3(e: Evidence):
     regret = printed_regret(e)
     said = ", ".join(f"{value:+.2f} at {factor:g}" for factor, value in regret[::-1].items())
-    printed = from_bool("print", bool((regret <= 0).all()), "error at 0.9999 less the best other beta's", said)
-    runs, ran = _runs(e, "R3")
-    line = f"In print 0.9999 is best on CIFAR-10, by {-regret.max():.2f} point at the closest{ran}."
-    return line, weigh("print", printed), runs
+    return dict(closest=-regret.max(), regrets=said), dict(print=(regret <= 0).all())
 
 
-@statement("R4", "Fig. 5", "results", "CIFAR-10 at imbalance 50: the term always improves, more with larger beta.")
+@statement("R4")
 def r4(e: Evidence):
     gap = float(np.abs(e.class_balanced_weights(long_tailed_counts(5000, 10, 50), 0.9) - 1).max())
     here = _differences(e, "cifar10")
@@ -99,58 +66,41 @@ def r4(e: Evidence):
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
     better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
     at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in none.itertuples())
-    exact = from_bool("derivation", gap > 1e-3, "at beta 0.9 all weights are alike, so no effect is possible",
-                      f"equal within {gap:.0e}; {at_09} are second runs (sd {replicate_sd()[0]:.2f})")  # fmt: skip
-    printed = from_bool("print", better == len(d) and down == steps.size, f"0.99 to 0.9999, {better} of {len(d)} lower",
-                        f"{down} of {steps.size} steps to a larger beta lower the error")  # fmt: skip
-    runs, ran = _runs(e, "R4")
-    line = (
-        f"Beta 0.9 cannot improve CIFAR-10 at 50 (weights alike); {better} of {len(d)} larger betas do in print{ran}."
-    )
-    return line, weigh("derivation", exact), weigh("print", printed), runs
+    numbers: dict = dict(gap=gap, at_09=at_09, better=better, cells=len(d), down=down, steps=steps.size)
+    numbers |= dict(sd=replicate_sd()[0], sd_of_all=replicate_sd(HIGH + LOW)[0], sd_of_reruns=rerun_sd()[0])
+    return numbers, dict(derivation=gap > 1e-3, print=better == len(d) and down == steps.size)
 
 
-@statement("R5a", "Fig. 5, text", "results", "CIFAR-100 at imbalance 50: only small beta improves.")
+@statement("R5a")
 def r5a(e: Evidence):
     d = _differences(e, "cifar100")
     right = int(((d["difference"] < 0) == (d["beta"] < 0.995)).sum())
-    what = f"0.9 and 0.99 lower, 0.999 and 0.9999 higher, in {right} of {len(d)} cells"
-    runs, ran = _runs(e, "R5 text")
-    return (
-        f"On CIFAR-100 at 50 {right} of {len(d)} printed cells agree that only small beta improves{ran}.",
-        weigh("print", from_bool("print", right == len(d), what)),
-        runs,
-    )
+    return dict(right=right, cells=len(d)), dict(print=right == len(d))
 
 
-@statement("R5b", "Fig. 5, caption", "results", "CIFAR-100 at imbalance 50: 0.99 or 0.999 improves.")
+@statement("R5b")
 def r5b(e: Evidence):
     d = _differences(e, "cifar100").query("beta in (0.99, 0.999)")
-    printed = [
-        from_bool("print", bool((g["difference"] < 0).all()), f"beta {beta:g} against plain",
-                  ", ".join(f"{r.label} {r.difference:+.2f}" for r in g.itertuples()))
-        for beta, g in d.groupby("beta")
-    ]  # fmt: skip
-    runs, ran = _runs(e, "R5 caption")
+    printed = []
+    for beta, group in d.groupby("beta"):
+        said = ", ".join(f"{r.label} {r.difference:+.2f}" for r in group.itertuples())
+        printed.append(from_bool("print", bool((group["difference"] < 0).all()), f"beta {beta:g} against plain", said))
     worse = int((d.loc[d["beta"] == 0.999, "difference"] > 0).sum())
-    line = f"0.999 raises {worse} of 3 printed errors on CIFAR-100 at 50{ran}."
-    return line, weigh("print", printed), runs
+    return dict(worse=worse), dict(print=weigh("print", printed))
 
 
-@statement("R6", "App. A", "results", "Larger beta is better on CIFAR-10; CIFAR-20 and CIFAR-100 need smaller.")
+@statement("R6")
 def r6(e: Evidence):
     cells = e.heat_maps.pivot(index=["dataset", "label", "imbalance_factor"], columns="beta", values="error")
-    difference, findings = (cells[0.9999] - cells[0.99]).rename("difference").reset_index(), {}
+    difference = (cells[0.9999] - cells[0.99]).rename("difference").reset_index()
+    high, low = list[Finding](), list[Finding]()
     for dataset, sign in (("cifar10", -1), ("cifar20", 1), ("cifar100", 1)):
-        for factors in (HIGH, LOW):
+        for factors, findings in ((HIGH, high), (LOW, low)):
             part = difference.query("dataset == @dataset and imbalance_factor in @factors")["difference"]
             what = f"{paper.TITLES[dataset]} at imbalance {max(factors):g} to {min(factors):g}, 0.9999 minus 0.99"
-            tally_of_cells = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
-            finding = from_bool("print", sign * part.mean() > 0, what, tally_of_cells, estimate=float(part.mean()))
-            findings[dataset, factors] = finding
-    printed = weigh("print", [f for (_, factors), f in findings.items() if factors == HIGH])
-    but = [paper.TITLES[d] for (d, factors), f in findings.items() if factors == LOW and f.word != printed.word]
-    runs, ran = _runs(e, "R6")
-    said = f", but not on {', '.join(but)} at 20 and 10" if but else ""
-    line = f"Larger beta for CIFAR-10, smaller for the others: {printed.word} in print at 200 to 50{said}{ran}."
-    return line, weigh("print", findings.values(), printed.word), runs
+            note = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
+            findings.append(from_bool("print", sign * part.mean() > 0, what, note, estimate=float(part.mean())))
+    word = weigh("print", high).word
+    but = ", ".join(f.what.split(" at ")[0] for f in low if f.word != word)
+    both = weigh("print", [f for pair in zip(high, low, strict=True) for f in pair], word)
+    return dict(word=word, but=f", but not on {but} at 20 and 10" if but else ""), dict(print=both)

@@ -1,6 +1,5 @@
 """The statements on the effective number, decided by derivations and simulations: T1 to T6."""
 
-from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -10,10 +9,10 @@ from scipy import stats
 
 from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
-from replication.report.claims.evidence import Evidence, bottom_line, statement, weigh
-from replication.report.claims.finding import CONFIRMED, NOT_RUN, REFUTED, UNDECIDED, Finding, from_bool
+from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.finding import CONFIRMED, REFUTED, UNDECIDED, Finding
 from replication.theory import torus
-from replication.theory.covering import TABLE_LEVEL, check, variance_rows
+from replication.theory.covering import FOR_VARIANCE, TABLE_LEVEL, check, variance_rows
 from replication.theory.near_duplicates import AUGMENTATIONS
 
 FEWEST_ROWS = 20  # level of a simulation that decides a statement
@@ -23,14 +22,15 @@ EXACT = 1e-12
 def occupancy_mean(volume: int, n: int) -> Fraction:
     """Return the expected number of distinct prototypes after n draws from `volume`, by exact recursion.
 
+    A draw adds a prototype with probability 1 - covered/volume, which is linear, so the mean obeys it too.
+
     >>> occupancy_mean(2, 2)
     Fraction(3, 2)
     """
-    chance = [Fraction(1)] + [Fraction(0)] * n  # of having covered 0, 1, ..., n
+    mean = Fraction(0)
     for _ in range(n):
-        hit = [p * Fraction(covered, volume) for covered, p in enumerate(chance)]
-        chance = [h + (chance[k - 1] - hit[k - 1] if k else 0) for k, h in enumerate(hit)]
-    return sum((covered * p for covered, p in enumerate(chance)), Fraction(0))
+        mean += 1 - mean / volume
+    return mean
 
 
 def _rows(e: Evidence, prototypes: bool) -> pd.DataFrame:
@@ -38,144 +38,110 @@ def _rows(e: Evidence, prototypes: bool) -> pd.DataFrame:
     return table[(table["geometry"] == "prototypes") == prototypes]
 
 
-def _checked(rows: pd.DataFrame, about: str) -> Finding:
-    """Check simulated means and variances against the exact ones, at a level fixed for the whole table."""
+def _checked(rows: pd.DataFrame, enough: bool = True) -> tuple[dict, bool | str | None]:
+    """Check simulated means and variances, at a level fixed for the whole table; too few rows decide nothing."""
     if not len(rows):
-        return Finding(about, NOT_RUN)
+        return {}, None
     result = check(rows)
-    notes = (f"largest |z| {result.largest_z:.2f} of {len(rows)} means, bound {result.bound:.2f}",
-             f"{result.variances} variances checked, smallest corrected p {result.smallest_p:.2g}")  # fmt: skip
-    finding = from_bool("simulation", result.passed, about, *notes, n=len(rows))
-    return replace(finding, word=UNDECIDED) if result.passed and len(rows) < FEWEST_ROWS else finding
+    decided = not result.passed or (enough and len(rows) >= FEWEST_ROWS)
+    return result._asdict() | {"rows": len(rows)}, result.passed if decided else UNDECIDED
 
 
-def variance_clause(table: pd.DataFrame) -> str:
-    """Return how many rows of the table meet the rule on variances, and the clause that leaves some of them out.
-
-    The rule: replicates x variance is at least 1000 and, on the torus, the count is 3 sd away from both ends.
-    """
-    meet, checked = int(np.logical_and(*variance_rows(table)).sum()), check(table).variances
-    return (f"{meet} rows of the whole table meet the rule on variances; {meet - checked} with an excess kurtosis of "
-            "-1.9 or less is left out, for a fair coin's variance is not chi-square at any size")  # fmt: skip
+def variances(table: pd.DataFrame) -> dict[str, float]:
+    """Return how many rows of the table meet the rule on variances, how many of them are tested or left out."""
+    meet, tested = int(np.logical_and(*variance_rows(table)).sum()), check(table).variances
+    return dict(meet=meet, tested=tested, left_out=meet - tested, least=FOR_VARIANCE)
 
 
-@statement("T1", "Prop. 1", "theory", "Without partial overlap E_n = (1 - beta^n)/(1 - beta), beta = (N - 1)/N.")
+@statement("T1")
 def t1(e: Evidence):
     cases = list(product(range(1, 7), range(1, 13)))
     formula = np.array([float(e.effective_number(n, (volume - 1) / volume)) for volume, n in cases])
     worst = float(np.abs(formula / [float(occupancy_mean(*case)) for case in cases] - 1).max())
-    exact = from_bool("derivation", worst < EXACT, "N = 1 to 6, n = 1 to 12, against exact fractions",
-                      f"largest relative difference {worst:.0e}")  # fmt: skip
-    simulated = _checked(_rows(e, prototypes=True), "samples inside or outside")
-    if simulated.n:
-        simulated = replace(simulated, notes=(*simulated.notes, variance_clause(e.covering["verify"])))
-    found = weigh("derivation", exact), weigh("simulation", simulated)
-    holds = f"E_n is exact where samples never overlap in part (to {worst:.0e} in {len(cases)} cases)."
-    return bottom_line(found, holds, "The formula is not what the covering covers."), *found
+    numbers, simulated = _checked(_rows(e, prototypes=True))
+    numbers |= variances(e.covering["verify"]) if numbers else {}
+    return numbers | dict(worst=worst, cases=len(cases)), dict(derivation=worst < EXACT, simulation=simulated)
 
 
-@statement("T2", "Eq. 3, 4", "theory", "The j-th sample adds beta^(j-1); the total volume is N = 1/(1 - beta).")
+@statement("T2")
 def t2(e: Evidence):
     n, worst = np.arange(1, 201), 0.0
     for beta in (0.5, 0.9, 0.99, 0.999):
         steps = np.diff([0.0, *(e.effective_number(k, beta) for k in n)])
         total = float(e.effective_number(1e9, beta))
         worst = max(worst, float(np.abs(steps - beta ** (n - 1.0)).max()), abs(total * (1 - beta) - 1))
-    exact = from_bool("derivation", worst < 1e-10, "increments against beta^(j-1), total against 1/(1 - beta)",
-                      f"largest difference {worst:.0e}")  # fmt: skip
     rows = _rows(e, prototypes=True)
-    found = weigh("derivation", exact), weigh("simulation", _checked(rows[rows["n"] >= 5 * rows["N"]], "n >= 5 N"))
-    holds = f"The j-th sample adds beta^(j-1), and the total is 1/(1 - beta), to {worst:.0e}."
-    return bottom_line(found, holds, "One of them does not hold."), *found
+    numbers, simulated = _checked(rows[rows["n"] >= 5 * rows["N"]])
+    return numbers | dict(worst=worst), dict(derivation=worst < 1e-10, simulation=simulated)
 
 
-@statement("T3", "Impl. 1", "theory", "E_n = 1 for N = 1, and E_n -> n as N -> infinity.")
+@statement("T3")
 def t3(e: Evidence):
     one = {float(e.effective_number(n, 0.0)) for n in (1, 2, 10, 10**6)}
     worst = max(abs(float(e.effective_number(n, 1 - 1e-12)) / n - 1) for n in (1, 10, 1000, 10**5))
-    exact = from_bool("derivation", one == {1} and worst <= 1e-7, "N = 1, and N = 1e12 up to n = 1e5",
-                      f"E_n = {max(one):g} at N = 1; E_n/n - 1 is at most {worst:.0e} at N = 1e12")  # fmt: skip
-    rows, simulated = _rows(e, prototypes=True), Finding("both limits", NOT_RUN)
+    rows, simulated, numbers = _rows(e, prototypes=True), None, dict(one=max(one), worst=worst)
     first, large = rows[rows["N"] == 1]["mean"], rows[(rows["N"] >= 1e4) & (rows["n"] <= rows["N"] / 100)]
     if len(first) and len(large):
         gap = float((large["mean"] / large["n"] - 1).abs().max())
-        simulated = from_bool("simulation", bool((first == 1).all()) and gap <= 0.01, "both limits",
-                              f"means are {first.max():g} at N = 1, within {gap:.2%} of n at N >= 100 n")  # fmt: skip
-    found = weigh("derivation", exact), weigh("simulation", simulated)
-    return bottom_line(found, "N = 1 gives E_n = 1 and large N gives E_n -> n.", "A limit does not hold."), *found
+        simulated = bool((first == 1).all()) and gap <= 0.01
+        numbers |= dict(first=first.max(), gap=gap)
+    return numbers, dict(derivation=one == {1} and worst <= 1e-7, simulation=simulated)
 
 
-@statement("T4a", "Sec. 3.1 (ours, beyond the paper)", "theory",
-           "With partial overlap, on a space without edges, the mean is E_n in every shape and dimension.")  # fmt: skip
+@statement("T4a")
 def t4a(e: Evidence):
     rows = _rows(e, prototypes=False)
-    shapes, spread = rows[["geometry", "d"]].drop_duplicates(), ""
-    finding = _checked(rows, f"cubes and balls on a torus, {len(shapes)} shapes and dimensions")
-    if len(shapes) < 3 and finding.word == CONFIRMED:
-        finding = replace(finding, word=UNDECIDED)
-    if len(shapes):
+    shapes = rows[["geometry", "d"]].drop_duplicates()
+    numbers, simulated = _checked(rows, len(shapes) >= 3)
+    if numbers:
         volume = round(rows["N"].min())
         sds = [torus.exact_sd(g, d, volume, volume)[0] for g, d in shapes.itertuples(index=False)]
-        spread = f" (sd {np.nanmin(sds):.2f} to {np.nanmax(sds):.2f} at n = N = {volume})"
-    found = weigh("simulation", finding)
-    holds = f"On a space without edges the mean is E_n for all {len(shapes)} shapes; only the spread differs{spread}."
-    return bottom_line([found], holds, "The mean departs from E_n on the torus."), found
+        numbers |= dict(volume=volume, least=np.nanmin(sds), most=np.nanmax(sds))
+    return numbers | dict(shapes=len(shapes)), dict(simulation=simulated)
 
 
-@statement("T4b", "Sec. 3.1", "theory",
-           "With partial overlap the expected volume depends on shape and dimension (samples in S).")  # fmt: skip
+@statement("T4b")
 def t4b(e: Evidence):
-    frame, holds, finding = e.covering.get("wholly_inside"), "", Finding("cubes wholly inside a cube", NOT_RUN)
-    if frame is not None:
-        bound, largest, shares = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max(), frame["share"]
-        named = ", ".join(
-            f"{r.share:.2f} (d = {r.d})" for r in frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples()
-        )
-        finding = from_bool("simulation", bool(largest < bound and np.ptp(shares) > 0.05), finding.what,
-                            f"largest |z| {largest:.2f} of {len(frame)}, bound {bound:.2f}", n=len(frame))  # fmt: skip
-        size = "N = {0.N:g}, n = {0.n:g}".format(frame.iloc[0])
-        holds = f"As the paper says: unit cubes wholly inside S ({size}) cover {named} of E_n."
-    found = weigh("simulation", finding)
-    return bottom_line([found], holds, "The dimension makes no difference."), found
+    frame = e.covering.get("wholly_inside")
+    if frame is None:
+        return {}, dict(simulation=None)
+    bound, largest = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max()
+    shown = frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples()
+    numbers = dict(N=frame["N"].iloc[0], n=frame["n"].iloc[0], largest=largest, bound=bound, rows=len(frame))
+    numbers |= dict(shares=", ".join(f"{row.share:.2f} (d = {row.d})" for row in shown))
+    return numbers, dict(simulation=largest < bound and np.ptp(frame["share"]) > 0.05)
 
 
-@statement("T5", "Sec. 3.1", "theory", "Stronger augmentation means a smaller N.")
+@statement("T5")
 def t5(e: Evidence):
-    about = "near-duplicates of CIFAR-10 with and without crop and flip"
+    none, crops, single = AUGMENTATIONS
     frames = [e.covering[name] for name in ("near_duplicates", "random_crops") if name in e.covering]
     frame = pd.concat(frames or [pd.DataFrame(columns=["dataset", "augmentation"])])
     frame = frame[frame["dataset"] == "cifar10"]  # digits are not evidence about the paper
-    if not set(AUGMENTATIONS[:2]) <= set(frame["augmentation"]):
-        return "Not run.", weigh("simulation", Finding(about, NOT_RUN))
-    keys, columns = ["dataset", "class_name", "radius"], ["N", "N_low", "N_high"]
-    without, crops, single = (frame[frame["augmentation"] == a].set_index(keys)[columns] for a in AUGMENTATIONS)
-    both = without.join(crops.add_suffix("_with"), how="inner")  # no close copies: N is infinite and did not fall
-    cases = pd.DataFrame(dict(apart=both["N_high_with"] < both["N_low"], falls=both["N_with"] < both["N"]))
-    by_radius = cases.groupby("radius")
+    if not {none, crops} <= set(frame["augmentation"]):
+        return {}, dict(simulation=None)
+    wide = frame.pivot(index=["radius", "class_name"], columns="augmentation", values=["N", "N_low", "N_high"])
+    falls, apart = wide["N", crops] < wide["N", none], wide["N_high", crops] < wide["N_low", none]
+    by_radius = pd.DataFrame({"falls": falls, "apart": apart}).groupby("radius")  # an infinite N did not fall
     notes = [f"radius {radius:.3g}: N falls in {g['falls'].sum()} of {len(g)} classes, beyond both intervals in "
              f"{g['apart'].sum()} (counting all copies it cannot rise)" for radius, g in by_radius]  # fmt: skip
-    if len(alone := without.join(single.add_suffix("_single"), how="inner")):
-        rises = int((alone["N_single"] > alone["N"]).sum())
-        notes.append(f"with one random copy in place of each image N rises in {rises} of {len(alone)} cases")
-    apart = ((by_radius["apart"].mean() > 0.5) & (by_radius.size() >= 5)).all()
-    word = CONFIRMED if apart else REFUTED if (by_radius["falls"].mean() < 0.5).all() else UNDECIDED
-    lines = {CONFIRMED: "N falls in most classes, beyond the intervals.", REFUTED: "N does not fall in most classes."}
-    line = lines.get(word, "With augmentation N falls, but by less than these counts can show.")
-    return line, weigh("simulation", Finding(about, word, notes=tuple(notes)))
+    if single in wide["N"]:
+        rises = int((wide["N", single] > wide["N", none]).sum())
+        notes.append(f"with one random copy in place of each image N rises in {rises} of {len(wide)} cases")
+    clear = ((by_radius["apart"].mean() > 0.5) & (by_radius.size() >= 5)).all()
+    word = CONFIRMED if clear else REFUTED if (by_radius["falls"].mean() < 0.5).all() else UNDECIDED
+    return dict(notes="; ".join(notes)), dict(simulation=word)
 
 
-@statement("T6", "Sec. 5.3", "theory", "A fine-grained data set has a smaller N per class than a coarse one.")
+@statement("T6")
 def t6(e: Evidence):
     frame = e.covering.get("near_duplicates")
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
-        return "Not run.", weigh("simulation", Finding("CIFAR-100 against CIFAR-10", NOT_RUN))
-    findings = [_smaller_volumes(frame, coarse) for coarse in ("cifar10", "cifar20") if coarse in set(frame["dataset"])]
-    lines = {CONFIRMED: "CIFAR-100's classes have a smaller N than CIFAR-10's.",
-             REFUTED: "CIFAR-100's classes have a larger N than CIFAR-10's."}  # fmt: skip
+        return {}, dict(simulation=None)
+    coarser = [dataset for dataset in ("cifar10", "cifar20") if dataset in set(frame["dataset"])]
+    findings = [_smaller_volumes(frame, dataset) for dataset in coarser]
     word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
-    return lines.get(word, "CIFAR-10, CIFAR-20 and CIFAR-100 show no difference in N by these counts."), weigh(
-        "simulation", findings, word
-    )
+    return {}, dict(simulation=weigh("simulation", findings, word))
 
 
 def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> Finding:

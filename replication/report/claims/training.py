@@ -6,26 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from replication.experiments.experiment import Experiment
 from replication.experiments.plan import PLAN
 from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
-from replication.report.claims.evidence import FULL, Evidence, Weighing, statement, weigh
-from replication.report.claims.finding import (
-    AWAITING,
-    BETTER,
-    CONSISTENT,
-    NOT_REPLICATED,
-    NOT_RUN,
-    REPLICATED,
-    UNDECIDED,
-    WORSE,
-    Finding,
-    from_bool,
-    majority,
-    of_seeds,
-)
+from replication.report.claims import finding as words
+from replication.report.claims.evidence import FULL, Evidence, statement, weigh
+from replication.report.claims.finding import NOT_RUN, majority, of_seeds
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
 CLOSED = 0.75  # share of the gap to the deeper network that must be closed to count as "comparable"
@@ -42,32 +29,29 @@ def change_between_drops(curve: list[dict], epochs: int, name: str = "error") ->
     return float(np.polyfit([r["epoch"] for r in rows], [r[name] for r in rows], 1)[0] * 0.1 * epochs)
 
 
-@statement("P1", "Sec. 5.2", "training",
-           "Where the rate is divided by 10, test error and loss rise after it; dividing by 100 cures it.")  # fmt: skip
+def rises(e: Evidence, drop_factor: float, name: str) -> pd.Series:
+    """Return the change between the drops of each finished run of plan D with that factor, by seed."""
+    records = e.profiles[FULL].records if FULL in e.profiles else pd.DataFrame(columns=["status", "name", "curve"])
+    curves = records[records["status"] == "finished"].set_index("name")["curve"]
+    planned = [run for run in PLAN["D"] if run.drop_factor == drop_factor and run.name in curves]
+    found = {run.seed: change_between_drops(curves[run.name], run.epochs, name) for run in planned}
+    return pd.Series(found, dtype=float).dropna()
+
+
+@statement("P1")
 def p1(e: Evidence):
     """Plan D: plain softmax, imbalance 200, both drops, five seeds."""
-    seeds, rises = sorted({run.seed for run in PLAN["D"]}), {}
-    records = e.profiles[FULL].records.set_index("name") if FULL in e.profiles else pd.DataFrame({"status": []})
-    records = records[records["status"] == "finished"]
-    for drop in (0.1, 0.01):
-        names = {s: Experiment(imbalance_factor=200.0, drop_factor=drop, seed=s).name for s in seeds}
-        runs = {s: records.loc[name] for s, name in names.items() if name in records.index}
-        for value in ("error", "test_loss"):
-            found = {s: change_between_drops(r["curve"], r["epochs"], value) for s, r in runs.items()}
-            rises[drop, value] = pd.Series(found, dtype=float).dropna()
-    excess = (rises[0.1, "error"] - rises[0.01, "error"]).dropna()
+    seeds, error = len({run.seed for run in PLAN["D"]}), rises(e, 0.1, "error")
     parts = [
-        of_seeds("test error after a division by 10", rises[0.1, "error"], len(seeds)),
-        of_seeds("test loss after a division by 10", rises[0.1, "test_loss"], len(seeds), margin=0, unit="nats"),
-        of_seeds("test error, division by 10 against 100", excess, len(seeds)),
+        of_seeds("test error after a division by 10", error, seeds),
+        of_seeds("test loss after a division by 10", rises(e, 0.1, "test_loss"), seeds, margin=0, unit="nats"),
+        of_seeds("test error, division by 10 against 100", (error - rises(e, 0.01, "error")).dropna(), seeds),
     ]
-    words = {f.word for f in parts}
-    word = NOT_RUN if words == {NOT_RUN} else AWAITING if words & {AWAITING, NOT_RUN} else None
-    word = word or str(majority([f.word for f in parts], [WORSE] * 3))
-    lines = {REPLICATED: "Test error and loss rise after a division by 10, and less after one by 100.",
-             NOT_REPLICATED: "Test error and loss do not rise after a division by 10."}  # fmt: skip
-    line = lines.get(word, f"Whether errors rise after a division of the rate by 10: {word}.")
-    return line, weigh("runs", parts, word)
+    found = [f.word for f in parts]
+    word = str(majority(found, [words.WORSE] * len(parts)))
+    if {words.AWAITING, NOT_RUN} & set(found):
+        word = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
+    return dict(word=word), dict(runs=weigh("runs", parts, word))
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
@@ -90,26 +74,16 @@ def initial_losses(classes: int) -> tuple[float, float]:
     return classes * math.log(2), math.log(classes) - (classes - 1) * math.log(1 - 1 / classes)
 
 
-@statement("P2", "Sec. 5.2", "training",
-           "A last bias of 0 induces a huge loss at first, which could make sigmoid and focal unstable.")  # fmt: skip
+@statement("P2")
 def p2(e: Evidence):
     losses = {classes: initial_losses(classes) for classes in (10, 100)}
     said = "; ".join(f"{a:.2f} against {b:.2f} at C = {c}" for c, (a, b) in losses.items())
-    exact = from_bool("derivation", all(a > 2 * b for a, b in losses.values()), "loss before the first step", said)
-    zero = pd.concat([changed(p.records) for p in e.profiles.values()] or [pd.DataFrame(columns=["dataset", "switch"])])
-    zero = zero[zero["dataset"].isin(HEAT_MAPS) & (zero["switch"] == "last_bias")]
-    seen, n = sum(unstable(r.status, r.curve, r.epochs) for r in zero.itertuples()), len(zero)
-    word = NOT_RUN if not n else REPLICATED if seen else UNDECIDED  # the paper says "could"
-    runs = Finding("runs with bias 0 that were unstable at the start", word, n=n, notes=(f"{seen} of {n}",))
-    often = f"seen in {seen} of" if seen else "not seen in"
-    line = f"A last bias of 0 makes the first loss huge; instability was {often} {n} runs."
-    return line, weigh("derivation", exact), weigh("runs", runs)
-
-
-def _no_plan(e: Evidence, what: str) -> Weighing:
-    """Runs whose seeds no plan fixes are not weighed, even if there are some."""
-    ran = len(pairs(e.large_scale)) > 0
-    return weigh("runs", Finding(what, UNDECIDED if ran else NOT_RUN, notes=("no seeds are planned",) if ran else ()))
+    runs = [row for p in e.profiles.values() for row in changed(p.records).itertuples()]
+    zero = [row for row in runs if row.switch == "last_bias" and row.dataset in HEAT_MAPS]
+    seen, n = sum(unstable(row.status, row.curve, row.epochs) for row in zero), len(zero)
+    word = None if not n else words.REPLICATED if seen else words.UNDECIDED  # the paper says "could"
+    numbers = dict(losses=said, seen=seen, n=n, often=f"seen in {seen} of" if seen else "not seen in")
+    return numbers, dict(derivation=all(a > 2 * b for a, b in losses.values()), runs=word)
 
 
 def _large(e: Evidence) -> pd.DataFrame:
@@ -117,41 +91,33 @@ def _large(e: Evidence) -> pd.DataFrame:
     return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
 
 
-@statement("S1", "Table 3", "large scale",
-           "CB focal (0.999, 0.5) beats softmax on iNaturalist 2017, 2018 and ILSVRC at each depth.")  # fmt: skip
+def _without_plan(e: Evidence) -> str | None:
+    """Runs whose seeds no plan fixes are not weighed, even if there are some."""
+    return words.UNDECIDED if len(pairs(e.large_scale)) else None
+
+
+@statement("S1")
 def s1(e: Evidence):
     table = _large(e)
     errors = [c for c in table if c.endswith(("top1", "top5"))]
     d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
-    better, weights = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
-    printed = from_bool(
-        "print", better == d.size, f"lower in {better} of {d.size} (net, data set, top-1 or top-5)",
-        f"by {d.min():+.2f} to {d.max():+.2f} points",
-        "focal is trained with 2 to 4 times the learning rate, and no row has plain focal",
-        f"on ILSVRC the weights at beta 0.999 span {weights[0] / weights[1]:.1f} to 1",
-    )  # fmt: skip
+    better, (rare, frequent) = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
-    word = str(majority([f.word for f in runs], [BETTER] * len(runs))) if runs else NOT_RUN
-    line = f"CB focal beats softmax in {better} of {d.size} printed comparisons, which also change the learning rate."
-    return line, weigh("print", printed), weigh("runs", runs or Finding("runs of Table 3", NOT_RUN), word)
+    word = str(majority([f.word for f in runs], [words.BETTER] * len(runs)))
+    numbers = dict(better=better, pairs=d.size, low=d.min(), high=d.max(), span=rare / frequent)
+    return numbers, dict(print=better == d.size, runs=weigh("runs", runs, word) if runs else None)
 
 
-@statement("S2", "Sec. 5.4", "large scale",
-           "ResNet-50 with it is comparable to softmax's ResNet-152 on iNaturalist, ResNet-101 on ILSVRC.")  # fmt: skip
+@statement("S2")
 def s2(e: Evidence):
-    table, shares = _large(e), {}
+    table, shares = _large(e), []
     for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
         shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
-        shares[column] = float((shallow - balanced) / (shallow - table.loc[(deeper, False), column]))
-    said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%}"
-    printed = from_bool("print", min(shares.values()) >= CLOSED, "share of the gap in top-1 that the loss closes", said)
-    line = f"ResNet-50 with CB focal closes {said} of the printed gap to deeper networks, at a higher rate."
-    return line, weigh("print", printed), _no_plan(e, "runs of Table 3")
+        shares.append(float((shallow - balanced) / (shallow - table.loc[(deeper, False), column])))
+    return dict(low=min(shares), high=max(shares)), dict(print=min(shares) >= CLOSED, runs=_without_plan(e))
 
 
-@statement("S3", "Fig. 7", "large scale", "Its advantage shows after 60 epochs.")
+@statement("S3")
 def s3(e: Evidence):
-    printed = Finding("Figure 7 as it is drawn", CONSISTENT, notes=("its curves are not printed as numbers",))
-    line = "The printed curves part after 60 epochs, at a higher learning rate."
-    return line, weigh("print", printed), _no_plan(e, "runs of Figure 7")
+    return {}, dict(print=True, runs=_without_plan(e))

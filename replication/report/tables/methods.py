@@ -1,6 +1,6 @@
 """Which method today, on the same seeds; and how the change depends on the length of training."""
 
-from replication.report.analysis.length import length_of_training
+from replication.report.analysis.comparison import length_of_training
 from replication.report.analysis.methods import IMBALANCE, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS

@@ -7,7 +7,7 @@ import pytest
 from report_records import record, write
 
 from replication.report.analysis import ablations, measured
-from replication.report.analysis.profile import Profile
+from replication.report.analysis.profile import Profile, read_profiles
 
 
 @pytest.fixture
@@ -30,11 +30,10 @@ def test_cells_average_the_last_epoch_over_seeds(records):
     assert plain["sd"] == pytest.approx(3 / math.sqrt(2)) and math.isnan(cells.set_index("beta").loc[0.99, "sd"])
 
 
-def test_a_diverged_run_is_counted_and_named_but_in_no_mean(records):
+def test_a_diverged_run_is_counted_but_in_no_mean(records):
     frame = records(record(30, seed=0), lost(seed=1))
     cell = measured.cells(frame).iloc[0]
     assert (cell["mean"], cell["n"], cell["diverged"]) == (30, 1, 1)
-    assert Profile("cpu", frame).diverged == frame.loc[frame["seed"] == 1, "name"].tolist()
 
 
 def test_changed_runs_are_in_no_cell(records):
@@ -77,9 +76,9 @@ def test_a_cell_is_a_mean_over_one_precision(records):
 
 def test_pairs_on_unlike_hardware_are_counted(records):
     frame = records(*(record(40 - 5 * (b > 0), seed=s, beta=b) for s in (0, 1) for b in (0.0, 0.9999)))
-    assert measured.paired_cells(frame)["across"].tolist() == [0]
+    assert Profile("cpu", frame).paired_cells["across"].tolist() == [0]
     moved = frame.assign(device=frame["device"].where((frame["beta"] == 0) | (frame["seed"] == 0), "another"))
-    assert measured.paired_cells(moved)["across"].tolist() == [1]
+    assert Profile("cpu", moved).paired_cells["across"].tolist() == [1]
 
 
 def test_a_pair_with_a_diverged_member_is_none(records):
@@ -94,16 +93,14 @@ def test_seed_means_use_only_seeds_that_have_every_cell(records):
     runs = [record(30, seed=s) for s in (0, 1)] + [record(30, seed=s, loss="sigmoid") for s in (1, 2)]
     runs += [record(28 - s, seed=s, beta=0.9999) for s in (0, 1)]
     runs += [record(26 - s, seed=s, beta=0.9999, loss="sigmoid") for s in (1, 2)]
-    assert measured.per_seed(measured.differences(measured.pairs(records(*runs)))).to_dict() == {1: -4.0}
+    assert measured.complete(measured.pairs(records(*runs))).mean().to_dict() == {1: -4.0}
 
 
 def test_a_loss_begun_with_one_seed_does_not_hide_three_of_another(records):
     runs = [record(30 - 5 * (b > 0) - s * (b > 0), seed=s, beta=b) for s in range(3) for b in (0.0, 0.9999)]
     started = [record(40 - 20 * (b > 0), seed=0, beta=b, loss="sigmoid") for b in (0.0, 0.9999)]
-    values = measured.differences(measured.pairs(records(*runs, *started)))
-    assert measured.per_seed(values).to_dict() == {0: -5.0, 1: -6.0, 2: -7.0}
-    wide = measured.settings_by_seeds(values)
-    assert set(measured.complete(wide).index.unique("label")) == {"softmax"} and len(wide) == 2
+    wide = measured.complete(measured.pairs(records(*runs, *started)))
+    assert wide.mean().to_dict() == {0: -5.0, 1: -6.0, 2: -7.0} and set(wide.index.unique("label")) == {"softmax"}
 
 
 def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
@@ -113,8 +110,7 @@ def test_a_fourth_seed_of_one_loss_does_not_hide_three_of_another(records):
         for s in range(seeds)
         for b in (0.0, 0.9999)
     ]
-    values = measured.differences(measured.pairs(records(*runs)))
-    assert measured.per_seed(values).to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
+    assert measured.complete(measured.pairs(records(*runs))).mean().to_dict() == {0: -6.0, 1: -6.0, 2: -6.0}
 
 
 def test_another_profiles_run_is_left_out_and_named(tmp_path):
@@ -127,8 +123,8 @@ def test_another_profiles_run_is_left_out_and_named(tmp_path):
 def test_no_records(tmp_path):
     empty = measured.profile_records(tmp_path, "cpu")
     assert measured.cells(empty).empty and measured.pairs(empty).empty
-    assert measured.paired_cells(empty).empty
-    assert measured.profiles_with_records(tmp_path) == []
+    assert Profile("cpu", empty).paired_cells.empty
+    assert read_profiles(tmp_path) == {}
 
 
 def test_a_run_with_two_switches_changed_is_no_ablation(records):
@@ -154,7 +150,3 @@ def test_every_ablation_of_the_grid_has_its_words():
             if getattr(row, s) != paper_setting(s, row.imbalance_factor)
         ]
         assert len(away) == 1 and away[0] in ablations.WORDS
-
-
-def test_wall_hours(records):
-    assert measured.wall_hours(records(record(30, wall_seconds=1800), record(30, seed=1, wall_seconds=5400))) == 2.0

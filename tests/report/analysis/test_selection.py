@@ -22,6 +22,7 @@ def test_mean_difference_by_imbalance_by_hand():
     rows = selection.difference_by_imbalance().set_index(["dataset", "beta", "imbalance_factor"])["mean_difference"]
     plain, balanced = [34.32, 34.51, 36.00, 34.71, 35.12], [31.11, 31.93, 31.97, 32.06, 33.77]
     assert rows["cifar10", 0.9999, 200.0] == pytest.approx(np.mean(balanced) - np.mean(plain))
+    assert rows["cifar100", 0.9999].round(1).loc[[20, 50, 100, 200]].tolist() == [1.3, 1.3, 3.6, 11.2]
 
 
 def test_rerun_sd_by_hand():

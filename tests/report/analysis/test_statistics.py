@@ -17,6 +17,7 @@ def test_summary_against_scipy():
     assert (got.mean, got.sd, got.n) == (pytest.approx(np.mean(values)), pytest.approx(stats.tstd(values)), 7)
     low, high = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
     assert (got.low, got.high) == (pytest.approx(low), pytest.approx(high))
+    assert got.detectable == s.detectable_effect(got.sd, 7)
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():
@@ -26,7 +27,7 @@ def test_interval_covers_the_mean_as_often_as_it_says():
 
 def test_one_value_has_no_spread_and_none_no_mean():
     one, none = s.summary([4.0]), s.summary([])
-    assert (one.mean, one.n) == (4.0, 1) and math.isnan(one.sd) and math.isnan(one.low)
+    assert (one.mean, one.n) == (4.0, 1) and np.isnan(one[3:]).all() and math.isnan(one.sd)
     assert none.n == 0 and math.isnan(none.mean)
 
 
@@ -36,46 +37,11 @@ def test_values_that_are_not_finite_are_refused(bad):
         s.summary(bad)
 
 
-@pytest.mark.parametrize("level", [0, 1, 95])
-def test_level_out_of_range(level):
-    with pytest.raises(ValueError, match=rf"level must be in \(0, 1\), got {level}"):
-        s.summary([1, 2], level)
-
-
-def test_t_test_against_scipy_and_its_interval():
-    for values in RNG.normal(0.7, 1, (50, 4)):
-        p, s_ = s.t_test(values), s.summary(values)
-        assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-        assert (p < 0.05) == (s_.low > 0 or s_.high < 0)
-    assert math.isnan(s.t_test([1.0])) and s.t_test([2.0, 2.0]) == 0 and s.t_test([0.0, 0.0]) == 1
-
-
-@pytest.mark.parametrize(
-    ("d", "p"), [([-1, -2, -3], 0.25), ([-1, -2, 3], 1.0), ([-1] * 10, 2 / 1024), ([], 1.0), ([0, 0], 1.0)]
-)
-def test_sign_test_by_counting(d, p):
-    """Two-sided binomial tail: 2 / 2^n for n of one sign."""
-    assert s.sign_test(d) == pytest.approx(p)
-
-
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_detectable_effect_is_shown_in_80_percent_of_experiments(n):
     true = s.detectable_effect(0.7, n)
     low, high = s.t_interval(RNG.normal(true, 0.7, (40_000, n)))
     assert ((low > 0) | (high < 0)).mean() == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 40_000))
-
-
-def test_one_run_can_show_nothing():
-    assert math.isnan(s.detectable_effect(1.0, 1))
-
-
-def test_paired_is_the_paired_t_interval():
-    a, b = RNG.normal(30, 5, 6), RNG.normal(28, 5, 6)
-    got, exact = s.paired(a, b), stats.ttest_rel(b, a).confidence_interval(0.95)
-    assert (got.low, got.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
-    assert got.mean == pytest.approx((b - a).mean()) and got.detectable == s.detectable_effect(got.sd, 6)
-    with pytest.raises(ValueError, match="as many values as each other, got 6 and 5"):
-        s.paired(a, b[:5])
 
 
 @pytest.mark.parametrize(("k", "value"), [(1, 0), (2, -1 / math.sqrt(math.pi)), (3, -1.5 / math.sqrt(math.pi)),
@@ -102,9 +68,9 @@ def test_bias_beyond_that_of_a_smaller_choice():
     assert s.selection_bias([25.0] * 20, 0.7, [25.0] * 5).mean == pytest.approx(
         0.7 * (1.86747506 - 1.16296447), rel=0.03
     )
-    one = s.selection_bias([25.0], 1.0, [30.0], level=0.99)
-    bound = stats.norm.ppf(0.995) * math.sqrt(2)
-    assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.15) for x in (0, -bound, bound))
+    one = s.selection_bias([25.0], 1.0, [30.0])
+    bound = stats.norm.ppf(0.975) * math.sqrt(2)
+    assert (one.mean, one.low, one.high) == tuple(pytest.approx(x, abs=0.1) for x in (0, -bound, bound))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +87,6 @@ def test_the_same_pick_twice_among_equals_has_chance_one_in_k():
     assert s.same_pick([[10.0, 30.0], [30.0, 30.0]], 0.5) == pytest.approx(1)
 
 
-def test_pooled_sd_is_the_root_mean_square_of_one_way_anova():
-    groups = [RNG.normal(m, 1, n) for m, n in ((0, 3), (5, 4), (9, 2))]
-    within = sum((len(g) - 1) * g.var(ddof=1) for g in groups) / 6
-    sd, freedom = s.pooled_sd([*groups, [1.0]])
-    assert (sd, freedom) == (pytest.approx(math.sqrt(within)), 6)
-    assert s.pooled_sd([[1.0], [2.0]])[1] == 0
-
-
 def test_additive_fit_is_least_squares_with_dummies():
     table = RNG.normal(size=(5, 4))
     rows, columns = np.indices(table.shape)
@@ -136,13 +94,13 @@ def test_additive_fit_is_least_squares_with_dummies():
         float
     )
     fit = design @ np.linalg.lstsq(design, table.ravel(), rcond=None)[0]
-    assert s.additive_fit(table).ravel() == pytest.approx(fit)
-    assert s.additive_residual_sd(table) == (pytest.approx(math.sqrt(((table.ravel() - fit) ** 2).sum() / 12)), 12)
+    assert s.additive_fit(table)[0].ravel() == pytest.approx(fit)
+    assert s.additive_fit(table)[1] == pytest.approx(math.sqrt(((table.ravel() - fit) ** 2).sum() / 12))
 
 
 def test_additive_residual_recovers_the_noise():
     base = np.arange(5)[:, None] + np.arange(4)[None, :] ** 2
-    variances = [s.additive_residual_sd(base + RNG.normal(0, 0.7, (5, 4)))[0] ** 2 for _ in range(500)]
+    variances = [s.additive_fit(base + RNG.normal(0, 0.7, (5, 4)))[1] ** 2 for _ in range(500)]
     assert math.sqrt(np.mean(variances)) == pytest.approx(0.7, rel=0.06)
     with pytest.raises(ValueError, match="table must be complete"):
-        s.additive_residual_sd([[1, math.nan], [1, 2]])
+        s.additive_fit([[1, math.nan], [1, 2]])

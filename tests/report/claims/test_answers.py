@@ -6,8 +6,9 @@ from report_records import record, write
 from replication.experiments.plan import PLAN
 from replication.report.analysis import published as paper
 from replication.report.analysis.profile import read_profiles
-from replication.report.claims.answers import answers, beta_harm, beta_warning, scope, which_beta, wrong_or_loose
+from replication.report.claims.answers import answers, beta_warning, scope, verdict, which_beta, wrong_or_loose
 from replication.report.claims.evidence import Evidence
+from replication.report.claims.finding import BETTER, UNDECIDED, WORSE, Finding
 
 CORNERS = ((0.0, {}), (0.9999, {}), (0.9999, dict(weights="uniform_scaled")), (0.9999, dict(reduction="weighted_mean")))
 
@@ -50,16 +51,21 @@ def test_the_answer_on_cifar10_follows_the_runs(found, tmp_path):
     assert worse.paper == "-0.1 to -3.2"
 
 
+def test_more_columns_that_are_worse_than_better_are_no_yes():
+    better, worse, undecided = (Finding("", word) for word in (BETTER, WORSE, UNDECIDED))
+    cases = [better, better, worse], [better, worse, worse], [undecided]
+    assert [verdict(case) for case in cases] == ["Yes, clearly in 2 of 3", "No", "Undecided"]
+
+
 def test_re_balancing_or_a_smaller_loss(found):
     assert [a[4].answer.split(";")[0] for a in found] == ["Re-balancing", "Not run yet"]
 
 
 def test_beta_advice_from_the_printed_cells():
     """Figures 8 to 10, counted by hand: 25 of 25 at 0.999 and 0.9999; 24 of 25 at 0.99; 18 of 25 at 0.99."""
-    advice = {b.dataset: b for b in which_beta()}
-    assert advice["CIFAR-10"].hurt == "-" and "0.99 (24 of 25" in advice["CIFAR-20"].helped
-    assert "0.99 (18 of 25" in advice["CIFAR-100"].helped and "0.9999: +11.2" in advice["CIFAR-100"].hurt
-    assert beta_harm("cifar100").round(1).to_dict() == {20: 1.3, 50: 1.3, 100: 3.6, 200: 11.2}
+    advice = {b["dataset"]: b for b in which_beta()}
+    assert advice["CIFAR-10"]["hurt"] == "-" and "0.99 (24 of 25" in advice["CIFAR-20"]["helped"]
+    assert "0.99 (18 of 25" in advice["CIFAR-100"]["helped"] and "0.9999: +11.2" in advice["CIFAR-100"]["hurt"]
     assert "11.2" in beta_warning()
 
 
@@ -70,6 +76,7 @@ def test_where_the_paper_is_loose_depends_on_its_numbers():
 
 
 def test_scope_counts_records(measured):
-    rows = scope(measured).set_index("profile")
-    assert rows["records"].to_dict() == {"cpu": 12, "paper": pytest.approx(len(PLAN["A"] + PLAN["B"]))}
+    rows = scope(measured).set_index("study")
+    assert rows["records"].to_dict() == {"short training": 12, "full protocol": len(PLAN["A"] + PLAN["B"])}
+    assert rows["wall hours"].to_dict()["short training"] == "1.2"  # twelve runs of 360 seconds
     assert scope(Evidence()).empty

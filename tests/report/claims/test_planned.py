@@ -23,7 +23,7 @@ from replication.report.claims.planned import RULES, contrast, errors_of, planne
 DRAWS = 2000
 # R2 and the caption of Figure 5 rest on printed differences of 0.05 to 0.6 points, which no planned number of seeds can
 # show; their words may stay undecided and must not be false.
-DECIDABLE = ("R1", "R3", "R4", "R5 text", "R6")
+DECIDABLE = ("R1", "R3", "R4", "R5a", "R6")
 RNG = np.random.default_rng(0)
 SD = RNG.uniform(0.4, 0.9, DRAWS)  # of a run, points; a draw has one
 
@@ -79,7 +79,7 @@ def test_looking_after_every_seed_would_be_wrong_more_often_and_the_plan_forbids
     rule, errors = RULES["R4"], {}
     for seed in range(4):  # four of five seeds, with an effect that anyone can see
         errors |= {replace(e, seed=seed): 30.0 - 5 * (e.beta > 0) for c in rule.parts for e in (*c.plus, *c.minus)}
-    word, findings = rule.decide(errors)
+    word, findings, _ = rule.decide(errors)
     assert word == AWAITING and {f.word for f in findings} == {AWAITING} and findings[0].n == 4
 
 
@@ -90,8 +90,8 @@ def test_seeds_beyond_the_plan_change_nothing():
 
 
 def test_nothing_run_is_not_run():
-    word, findings = RULES["R5 text"].decide({})
-    assert word == NOT_RUN and {f.word for f in findings} == {NOT_RUN}
+    word, findings, clause = RULES["R5a"].decide({})
+    assert word == NOT_RUN and not clause and {f.word for f in findings} == {NOT_RUN}
 
 
 @pytest.mark.parametrize(("rivals", "word"), [((-1.0, -0.2), REPLICATED), ((-1.0, 2.0), NOT_REPLICATED)])
@@ -116,8 +116,9 @@ def test_a_contrast_is_a_difference_of_means_by_seed_and_its_print_that_of_the_f
 def test_planned_seeds_are_those_of_the_plan():
     assert [planned_seeds("cifar10", 0.9999, f) for f in (200, 100, 50, 20)] == [3, 3, 3, 0]
     assert [len(c.seeds) for c in RULES["R1"].parts + RULES["R4"].parts] == [3] * 3 + [5] * 4
+    row = dict(letters="A", dataset="cifar100", imbalance="50", betas="0.99", losses="softmax", words="none")
     with pytest.raises(ValueError, match="letters must be of a plan that has these runs, got 'A'"):
-        contrast("none", "A", [dict(dataset="cifar100")], [dict()])
+        contrast(row | dict(against_betas="0", against_losses="softmax"))
 
 
 def test_errors_of_records_are_found_by_experiment(tmp_path):
