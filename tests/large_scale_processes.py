@@ -1,4 +1,4 @@
-"""What tests/test_large_scale.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
+"""What test_train.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
 
 import copy
 import json
@@ -11,6 +11,7 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from replication.__main__ import main
 from replication.data.image_lists import list_images
@@ -127,8 +128,19 @@ def everything(folder: Path) -> dict:
     return dict(killed=killed, restarts=restarts) | agree(folder)
 
 
-if __name__ == "__main__":
+def work(folder: Path) -> None:
+    """One process of torchrun."""
     torch.set_num_threads(1)
     with processes.joined("cpu"):
-        found = everything(Path(sys.argv[1]))
-    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+        found = everything(folder)
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+def torchrun(folder: Path) -> None:
+    """`torchrun --nproc-per-node 2 --max-restarts 1`, its processes forks of this one; all print to FOLDER/printed."""
+    os.dup2(os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.dup2(2, 1)
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
+    node = dict(min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=1)
+    meeting = dict(rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test")
+    elastic_launch(LaunchConfig(**node, **meeting, start_method="fork"), work)(folder)
