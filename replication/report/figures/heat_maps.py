@@ -78,7 +78,8 @@ def _draw(axis, rows, factors, errors, changes, seeds=None, *, usual: int = 1):
         text += f" ({changes[i, j]:+z.1f})" if math.isfinite(changes[i, j]) else ""
         text += f" n={seeds[i, j]:.0f}" if seeds is not None and seeds[i, j] != usual else ""
         dark = abs(changes[i, j]) > 0.7 * LIMIT  # False for NaN
-        axis.text(j, i, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+        colour = "white" if dark else "black"  # the text lies within the axes: layout can leave it out, and is quicker
+        axis.text(j, i, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set_xlabel("imbalance factor")
     axis.grid(False)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import matplotlib
 from joblib import Parallel, delayed
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from tqdm import tqdm
 
 from replication.files import whole_file
@@ -88,9 +90,10 @@ def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
             figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
     paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
-    for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
-        with whole_file(path) as file:
-            figure.savefig(file, format=path.suffix[1:], metadata=metadata)
+    with whole_file(paths[0]) as file:  # `figure.savefig` would draw each format twice, once more for the layout
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    with whole_file(paths[1]) as file:
+        FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None, "Producer": None})
     return paths
 
 
