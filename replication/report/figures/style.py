@@ -1,6 +1,6 @@
 """The style of all figures: colours (Okabe and Ito's colour-blind-safe set), type sizes, and how a figure is saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,18 +82,25 @@ RC: dict = {
 matplotlib.rcParams.update(RC)
 
 
-def save_figure(figure, folder: Path | str, name: str) -> list[Path]:
-    """Write FOLDER/NAME.png and .pdf, without time stamps (same input, same bytes); returns both paths."""
+# How a format is written, and the metadata that are left out: without time stamps, same input gives same bytes.
+FORMATS: dict = {
+    "png": (lambda figure: FigureCanvasAgg(figure).print_png, {"Software": None}),
+    "pdf": (lambda figure: FigureCanvasPdf(figure).print_pdf, {"CreationDate": None, "Producer": None}),
+}
+
+
+def save_figure(figure, folder: Path | str, name: str, formats: Iterable[str] = ("png",)) -> list[Path]:
+    """Write FOLDER/NAME.png, or each of the given formats of "png" and "pdf"; return the paths."""
     figure.set_dpi(matplotlib.rcParams["savefig.dpi"])  # text is measured as it will be drawn
     if figure.get_layout_engine():
-        for _ in range(2):  # the second pass settles the layout, which is then fixed for both formats
+        for _ in range(2):  # the second pass settles the layout, which is then fixed for all formats
             figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
-    paths = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
-    with whole_file(paths[0]) as file:  # `figure.savefig` would draw each format twice, once more for the layout
-        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
-    with whole_file(paths[1]) as file:
-        FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None, "Producer": None})
+    paths = [Path(folder) / f"{name}.{ending}" for ending in formats]
+    for path in paths:
+        write, metadata = FORMATS[path.suffix[1:]]
+        with whole_file(path) as file:  # `figure.savefig` would draw twice, once more for the layout
+            write(figure)(file, metadata=metadata)
     return paths
 
 
@@ -117,7 +124,7 @@ def draw(drawing: Drawing) -> list[Path]:
     figure = drawing.draw(*drawing.args)
     if figure is None:
         return []
-    return save_figure(figure, drawing.folder, drawing.name)
+    return save_figure(figure, drawing.folder, drawing.name, FORMATS)
 
 
 def draw_all(drawings: list[Drawing], processes: int = 1) -> list[Path]:
