@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from large_scale_processes import SMALL, command, frozen_gradients, options, torchrun
+from large_scale_processes import SMALL, command, frozen_gradients, options, small_networks, torchrun
 from PIL import Image
 from sweep_processes import exit_code, start
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
@@ -35,6 +35,12 @@ def _make_tree(root):
                 pixels[..., k] += 190
                 Image.fromarray(pixels).save(root / split / f"c{k}" / f"{i}.jpg")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    with small_networks():
+        yield
 
 
 @pytest.fixture(scope="module")
