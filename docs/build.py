@@ -1,5 +1,5 @@
 """Build the site: python docs/build.py [--out DIR] [--profile PROFILE] [--results DIR]
-[--data-root DIR] [--as-committed].
+[--data-root DIR].
 
 The pages keep their places relative to each other: README.md becomes the index, and docs/, results/ and notebooks/ lie
 below it, so that a link works on the site as it does in the repository. The notebooks run first, on a copy of the
@@ -84,12 +84,12 @@ def gather(stage: Path, results: Path) -> None:
     (stage / "notebooks").mkdir()
 
 
-def run_notebooks(stage: Path, profile: str, data_root: Path | None, as_committed: bool) -> None:
+def run_notebooks(stage: Path, profile: str, data_root: Path | None) -> None:
     """Put an executed copy of each notebook in place; SystemExit names one that failed."""
     for notebook in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
         copy, done = stage / "notebooks" / notebook.name, stage / "results" / profile / "notebooks" / notebook.name
-        if as_committed or done.exists():
-            shutil.copy(notebook if as_committed else done, copy)
+        if done.exists():
+            shutil.copy(done, copy)
         else:
             print(f"running {notebook.name} ({profile} profile)", flush=True)
             if failure := execute(notebook, copy, profile, stage / "results", data_root, "cpu"):
@@ -106,12 +106,12 @@ def fold(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def build(out: Path, profile: str, results: Path, data_root: Path | None = None, as_committed: bool = False) -> int:
+def build(out: Path, profile: str, results: Path, data_root: Path | None = None) -> int:
     """Write the site to `out`; Sphinx's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         stage, html = Path(folder, "pages"), Path(folder, "site")
         gather(stage, results)
-        run_notebooks(stage, profile, data_root, as_committed)
+        run_notebooks(stage, profile, data_root)
         for runs in stage.glob("results/*/notebooks"):
             shutil.rmtree(runs)
         code = sphinx(["-q", "-b", "html", "-c", str(ROOT / "docs"), "-d", f"{folder}/doctrees", str(stage), str(html)])
@@ -125,11 +125,8 @@ def main() -> int:
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="records in the notebooks (default: cpu)")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="results to show (default: results)")
     parser.add_argument("--data-root", type=Path, help="images for notebook 03 (default: scikit-learn's digits)")
-    parser.add_argument(
-        "--as-committed", action="store_true", help="do not run the notebooks; show them without outputs"
-    )
     args = parser.parse_args()
-    code = build(args.out.resolve(), args.profile, args.results.resolve(), args.data_root, args.as_committed)
+    code = build(args.out.resolve(), args.profile, args.results.resolve(), args.data_root)
     print(f"open {args.out / 'index.html'}")
     return code
 

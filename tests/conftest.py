@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,36 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job started with &: processes of tests would inherit it
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = {  # files that share what is slow to make: each group in one process, before all others
+    "notebooks": ("tests/test_notebooks.py", "tests/site/"),
+    "processes": ("tests/training/large_scale/", "tests/training/sweep/"),
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items):
+    """Tests of one group, or else of one file, run in one process of pytest-xdist; the groups come first."""
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        item.xdist_group = next((name for name, under in GROUPS.items() if path.startswith(under)), path)
+        item.add_marker(pytest.mark.xdist_group(item.xdist_group))
+    items.sort(key=lambda item: item.xdist_group not in GROUPS)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory):
+    """(exit code, folder of the smoke profile's results) of one run of everything, on the committed covering tables.
+
+    Notebook 02 simulates its own battery all the same; the reduced tables are those of tests/report/test_covering.py.
+    """
+    from replication.cli.notebooks import reproduce
+
+    results = tmp_path_factory.mktemp("results")
+    tables = shutil.ignore_patterns("*.png", "*.pdf", "*.md")
+    shutil.copytree(ROOT / "results" / "covering", results / "covering", ignore=tables)
+    return reproduce("smoke", results, device="cpu"), results / "smoke"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""What tests/test_large_scale.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
+"""What test_train.py starts under torchrun: each process writes what it found to FOLDER/<rank>.json."""
 
 import copy
+import functools
 import json
 import os
 import shutil
@@ -11,14 +12,27 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from replication.__main__ import main
 from replication.data.image_lists import list_images
 from replication.experiments.large_scale import LargeScaleExperiment
 from replication.training.large_scale import processes
 from replication.training.large_scale import train as large_scale
+from replication.training.large_scale.resnet import resnet
 
 SMALL = dict(dataset="folder", depth=18, loss="focal", gamma=0.5, beta=0.9, size=32, epochs=2, batch_size=8)
+
+
+def shallow(depth: int, num_classes: int) -> nn.Module:
+    """The ResNet with one block in each of its four stages: the same layers in half the time."""
+    model = resnet(depth, num_classes)
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        setattr(model, name, getattr(model, name)[:1])
+    return model
+
+
+small_networks = functools.partial(mock.patch.object, large_scale, "resnet", shallow)
 
 
 def options(tree, results, *more):
@@ -127,8 +141,19 @@ def everything(folder: Path) -> dict:
     return dict(killed=killed, restarts=restarts) | agree(folder)
 
 
-if __name__ == "__main__":
+def work(folder: Path) -> None:
+    """One process of torchrun."""
     torch.set_num_threads(1)
-    with processes.joined("cpu"):
-        found = everything(Path(sys.argv[1]))
-    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+    with processes.joined("cpu"), small_networks():
+        found = everything(folder)
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+def torchrun(folder: Path) -> None:
+    """`torchrun --nproc-per-node 2 --max-restarts 1`, its processes forks of this one; all print to FOLDER/printed."""
+    os.dup2(os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.dup2(2, 1)
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
+    node = dict(min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=1)
+    meeting = dict(rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test")
+    elastic_launch(LaunchConfig(**node, **meeting, start_method="fork"), work)(folder)

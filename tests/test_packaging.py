@@ -12,6 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from replication.__main__ import main
+from replication.data import sources
 from replication.report.readme import filled
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,8 +96,6 @@ def test_loss_works_with_torch_and_numpy_alone():
 @pytest.mark.parametrize(
     ("arguments", "extra", "missing"),
     [
-        ("train --profile smoke --epochs 1", "train", "sklearn"),
-        ("sweep smoke --profile smoke", "train", "sklearn"),
         ("large-scale --dataset folder --data-root .", "train", "torchvision"),
         ("report", "report", "pandas"),
         ("covering", "report", "pandas"),
@@ -103,12 +103,22 @@ def test_loss_works_with_torch_and_numpy_alone():
     ],
 )
 def test_a_missing_extra_is_named_in_one_line(arguments, extra, missing, tmp_path):
-    blocked = sorted(modules(names(extra)) - {"torch", "numpy"} if missing != "sklearn" else {missing})
+    blocked = sorted(modules(names(extra)) - {"torch", "numpy"})
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\nfrom replication.__main__ import main\n"
     places = [] if arguments == "covering" else ["--results", str(tmp_path)]
     answer = run("-c", f"{code}sys.exit(main({[*arguments.split(), *places]!r}))")
     assert answer.returncode == 2 and f"[{extra}]" in answer.stderr, answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", ["train --profile smoke --epochs 1", "sweep smoke --profile smoke"])
+def test_scikit_learn_s_digits_need_it(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("replication.training.sweep.task._load", sources.load)  # nothing that is loaded already
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main([*arguments.split(), "--results", str(tmp_path)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "[train]" in line and "sklearn" in line
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["weights", "50", "5"]])
@@ -186,14 +196,8 @@ def test_readme_s_number_on_the_reduction_is_that_of_the_weights():
 def test_public_names_and_nothing_else():
     import replication
 
-    theory = {
-        "effective_number",
-        "class_balanced_weights",
-        "class_counts",
-        "describe_weights",
-        "beta_from_volume",
-        "volume_from_beta",
-    }
+    theory = {"effective_number", "class_balanced_weights", "class_counts", "describe_weights"}
+    theory |= {"beta_from_volume", "volume_from_beta"}
     losses = {"softmax_cross_entropy", "sigmoid_cross_entropy", "ClassBalancedLoss"}
     losses |= {"sigmoid_focal_loss", "softmax_focal_loss", "balanced_softmax_loss"}
     assert set(replication.__all__) == theory | losses | {"long_tailed_counts"}

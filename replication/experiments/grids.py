@@ -52,8 +52,7 @@ GRIDS: dict[str, tuple[Fields, ...]] = {
         _SIGMOID | dict(last_bias="zero"),
         _SIGMOID | dict(beta=0.0, last_bias="zero"),
     ),
-    "smoke": _rows((1.0,), (("softmax", None),), (0.0,))
-    + _rows((50.0,), (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0)), (0.0, 0.99)),
+    "smoke": _rows((50.0,), _THREE, (0.0, 0.99)),
 }
 
 

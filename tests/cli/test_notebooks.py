@@ -2,9 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -14,7 +14,7 @@ import pytest
 from replication.cli.notebooks import LONGEST_SOCKET_FOLDER, execute, write_html
 from replication.report.tables.table import Table
 
-CODE = "import sys, time; time.sleep(0.5); print(sys.executable)"
+CODE = "import sys; print(sys.executable)"
 
 
 def write_notebook(folder: Path, code: str = CODE) -> Path:
@@ -68,19 +68,9 @@ def test_a_long_temporary_folder_has_no_room_for_sockets(tmp_path, monkeypatch):
 
 
 def test_two_at_once_from_one_folder(tmp_path):
-    notebook = write_notebook(tmp_path / "books", CODE)
-    program = (
-        "import sys; from pathlib import Path; from test_notebooks import run; print(run(*map(Path, sys.argv[1:])))"
-    )
-    environment = os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, notebook, tmp_path / name],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
-        for name in "ab"
-    ]  # fmt: skip
-    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["None", "None"]
+    notebook = write_notebook(tmp_path / "books", f"import time; time.sleep(0.5); {CODE}")
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda name: run(notebook, tmp_path / name), "ab")) == [None, None]
     assert [printed(tmp_path / name) for name in "ab"] == [sys.executable] * 2
 
 

@@ -18,9 +18,7 @@ from replication.data.large_images import (
     normalise,
     train_transform,
 )
-from replication.data.large_images import (
-    test_transform as evaluation_transform,
-)
+from replication.data.large_images import test_transform as evaluation_transform
 from replication.report.analysis import published as paper
 
 

@@ -23,10 +23,11 @@ HELD = [(factor, seed) for factor in (10.0, 20.0) for seed in (0, 1, 2)] + [(4.0
 
 
 def made(classes, per_class, seed, shape=(32, 32, 3)):
-    """Smooth images, in no order of classes."""
+    """Images of four colours, which are packed quickly, in no order of classes."""
     rng = np.random.default_rng(seed)
     n = classes * per_class
-    images = rng.integers(200, size=(n, *shape)) // 16 * 16 + rng.integers(56, size=(n, 1, 1, 1))
+    blocks = rng.integers(200, size=(n, 2, 2, shape[2])).repeat(shape[0] // 2, 1).repeat(shape[1] // 2, 2)
+    images = blocks // 16 * 16 + rng.integers(56, size=(n, 1, 1, 1))
     names = FINE if classes == 100 else tuple(f"class {k}" for k in range(classes))
     return ImageSet(images.astype(np.uint8), rng.permutation(np.arange(n) % classes), names)
 
@@ -145,8 +146,8 @@ def test_refusals(whole, tmp_path):
     with pytest.raises(ValueError, match="dataset must be one of"):
         pack_path(tmp_path, "digits")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"must be at most 0\.0625 MiB"):
-        write_pack(path, sets, [(20.0, 0)], max_bytes=2**16)
+    with pytest.raises(ValueError, match=r"must be at most 0\.00390625 MiB"):
+        write_pack(path, sets, [(20.0, 0)], max_bytes=2**12)
     assert path.read_bytes() == before
 
 

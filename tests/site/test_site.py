@@ -1,14 +1,12 @@
 """The site in a real browser: no errors, no outside requests, links and formulas in order, the beta page's numbers.
 
-SITE=DIR tests a site that is built already (`make site`); if unset, one is built here with the notebooks as committed.
+SITE=DIR tests a site that is built already (`make site`); if unset, that of the notebooks' run is tested.
 Skipped if Chromium, its driver, Selenium or Sphinx is not installed.
 """
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from functools import partial
 from html.parser import HTMLParser
@@ -20,7 +18,6 @@ import pytest
 
 from replication import describe_weights, long_tailed_counts
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (830, 390)
 CHECKS = """
 const drawn = (e) => { const b = e.getBoundingClientRect(); return b.width > 0 && b.height > 0; };
@@ -37,17 +34,12 @@ return {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(request):
     if built := os.environ.get("SITE"):
         return Path(built).resolve()
     for library in ("sphinx", "furo", "myst_nb", "latex2mathml"):
         pytest.importorskip(library)
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, str(ROOT / "docs" / "build.py"), "--out", str(out), "--as-committed"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
+    return request.getfixturevalue("reproduced")[1] / "site"
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +98,9 @@ def test_every_page_is_whole_at_both_widths(site, address, browser):
     assert len(found) > 25
     formulas = 0
     for page in found:
+        browser.get(address + page)
         for width in WIDTHS:
             set_width(browser, width)
-            browser.get(address + page)
             seen = browser.execute_script(CHECKS)
             formulas += seen.pop("formulas")
             seen["console"] = [entry["message"] for entry in browser.get_log("browser")]

@@ -11,13 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import (
-    beta_from_volume,
-    class_balanced_weights,
-    class_counts,
-    effective_number,
-    volume_from_beta,
-)
+from replication import beta_from_volume, class_balanced_weights, class_counts, effective_number, volume_from_beta
 from replication.theory.effective_number import check_counts
 
 BETAS = [1e-300, 1e-9, 0.1, 0.49, 0.5, 0.51, 0.9, 0.9999, 1 - 1e-9, 1 - 1e-12, float(np.nextafter(1, 0))]

@@ -110,19 +110,25 @@ def test_the_layout_of_the_beginning_will_do(path):
     assert checkpoint.load(path, RUN, "images", "float32", like=like)["step"] == 7
 
 
-@pytest.mark.parametrize("spoil", ["model", "optimiser", "step", "curve"])
-def test_a_run_begins_anew_where_its_checkpoint_has_another_layout(tmp_path, spoil):
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A short run: experiment, record and the checkpoint that it leaves if its time is up."""
     run = Experiment(dataset="digits", depth=8, epochs=4, batch_size=64, imbalance_factor=10.0)
-    images, path = load("digits"), tmp_path / "checkpoints" / "run.pt"
-    whole = train(run, images, device="cpu")
+    path = tmp_path_factory.mktemp("short") / "run.pt"
     with pytest.raises(OutOfTime):
-        train(run, images, device="cpu", checkpoint_path=path, over=lambda: True)
-    held = torch.load(io.BytesIO(path.read_bytes()[checkpoint.DIGEST :]), weights_only=True)
+        train(run, load("digits"), device="cpu", checkpoint_path=path, over=lambda: True)
+    return run, train(run, load("digits"), device="cpu"), path.read_bytes()
+
+
+@pytest.mark.parametrize("spoil", ["model", "optimiser", "step", "curve"])
+def test_a_run_begins_anew_where_its_checkpoint_has_another_layout(tmp_path, short, spoil):
+    run, whole, content = short
+    path = tmp_path / "checkpoints" / "run.pt"
+    held = torch.load(io.BytesIO(content[checkpoint.DIGEST :]), weights_only=True)
     held["state"][spoil] = dict(weight=torch.zeros(2)) if spoil in ("model", "optimiser") else "another"
-    images_held = held["subset_fingerprint"]
-    checkpoint.save(path, run, images_held, held["precision"], held["state"])
+    checkpoint.save(path, run, held["subset_fingerprint"], held["precision"], held["state"])
     with pytest.warns(UserWarning, match="another layout at state"):
-        again = train(run, images, device="cpu", checkpoint_path=path)
+        again = train(run, load("digits"), device="cpu", checkpoint_path=path)
     assert again.curve == whole.curve and len(in_quarantine(path)) == 1
 
 

@@ -1,20 +1,17 @@
-"""The large-scale protocol, in one process here and in two (gloo) under torchrun: tests/large_scale_processes.py."""
+"""The large-scale protocol, in one process here and in two (gloo) under torchrun: large_scale_processes.py."""
 
 import contextlib
 import json
 import math
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from large_scale_processes import SMALL, command, frozen_gradients, options
+from large_scale_processes import SMALL, command, frozen_gradients, options, small_networks, torchrun
 from PIL import Image
+from sweep_processes import exit_code, start
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from replication import ClassBalancedLoss, class_balanced_weights
@@ -25,7 +22,6 @@ from replication.training.large_scale import processes
 from replication.training.large_scale import train as large_scale
 from replication.training.large_scale.train import part_of_batch
 
-HERE = Path(__file__).resolve().parents[2]
 TRAIN, VAL = (12, 6, 3), (3, 2, 2)  # images a class: 21 and 7
 
 
@@ -41,6 +37,12 @@ def _make_tree(root):
     return root
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    with small_networks():
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("large_scale")
@@ -50,22 +52,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(folder):
-    """What two processes found, and what they printed; one start for all tests, since importing torch takes longest."""
-    words = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--max-restarts=1",
-        "--rdzv-backend=c10d",
-        "--rdzv-endpoint=localhost:0",
-        str(HERE / "large_scale_processes.py"),
-        str(folder),
-    ]
-    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    answer = subprocess.run(words, capture_output=True, text=True, timeout=600, env=os.environ | {"PYTHONPATH": path})
-    assert answer.returncode == 0, answer.stderr[-9000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)], answer
+    """What two processes found, and what they printed; one start for all tests, since it takes longest."""
+    process = start(torchrun, folder)
+    code, printed = exit_code(process, 600), (folder / "printed").read_text()
+    assert code == 0, printed[-9000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)], printed
 
 
 def _record(results) -> LargeScaleRecord:
@@ -136,24 +127,14 @@ def test_record_of_two_processes(folder, two):
 
 def test_what_has_a_record_is_not_trained_again(two):
     assert [found["again"] for found in two[0]] == [0, 0]
-    assert (two[1].stdout + two[1].stderr).count("kept: folder_resnet18") == 1
+    assert two[1].count("kept: folder_resnet18") == 1
 
 
 def test_wrong_input_is_one_error_and_exit_code_2_in_all_processes(two):
-    for case in (
-        "unreadable",
-        "classes",
-        "more",
-        "odd_batch",
-        "large_batch",
-        "micro",
-        "size",
-        "nowhere",
-        "unwritable",
-        "full_disk",
-    ):
+    wrong_data = ("unreadable", "classes", "more", "nowhere", "unwritable", "full_disk")
+    for case in (*wrong_data, "odd_batch", "large_batch", "micro", "size"):
         assert [found[case] for found in two[0]] == [2, 2], case
-    said = [line for line in two[1].stderr.splitlines() if line.startswith("error: ")]
+    said = [line for line in two[1].splitlines() if line.startswith("error: ")]
     for words in (
         "3.jpg cannot be read as an image",
         "they differ in c1, other",
@@ -191,8 +172,7 @@ def test_unreadable_images_are_skipped_on_demand_and_counted(folder, two):
     assert [found["skipped"] for found in two[0]] == [0, 0]
     record = _record(folder / "skipped")
     assert (record.skipped_images, record.test_images) == (2, 6)
-    printed = two[1].stdout + two[1].stderr
-    assert printed.count("skipped: ") == 2 and "c0/3.jpg" in printed and "c1/0.jpg" in printed
+    assert two[1].count("skipped: ") == 2 and "c0/3.jpg" in two[1] and "c1/0.jpg" in two[1]
 
 
 def test_killed_process_group_resumes_with_torchruns_restart(folder, two):
