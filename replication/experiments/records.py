@@ -9,9 +9,9 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
 
 from replication.data.image_set import NATURAL
-from replication.experiments.base import shown
 from replication.experiments.experiment import Experiment
 from replication.files import write_text
+from replication.theory.arguments import shown
 
 if TYPE_CHECKING:
     import pandas as pd

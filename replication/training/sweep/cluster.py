@@ -16,7 +16,7 @@ from replication.training.loop import HISTORY_SEPARATOR, OutOfTime, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
-from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, train_one
+from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, reason, train_one
 
 POLL = 0.5  # seconds between looks at the progress queue
 CONNECT_SECONDS = 10.0  # seconds to wait for the cluster's answer
@@ -188,7 +188,7 @@ def _run(experiment: Experiment, options: RunOptions, data, queue):
     except RUN_ERRORS as error:
         if device_is_lost(error):
             os._exit(1)  # the driver tries the run again, in another process
-        return "failed", None, f"{type(error).__name__}: {error}"
+        return "failed", None, reason(error)
 
 
 def _tell(queue, experiment: Experiment, images: int) -> None:
