@@ -104,7 +104,7 @@ def require(experiment: Any, name: str, allowed: Callable[[float], bool], words:
     value = getattr(experiment, name)
     try:
         good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-    except (TypeError, ValueError, OverflowError):  # text, an array, an integer beyond floats
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # text, an array, a huge integer, a meta tensor
         good = False
     if not good:
         raise ValueError(f"{name} must be {words}, got {shown(value)}")
