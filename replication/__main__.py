@@ -195,10 +195,10 @@ def _open_missing_streams() -> None:
 
 def _null(number: int) -> int:
     null = os.open(os.devnull, os.O_WRONLY)
-    if null == number:
-        return null
-    os.dup2(null, number)
-    os.close(null)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    os.set_inheritable(number, True)  # or it would be closed in the worker processes that draw figures
     return number
 
 

@@ -163,6 +163,15 @@ def test_closed_streams_are_no_error(closed, tmp_path):
     assert json.loads(path.read_text())["status"] == "finished"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell's closed streams")
+def test_closed_streams_are_open_in_worker_processes():
+    """A worker of joblib ends at once if its standard error is closed."""
+    child = "import os; os.fstat(2)"
+    code = "import subprocess, sys; from replication.__main__ import _open_missing_streams; _open_missing_streams(); "
+    code += f"sys.exit(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
+    assert subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], cwd=ROOT).returncode == 0
+
+
 def test_a_run_that_another_process_has_is_not_a_success(tmp_path, capsys):
     """It ends with 3: no record is there yet, and the same command goes on."""
     experiment = Experiment(**PROFILES["smoke"] | dict(epochs=1, imbalance_factor=10.0))
