@@ -108,9 +108,10 @@ def check_weight_shape(weight: Tensor, logits: Tensor) -> None:
     """Check that there is one weight per class."""
     classes = logits.shape[1]
     if weight.shape != (classes,):
+        hint = PASSED_LABELS if weight.ndim and len(weight) >= FEW_SAMPLES * classes else ""
         raise ValueError(
             f"weight must be one number for each of the {classes} classes of logits, shape ({classes},), got shape "
-            f"{tuple(weight.shape)}{PASSED_LABELS if len(weight.shape) and len(weight) >= FEW_SAMPLES * classes else ''}"
+            f"{tuple(weight.shape)}{hint}"
         )
 
 

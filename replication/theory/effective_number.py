@@ -258,9 +258,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _require(
-    name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str, cure: str = ""
-) -> None:
+def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str, cure: str = "") -> None:
     """Raise a ValueError that names the first offending value; NaN always offends."""
     if not np.all(holds):
         wrong = np.broadcast_to(value, np.shape(holds))[~holds].flat[0] if np.ndim(holds) else value

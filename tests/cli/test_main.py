@@ -267,7 +267,7 @@ def raises(error):
     [
         (lambda *_, **__: raises(RuntimeError("no such kernel")), "RuntimeError: no such kernel"),
         (lambda *_, **__: torch.empty(2**60), "out of memory on this machine: fewer workers, .*allocate"),
-        (lambda *_, **__: np.empty(2**60), "out of memory on this machine: fewer workers, .*allocate"),
+        (lambda *_, **__: np.empty(2**50), "out of memory on this machine: fewer workers, .*allocate"),
         (lambda *_, **__: raises(torch.OutOfMemoryError(CUDA_MEMORY)), "out of memory on the GPU: .*7.00 GiB"),
     ],
 )

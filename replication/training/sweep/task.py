@@ -13,7 +13,7 @@ from replication.training.memory import end_of_memory
 from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_epoch, start_path
 
 ATTEMPTS = 3  # of a run whose worker process dies
-RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError, MemoryError)  # errors that end one run; any other ends the sweep
+RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError, MemoryError)  # of one run; any other error ends the sweep
 _LOADING = threading.Lock()
 _load = functools.lru_cache(maxsize=len(DATASETS))(load)  # data sets: a plan alternates between them
 
