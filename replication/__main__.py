@@ -30,6 +30,7 @@ from replication.cli.covering import _covering
 from replication.cli.options import _add_places, _Parser, one_line
 from replication.experiments.experiment import PROFILES
 from replication.files import check_writable
+from replication.training.memory import end_of_memory
 
 SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
     "train": "replication.training.cifar.train",
@@ -117,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _reproduce(args) -> int:
     from replication.cli.notebooks import reproduce
+    from replication.training.device import pick_device
 
+    pick_device(args.device)
     check_writable(args.results)
     return reproduce(args.profile, args.results, args.data_root, args.device)
 
@@ -153,11 +156,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except ModuleNotFoundError as error:
         return _missing(args.verb, error)
-    except (ValueError, OSError, OverflowError) as error:
-        _tell(f"error: {one_line(error)}")
-        return 2
-    except MemoryError as error:
-        _tell(f"error: out of memory; a smaller problem or more memory is needed ({one_line(error)})")
+    except (ValueError, OSError, OverflowError, MemoryError, RuntimeError) as error:
+        memory = end_of_memory(error)
+        if isinstance(error, RuntimeError) and memory is None:
+            raise
+        _tell(f"error: {memory or one_line(error)}")
         return 2
 
 
@@ -192,10 +195,10 @@ def _open_missing_streams() -> None:
 
 def _null(number: int) -> int:
     null = os.open(os.devnull, os.O_WRONLY)
-    if null == number:
-        return null
-    os.dup2(null, number)
-    os.close(null)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    os.set_inheritable(number, True)  # or it would be closed in the worker processes that draw figures
     return number
 
 

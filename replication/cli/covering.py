@@ -21,6 +21,8 @@ def _covering(args) -> int:
         return main(args)
     from replication.report.covering import run
 
+    if args.data_root and not args.data_root.is_dir():
+        raise ValueError(f"data-root must be a folder that exists, got {str(args.data_root)!r}")
     check_writable(args.results)
     verdict = run(args.results, full=True, data_root=args.data_root, seed=args.seed)
     print(f"{verdict.message}; written to {args.results / 'covering'}")

@@ -8,11 +8,12 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from replication.cli.options import add_experiment, chosen, folder
+from replication.cli.options import add_experiment, check_threads, chosen, folder
 from replication.experiments.experiment import LOSSES
 from replication.experiments.large_scale import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.experiments.records import record_path
 from replication.files import check_writable
+from replication.training.memory import end_of_memory
 
 FIELD_HELP = {
     "dataset": "data set",
@@ -65,7 +66,7 @@ def main(args) -> int:
     """Run one experiment unless it has a record; return 0, 1 if the loss diverged, 3 if another process is running it.
 
     Raises:
-        ValueError, OSError: in the main process; the others return 2 silently.
+        ValueError, OSError, or the error of an end of memory: in the main process; the others return 2 silently.
     """
     from replication.training.large_scale import processes
 
@@ -73,7 +74,9 @@ def main(args) -> int:
         experiment = _experiment(args)
         with processes.joined(args.device) as device:
             return _lead(experiment, args, device) if processes.is_main_process() else _follow(experiment, args, device)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not end_of_memory(error):
+            raise
         processes.tell_torchrun(error)
         if processes.is_main_process():
             raise
@@ -81,10 +84,11 @@ def main(args) -> int:
 
 
 def _experiment(args) -> LargeScaleExperiment:
-    for name, least in (("checkpoint_every", 1), ("threads", 1), ("workers", 0), ("micro_batch", 1)):
+    for name, least in (("checkpoint_every", 1), ("workers", 0), ("micro_batch", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
+    check_threads(args.threads, os.cpu_count())
     return LargeScaleExperiment(**chosen(args, LargeScaleExperiment))
 
 

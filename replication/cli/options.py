@@ -16,11 +16,13 @@ def folder(text: str) -> Path:
     """Convert a path from the command line; ~ is expanded even where the shell leaves it, as in --results=~/x.
 
     Raises:
-        argparse.ArgumentTypeError: the home folder of an unknown user.
+        argparse.ArgumentTypeError: an empty path, or the home folder of an unknown user.
 
     >>> folder("results").as_posix()
     'results'
     """
+    if not text:  # as from an unset variable: it would mean the current folder
+        raise argparse.ArgumentTypeError("it must be a path, got ''")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -36,6 +38,16 @@ def one_line(message: object) -> str:
     text = " ".join(str(message).split())
     half = LONGEST_ERROR // 2
     return text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
+
+
+def check_threads(threads: int | None, most: int | None) -> None:
+    """Check the number of CPU threads; more than this machine has CPUs, `most`, can crash torch.
+
+    >>> check_threads(2, most=4)
+    """
+    most = most or 1
+    if threads is not None and not 1 <= threads <= most:
+        raise ValueError(f"threads must be a whole number >= 1 and at most the {most} CPUs here, got {threads}")
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:

@@ -43,6 +43,8 @@ def main(args) -> int:
     paths = {pack_path(args.dest, dataset) for dataset in args.dataset}
     if len(paths) > 1:
         raise ValueError(f"dataset must be one, or cifar100 and cifar20, got {', '.join(args.dataset)}")
+    if not args.max_mib > 0:
+        raise ValueError(f"max-mib must be a number > 0, got {args.max_mib:g}")
     check_writable(args.dest)
     (path,) = paths
     sets = {dataset: load(dataset, args.data_root) for dataset in args.dataset}

@@ -9,17 +9,18 @@ import time
 from collections.abc import Iterable
 
 from replication.cli.bring_home import brought_home
-from replication.cli.options import add_experiment, chosen, folder
+from replication.cli.options import add_experiment, check_threads, chosen, folder
 from replication.experiments.experiment import CHOICES, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
+from replication.experiments.journal import check_journal
 from replication.experiments.plan import ORDER, plan
 from replication.experiments.records import PRECISIONS, record_path
 from replication.files import check_writable
 
 FIELD_HELP = {
     "dataset": "data set; all but digits need --data-root",
-    "imbalance_factor": "largest class over smallest, >= 1; or, for dataset folder, `natural`: the data as they are "
-    "(default: natural for folder, else 100)",
+    "imbalance_factor": "largest class over smallest, >= 1, where the largest keeps as many images as the smallest "
+    "class has; or, for dataset folder, `natural`: the data as they are (default: natural for folder, else 100)",
     "loss": "loss function",
     "gamma": "focal loss only: focusing parameter, >= 0 (the paper: 0.5, 1, 2)",
     "beta": "class-balanced term in [0, 1]; 0 is the plain loss, 1 inverse class frequency",
@@ -217,8 +218,11 @@ def _options(args, datasets: Iterable[str]):
         raise ValueError(f"evaluate-every must be a whole number of epochs >= 2, got {args.evaluate_every}")
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
-    _check_threads(args)
+    if getattr(args, "engine", "local") != "ray":  # a cluster may have larger nodes, and checks by itself
+        check_threads(args.threads, os.cpu_count())
     check_writable(args.results)
+    if args.journal:
+        check_journal(args.journal)
     for dataset in datasets:
         if args.download:
             load(dataset, args.data_root, download=True)
@@ -246,17 +250,17 @@ def _check_batches(experiments: list[Experiment], options) -> None:
     for e in experiments:
         train, _ = load_once(e.dataset, options.data_root)
         assert e.imbalance_factor is not None  # __post_init__ has set it
-        images = e.epochs * sum(train.long_tailed_counts(e.imbalance_factor))
-        if e.batch_size > images:
-            raise ValueError(f"batch-size must be at most epochs x training images = {images}, got {e.batch_size}")
-
-
-def _check_threads(args) -> None:
-    """Refuse more threads than this machine has CPUs; a Ray cluster may have larger nodes and checks by itself."""
-    most = os.cpu_count() or 1
-    here = getattr(args, "engine", "local") != "ray"
-    if args.threads is not None and (args.threads < 1 or (here and args.threads > most)):
-        raise ValueError(f"threads must be a whole number >= 1 and at most the {most} CPUs here, got {args.threads}")
+        kept = train.long_tailed_counts(e.imbalance_factor)
+        if e.batch_size > e.epochs * sum(kept):
+            raise ValueError(
+                f"batch-size must be at most epochs x training images = {e.epochs * sum(kept)}, got {e.batch_size}"
+            )
+        if e.dataset == "folder" and sum(kept) < len(train):
+            print(
+                f"--imbalance {e.imbalance_factor:g} keeps {sum(kept)} of {len(train)} images, {max(kept)} to "
+                f"{min(kept)} of a class, because the smallest class has {min(train.class_counts)}; "
+                "--imbalance natural keeps all"
+            )
 
 
 def _summary(outcomes) -> str:

@@ -50,8 +50,8 @@ def split_folders(root: Path, names: tuple[str, ...] = ("test", "val")) -> tuple
 def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
     """List the images in SPLIT/<class>/ and its subfolders, class by class in alphabetical order.
 
-    Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints) and files with other endings than ENDINGS are left
-    out, and one line is printed with their numbers.
+    Hidden files and folders (.DS_Store, ._x.png, .ipynb_checkpoints), files with other endings than ENDINGS, and links
+    to nothing are left out, and one line is printed with their numbers.
 
     Returns:
         The class names, and (path, class index) of each image.
@@ -92,19 +92,26 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
 
 
 def _files(folder: str, left_out: Counter[str]) -> list[str]:
-    """List all files under a folder except those in hidden folders, folder by folder in alphabetical order."""
+    """List all files under a folder except those in hidden folders, folder by folder in alphabetical order.
 
-    def walk() -> Iterator[tuple[str, list[str]]]:
-        for root, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-            left_out["hidden folders"] += sum(map(_hidden, folders))
-            folders[:] = [name for name in folders if not _hidden(name)]
-            yield root, sorted(names)
+    Left out and counted are also links to nothing, FIFOs, at which a reader would wait, and links to a folder above.
+    """
 
-    return [os.path.join(root, name) for root, names in sorted(walk()) for name in names]
+    def walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+        above = (*above, os.path.realpath(folder))
+        entries = list(os.scandir(folder))
+        folders = [entry for entry in entries if entry.is_dir()]
+        shown = [entry for entry in folders if not _hidden(entry.name)]
+        inner = [entry.path for entry in shown if os.path.realpath(entry.path) not in above]
+        names = [entry.name for entry in entries if entry.is_file()]
+        left_out["hidden folders"] += len(folders) - len(shown)
+        left_out["links to a folder above"] += len(shown) - len(inner)
+        left_out["that are no files"] += len(entries) - len(folders) - len(names)
+        yield folder, sorted(names)
+        for one in inner:
+            yield from walk(one, above)
 
-
-def _raise(error: OSError) -> None:
-    raise error
+    return [os.path.join(root, name) for root, names in sorted(walk(folder, ())) for name in names]
 
 
 def _hidden(name: str) -> bool:
@@ -165,7 +172,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # I: in older Pillow
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels must have 8 or 16 bits, got Pillow's mode {image.mode}")

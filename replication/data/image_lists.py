@@ -135,13 +135,17 @@ def _list_file(root: Path, split: str) -> Path | None:
 def _listed(root: Path, path: Path) -> tuple[list[str], list[int]]:
     """Return the paths and class numbers of a list of files."""
     paths, targets = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError as error:
+        raise ValueError(f"{path} must be a text file in UTF-8 ({error})") from error
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            place, _, label = line.strip().rpartition(" ")
-            if not (place and label.isascii() and label.isdigit() and len(label) < 10):
+            place, *label = line.rsplit(maxsplit=1)
+            if not (label and label[0].isascii() and label[0].isdigit() and len(label[0]) < 10):
                 raise ValueError(f"{path}, line {number}, must hold a path and a class number, got {line[:80]!r}")
-            paths.append(os.path.join(root, place))
-            targets.append(int(label))
+            paths.append(os.path.join(root, place.strip()))
+            targets.append(int(label[0]))
     if not paths:
         raise ValueError(f"{path} must hold a path and a class number in each line, it is empty")
     if not os.path.isfile(paths[0]):

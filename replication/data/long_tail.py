@@ -12,6 +12,8 @@ from numbers import Real
 
 import numpy as np
 
+from replication.theory.arguments import LARGEST, shown
+
 
 def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) -> list[int]:
     """Return the images kept per class, n_i = int(largest * (1 / imbalance_factor) ** (i / (C - 1))), Section 5.1.
@@ -34,7 +36,7 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     factor = _factor(imbalance_factor)
     if num_classes > 1 and factor > largest:
         raise ValueError(
-            f"imbalance_factor must be at most largest = {largest}, or a class is empty; got {imbalance_factor!r}"
+            f"imbalance_factor must be at most largest = {largest}, or a class is empty; got {shown(imbalance_factor)}"
         )
     steps = max(num_classes - 1, 1)
     counts = [int(largest * (1.0 / factor) ** (i / steps)) for i in range(num_classes)]
@@ -47,7 +49,7 @@ def _factor(value: float) -> float:
     except OverflowError:  # a Python integer beyond float64
         number = math.inf
     if not 1 <= number < math.inf:
-        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {value!r}")
+        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {shown(value)}")
     return number
 
 
@@ -56,8 +58,8 @@ def _whole(name: str, value: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+    if not 1 <= number <= LARGEST:
+        raise ValueError(f"{name} must be a whole number >= 1 and at most 2**62, got {shown(value)}")
     return number
 
 
@@ -82,7 +84,7 @@ def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence
     [3, 0, 1]
     """
     if not 0 <= seed < 2**128:
-        raise ValueError(f"seed must be a whole number from 0 to 2**128 - 1, got {seed!r:.40}")
+        raise ValueError(f"seed must be a whole number from 0 to 2**128 - 1, got {shown(seed)}")
     key = int(seed).to_bytes(16, "little")
     kept = []
     for label, count in enumerate(class_counts):

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, get_args
 
+from replication.theory.arguments import shown
+
 LONGEST = 100_000  # epochs
+LARGEST_GAMMA = 1e9  # its square times a logit is a finite float32
 LATER = {"later": True}  # metadata of a field that was added after the first records were written
 
 
@@ -48,7 +51,7 @@ class BaseExperiment:
         if self.loss == "focal":
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
-            require(self, "gamma", lambda v: v >= 0, "a finite number >= 0")
+            require(self, "gamma", lambda v: 0 <= v <= LARGEST_GAMMA, f"a number >= 0 and at most {LARGEST_GAMMA:g}")
 
     @property
     def loss_name(self) -> str:
@@ -96,25 +99,12 @@ def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
         return value
 
 
-def shown(value: object) -> str:
-    """Return a value as an error message repeats it, in at most 80 characters.
-
-    >>> shown("svhn"), shown(10**5000)
-    ("'svhn'", 'a value of type int')
-    """
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
     """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` describe the condition."""
     value = getattr(experiment, name)
     try:
         good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-    except (TypeError, ValueError, OverflowError):  # text, an array, an integer beyond floats
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # text, an array, a huge integer, a meta tensor
         good = False
     if not good:
         raise ValueError(f"{name} must be {words}, got {shown(value)}")

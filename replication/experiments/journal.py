@@ -35,6 +35,22 @@ def append_to_journal(path: Path | str, record: RunRecord) -> None:
         os.fsync(file.fileno())
 
 
+def check_journal(path: Path | str) -> None:
+    """Check that records can be appended to a journal, before hours of training are spent; it is created.
+
+    Raises:
+        ValueError: it cannot be written.
+
+    >>> check_journal(os.devnull)
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise ValueError(f"journal must be a file that can be written, got {str(path)!r} ({error})") from error
+
+
 def read_journal(path: Path | str) -> list[RunRecord]:
     """Read the records of a journal, CIFAR and large-scale, and check each like a record in a file of its own.
 

@@ -9,9 +9,9 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
 
 from replication.data.image_set import NATURAL
-from replication.experiments.base import shown
 from replication.experiments.experiment import Experiment
 from replication.files import write_text
+from replication.theory.arguments import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 STATUSES = ("finished", "diverged")
 PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of training: as asked for, and as records name it
+ROUNDING = 1e-9  # by which a mean of hundreds may be off
 CURVE_FIELDS = dict(epoch=int, error=float)  # what the report needs of each evaluated epoch
 
 
@@ -130,9 +131,11 @@ def check_record(record: RunRecord) -> None:
         value = getattr(record, field.name)
         if field.name != "experiment" and not _fits(value, field.type):
             raise ValueError(f"{field.name} must be {_type_name(field.type)}, got {shown(value)}")
-        numbers = value if isinstance(value, list) else [value]
-        if "error" in field.name and not all(number is None or _is_percent(number) for number in numbers):
+        numbers = [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, (int, float))]
+        if "error" in field.name and not all(map(_is_percent, numbers)):
             raise ValueError(f"{field.name} must be in percent, 0 to 100, got {shown(value)}")
+        if any(number < -ROUNDING for number in numbers):
+            raise ValueError(f"{field.name} must be >= 0, got {shown(value)}")
     if record.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {shown(record.status)}")
     if (record.status == "finished") != (record.error is not None):
@@ -143,12 +146,14 @@ def check_record(record: RunRecord) -> None:
             raise ValueError(f"curve must hold an epoch, an error and further numbers, got {shown(point)}")
         if not _is_percent(point["error"]):
             raise ValueError(f"curve must hold errors in percent, 0 to 100, got {shown(point)}")
-    for name in ("class_names", "error_per_class"):
+    for name in ("class_names", "error_per_class", "adjusted_error_per_class"):
         held = getattr(record, name)
-        if held and len(held) != len(record.class_counts):
+        if held is not None and len(held) != len(record.class_counts):
             raise ValueError(f"{name} must have one entry per class ({len(record.class_counts)}), got {len(held)}")
-    if any(count < 0 for count in record.class_counts):
-        raise ValueError(f"class_counts must be >= 0, got {shown(record.class_counts)}")
+    if not record.class_counts or not all(record.class_counts):
+        raise ValueError(f"class_counts must be >= 1 for each class, got {shown(record.class_counts)}")
+    if record.status == "finished" and not record.curve:
+        raise ValueError("curve must hold the last epoch of a finished run, got none")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -166,7 +171,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _is_percent(value: float) -> bool:
-    return -1e-9 <= value <= 100 + 1e-9  # a mean of hundreds may be off by rounding
+    return -ROUNDING <= value <= 100 + ROUNDING
 
 
 def _type_name(kind: Any) -> str:

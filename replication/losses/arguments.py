@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from replication.theory.effective_number import PASSED_LABELS
+
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDEX_TYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 ROUNDING = 1e-3  # how far above 1 a probability may lie
@@ -104,10 +106,12 @@ def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
 
 def check_weight_shape(weight: Tensor, logits: Tensor) -> None:
     """Check that there is one weight per class."""
-    if weight.shape != (logits.shape[1],):
+    classes = logits.shape[1]
+    if weight.shape != (classes,):
+        hint = PASSED_LABELS if weight.ndim and len(weight) >= FEW_SAMPLES * classes else ""
         raise ValueError(
-            f"weight must be one number for each of the {logits.shape[1]} classes of logits, shape "
-            f"({logits.shape[1]},), got shape {tuple(weight.shape)}"
+            f"weight must be one number for each of the {classes} classes of logits, shape ({classes},), got shape "
+            f"{tuple(weight.shape)}{hint}"
         )
 
 
@@ -191,7 +195,7 @@ def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArr
     if total < FEW_SAMPLES * classes:
         warnings.warn(
             f"class_counts of {total:g} samples for {classes} classes look like those of a batch: give those of the "
-            "whole training set",
+            f"whole training set{PASSED_LABELS}",
             stacklevel=3,
         )
 
@@ -201,5 +205,5 @@ def _is_number(value: object) -> bool:
 
 
 def _kind(value: object) -> str:
-    text = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else repr(value)
+    text = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else " ".join(repr(value).split())
     return text if len(text) <= 100 else text[:97] + "..."

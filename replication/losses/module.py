@@ -1,6 +1,7 @@
 """`ClassBalancedLoss`, a loss with the weights that belong to its class counts and beta."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -125,6 +126,10 @@ class ClassBalancedLoss(nn.Module):
     def extra_repr(self) -> str:
         focal = f", gamma={self.gamma}" if "focal" in self.loss else ""
         return f"{len(self.weight)} classes, beta={self.beta}, loss={self.loss!r}{focal}, reduction={self.reduction!r}"
+
+    def __copy__(self) -> "ClassBalancedLoss":
+        """Copy the buffer too: a shallow copy would share it, and assigning to beta would re-weight both."""
+        return deepcopy(self)
 
     def _weights(self, beta: float) -> Tensor:
         weight = class_balanced_weights(self._class_counts, beta, empty=self.empty)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from replication.losses.arguments import INDEX_TYPES, LossOptions, none_ignored
+from replication.losses.arguments import INDEX_TYPES, LossOptions, check_probabilities, none_ignored
 
 MOST_SCALARS = 1000
 _SCALARS: dict[tuple[int, torch.dtype], Tensor] = {}
@@ -71,8 +71,10 @@ def two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tens
     target = target.reshape(z.shape)
     if target.dtype not in INDEX_TYPES:  # probabilities of class 1
         target = target if target.is_floating_point() else target.to(z.dtype)
+        ignored = target == ignore_index
+        check_probabilities(torch.where(ignored, 0, target))
         both = torch.stack([1 - target, target], 1)
-        target = torch.where((target == ignore_index).unsqueeze(1), ignore_index, both)
+        target = torch.where(ignored.unsqueeze(1), ignore_index, both)
     return torch.stack([-z, z], 1), target
 
 

@@ -103,13 +103,13 @@ def _number(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """Return the first 60 characters of a value, for an error message.
+    """Return a value as an error message repeats it, in at most 80 characters.
 
-    >>> len(shown(list(range(1000))))
-    60
+    >>> shown("svhn"), shown(10**5000)
+    ("'svhn'", 'a value of type int')
     """
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        text = "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "..."
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -9,13 +9,14 @@ Class counts enter the package through `check_counts` alone, whatever form they 
 
 import operator
 from collections.abc import Iterable, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EMPTY = ("error", "zero")
-MANY_A_CLASS = 50  # equal small numbers, from which on counts with empty classes are taken for labels
+MANY_A_CLASS = 25  # samples of a class on average, from which on numbers that could be labels are taken for labels
 PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so does ClassBalancedLoss.from_labels"
 
 
@@ -35,7 +36,7 @@ def effective_number(n: ArrayLike, beta: ArrayLike) -> np.ndarray | np.float64:
     >>> float(effective_number(3, 0.5))  # 1 + 1/2 + 1/4
     1.75
     """
-    n, beta = _real("n", n), _real("beta", beta)
+    n, beta = _numbers("n", n), _numbers("beta", beta)
     _require("n", n, n >= 0, "a number of samples, >= 0")
     _require("beta", beta, (beta >= 0) & (beta <= 1), "in [0, 1]")
     gap = 1.0 - beta  # exact for beta >= 1/2; 1/N
@@ -120,7 +121,7 @@ def beta_from_volume(volume: ArrayLike) -> np.ndarray | np.float64:
     >>> float(beta_from_volume(1000))
     0.999
     """
-    volume = _real("volume", volume)
+    volume = _numbers("volume", volume)
     _require("volume", volume, volume >= 1, ">= 1, the volume of one sample")
     return np.where(np.isinf(volume), 1.0, (np.fmin(volume, np.finfo(float).max) - 1.0) / volume)[()]
 
@@ -134,7 +135,7 @@ def volume_from_beta(beta: ArrayLike) -> np.ndarray | np.float64:
     >>> float(volume_from_beta(0.75))
     4.0
     """
-    beta = _real("beta", beta)
+    beta = _numbers("beta", beta)
     _require("beta", beta, (beta >= 0) & (beta <= 1), "in [0, 1]")
     with np.errstate(divide="ignore"):
         return np.divide(1.0, 1.0 - beta)[()]
@@ -152,32 +153,41 @@ def check_counts(
         class_names: (C,) the keys in the order of the classes.
 
     Raises:
-        ValueError: the counts have another form. Labels that are passed as counts are recognised.
+        ValueError: the counts have another form, or they are recognised as labels: whole numbers from 0 or 1 on, at
+            least half of those up to the largest, each 25 times or more on average. A dict is never taken for labels.
 
     >>> check_counts({1: 50, 0: 5000}).tolist()
     [5000.0, 50.0]
     """
     if empty not in EMPTY:
         raise ValueError(f"empty must be one of {EMPTY}, got {empty!r}")
+    by_class = isinstance(class_counts, dict)
     if hasattr(class_counts, "keys") and hasattr(class_counts, "items"):
         class_counts = _in_class_order(class_counts, class_names)
     counts = _numbers("class_counts", class_counts, PASSED_LABELS)
     if counts.ndim != 1 or counts.size == 0:
-        raise ValueError(f"class_counts must be one number per class, shape (C,) with C >= 1, got shape {counts.shape}")
+        hint = PASSED_LABELS if counts.ndim > 1 else ""
+        raise ValueError(
+            f"class_counts must be one number per class, shape (C,) with C >= 1, got shape {counts.shape}{hint}"
+        )
     if class_names is not None and len(class_names) != counts.size:
         raise ValueError(f"class_counts must be one number per class name, {len(class_names)}, got {counts.size}")
-    _require("class_counts", counts, (counts >= 0) & np.isfinite(counts), "finite and >= 0")
+    whole_and_small = counts.max() < counts.size and (counts == np.floor(counts)).all()
+    hint = PASSED_LABELS if whole_and_small and not by_class else ""
+    _require("class_counts", counts, (counts >= 0) & np.isfinite(counts), "finite and >= 0", hint)
     vacant = np.flatnonzero(counts == 0).tolist()
     if len(vacant) == counts.size:
         raise ValueError(f"class_counts must hold at least one class with samples, got {counts.size} empty classes")
-    hint = PASSED_LABELS if _may_be_labels(counts) else ""
+    if hint and _are_labels(counts):
+        raise ValueError(
+            f"class_counts must be samples per class, got {counts.size} numbers from {counts.min():g} to "
+            f"{counts.max():g}{hint}; if these are counts, pass a dict of class to count"
+        )
     if vacant and empty == "error":
         raise ValueError(
             f"class_counts must be > 0, got 0 for classes {_brief(vacant)}: without samples a class has no effective "
             f'number to divide by; empty="zero" gives it weight 0{hint}'
         )
-    if hint and counts.size >= MANY_A_CLASS * len(np.unique(counts)) == MANY_A_CLASS * (counts.max() + 1):
-        raise ValueError(f"class_counts must be samples per class, got {counts.size} class indices{hint}")
     return counts
 
 
@@ -196,9 +206,10 @@ def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> lis
     raise ValueError(f"class_counts must have the keys {allowed}, got {_brief(list(keys))}{cure}")
 
 
-def _may_be_labels(counts: NDArray[np.float64]) -> bool:
-    """Whether these are whole numbers from 0 to their number minus one, as class indices are."""
-    return bool(counts.min() == 0 and 0 < counts.max() < counts.size and (counts == np.floor(counts)).all())
+def _are_labels(counts: NDArray[np.float64]) -> bool:
+    """Whether these whole numbers are distributed as labels are; see `check_counts`."""
+    classes, largest = len(np.unique(counts)), counts.max()
+    return bool(counts.min() <= 1 < classes and largest <= 2 * classes and counts.size >= MANY_A_CLASS * largest)
 
 
 def _whole(num_classes: Any) -> int:
@@ -212,11 +223,13 @@ def _whole(num_classes: Any) -> int:
     return number
 
 
-def _numbers(name: str, value: Any, cure: str) -> NDArray[np.float64]:
+def _numbers(name: str, value: Any, cure: str = "") -> NDArray[np.float64]:
     """Convert a sequence, array, tensor or iterable of real numbers to a float64 array."""
     cause: Exception | None = None
     try:
         array = np.asarray(_on_host(value))
+        if np.ma.is_masked(value):
+            raise ValueError("masked elements have no value")
         texts = array.dtype == object and any(isinstance(item, (str, bytes)) for item in array.flat)
         if array.dtype.kind in "iufbO" and not texts:  # O: Python integers beyond 64 bits.
             return array.astype(np.float64)
@@ -231,7 +244,7 @@ def _on_host(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return value.float() if value.is_floating_point() and value.itemsize < 4 else value  # NumPy has no bfloat16.
-    if hasattr(value, "__array__") or isinstance(value, (str, bytes, float, int)):
+    if hasattr(value, "__array__") or isinstance(value, (str, bytes, Number)):
         return value
     if isinstance(value, (set, frozenset)) or not isinstance(value, Iterable):
         raise TypeError("no numbers in an order")  # NumPy would read every sample of a data set.
@@ -245,15 +258,8 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _real(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(value)
-    if array.dtype.kind not in "iufbO":
-        raise TypeError(f"{name} must be real numbers, got {_brief(value)}")
-    return array.astype(np.float64)
-
-
-def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str) -> None:
+def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str, cure: str = "") -> None:
     """Raise a ValueError that names the first offending value; NaN always offends."""
     if not np.all(holds):
         wrong = np.broadcast_to(value, np.shape(holds))[~holds].flat[0] if np.ndim(holds) else value
-        raise ValueError(f"{name} must be {allowed}, got {wrong}")
+        raise ValueError(f"{name} must be {allowed}, got {wrong}{cure}")

@@ -1,6 +1,5 @@
 """The lock of a run: one process runs it at a time, on any file system."""
 
-import contextlib
 import errno
 import os
 import socket
@@ -53,25 +52,42 @@ class OwnerFile:
         self.path = path
 
     def acquire(self) -> "OwnerFile":
-        for _ in range(2):
-            with contextlib.suppress(FileExistsError):
-                with open(self.path, "x", encoding="utf-8") as file:
-                    file.write(f"{os.getpid()} {socket.gethostname()}")
-                return self
-            if not self._take_from_the_dead():
-                break
-        raise Timeout(str(self.path))
+        if not self._create() and not (self._free_from_the_dead() and self._create()):
+            raise Timeout(str(self.path))
+        return self
 
-    def _take_from_the_dead(self) -> bool:
-        """Remove the file if its owner on this host has ended; otherwise say who holds it."""
+    def _create(self) -> bool:
+        try:
+            with open(self.path, "x", encoding="utf-8") as file:
+                file.write(f"{os.getpid()} {socket.gethostname()}")
+        except FileExistsError:
+            return False
+        return True
+
+    def _free_from_the_dead(self) -> bool:
+        """Remove the file if its owner on this host has ended; otherwise say who holds it.
+
+        One process does this at a time, or a second could remove the file that the first has made meanwhile.
+        """
+        guard = self.path.with_name(f"{self.path.name}.freed")
+        try:
+            with open(guard, "x"):
+                pass
+        except FileExistsError:
+            return False
+        try:
+            return self._is_free()
+        finally:
+            guard.unlink(missing_ok=True)
+
+    def _is_free(self) -> bool:
         try:
             owner, age = self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime
         except FileNotFoundError:
             return True
         pid, _, host = owner.partition(" ")
         if host == socket.gethostname() and not _is_alive(pid):
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+            self.path.unlink(missing_ok=True)
             return True
         tqdm.write(
             f"held for {age / 3600:.1f} hours by process {pid or '?'} on {host or '?'}: "

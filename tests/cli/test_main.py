@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from replication.__main__ import KEEP_MEMORY, main
@@ -80,11 +81,18 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["train", "--profile", "smoke", "--results", "a\0b"], "results", "can be written"),
         (["sweep", "smoke", "--profile", "smoke", "--seeds", "-1"], "seed", ">= 0"),
         (["sweep", "smoke", "--profile", "smoke", "--imbalance", "nan"], "imbalance", "among"),
+        (["train", "--profile", "smoke", "--loss", "focal", "--gamma", "1e300"], "gamma", "at most 1e"),
+        (["train", "--profile", "smoke", "--journal", "/"], "journal", "can be written"),
+        (["large-scale", "--dataset", "folder", "--data-root", ".", "--threads", "100000"], "threads", "at most"),
+        (["covering", "--full", "--data-root", "/nowhere"], "data-root", "exists"),
+        (["reproduce", "--device", "hpu"], "device", "cpu"),
+        (["pack", "x", "--data-root", ".", "--runs", "50:0", "--max-mib", "nan"], "max-mib", "> 0"),
+        (["report", "--results", ""], "results", "a path"),
         ([], "VERB", "required"),
     ],
 )
 def test_bad_input_is_one_line(arguments, name, allowed, capsys, tmp_path):
-    if "--results" not in arguments and arguments and arguments[0] != "covering":
+    if "--results" not in arguments and arguments and arguments[0] not in ("covering", "pack"):
         arguments = [*arguments, "--results", str(tmp_path)]
     try:
         code = main(arguments)
@@ -171,6 +179,15 @@ def test_closed_streams_are_no_error(tmp_path):
     assert json.loads(path.read_text())["status"] == "finished"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell's closed streams")
+def test_closed_streams_are_open_in_worker_processes():
+    """A worker of joblib ends at once if its standard error is closed."""
+    child = "import os; os.fstat(2)"
+    code = "import subprocess, sys; from replication.__main__ import _open_missing_streams; _open_missing_streams(); "
+    code += f"sys.exit(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
+    assert subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], cwd=ROOT).returncode == 0
+
+
 def test_a_run_that_another_process_has_is_not_a_success(tmp_path, capsys):
     """It ends with 3: no record is there yet, and the same command goes on."""
     experiment = Experiment(**PROFILES["smoke"] | dict(epochs=1, imbalance_factor=10.0))
@@ -180,7 +197,12 @@ def test_a_run_that_another_process_has_is_not_a_success(tmp_path, capsys):
     assert main([*SMALL, "--results", str(tmp_path)]) == 0
 
 
-@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 7.11 PiB"), OverflowError("too large")])
+CUDA_MEMORY = "CUDA out of memory. Tried to allocate 7.00 GiB"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 7.11 PiB"), OverflowError("too large"), RuntimeError(CUDA_MEMORY)]
+)
 def test_ends_of_memory_and_of_integers_are_one_line(error, monkeypatch, capsys):
     def raises(*_):
         raise error
@@ -231,16 +253,35 @@ def test_a_folder_trains_on_its_own_counts(tmp_path, capsys):
     assert json.loads(path.read_text())["class_counts"] == [12, 6, 2]
     assert read_records(path.parent)["imbalance_factor"].tolist() == [6.0]
     assert main([*arguments, "--imbalance", "2"]) == 0
+    [said] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("--imbalance")]
+    assert "keeps 4 of 20 images, 2 to 1 of a class" in said and "natural keeps all" in said
     assert {tuple(counts) for counts in read_records(path.parent)["class_counts"]} == {(12, 6, 2), (2, 1, 1)}
 
 
-def test_train_names_no_record_that_is_not_there(tmp_path, capsys, monkeypatch):
-    def fails(*_, **__):
-        raise RuntimeError("no more memory")
+def test_a_bug_is_not_called_bad_input(monkeypatch):
+    monkeypatch.setattr("replication.theory.covering.battery", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        main(["covering"])
 
+
+def raises(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (lambda *_, **__: raises(RuntimeError("no such kernel")), "RuntimeError: no such kernel"),
+        (lambda *_, **__: torch.empty(2**60), "out of memory on this machine: fewer workers, .*allocate"),
+        (lambda *_, **__: np.empty(2**50), "out of memory on this machine: fewer workers, .*allocate"),
+        (lambda *_, **__: raises(torch.OutOfMemoryError(CUDA_MEMORY)), "out of memory on the GPU: .*7.00 GiB"),
+    ],
+)
+def test_a_run_that_fails_says_why_in_one_line_and_names_no_record(fails, said, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("replication.training.sweep.task.train_one", fails)
     assert main([*SMALL, "--results", str(tmp_path)]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 failed"
+    *_, line, last = capsys.readouterr().out.splitlines()
+    assert last == "1 failed" and re.fullmatch(rf"failed: digits_\S+ \({said}.*\)", line) and len(line) < 400
 
 
 @pytest.mark.parametrize(("verb", "goes_on"), [("train", True), ("report", False)])

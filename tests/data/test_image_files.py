@@ -1,6 +1,7 @@
 """A user's own images: one list and one way to open them for train, sweep and large-scale."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -41,6 +42,9 @@ def test_both_readers_take_the_same_files_and_say_what_they_left_out(tree, capsy
     (tree / "train" / ".DS_Store").write_text("x")
     (tree / "train" / "index.csv").write_text("x")
     (tree / "train" / ".cache").mkdir()
+    (a / "gone.png").symlink_to(tree / "gone.png")
+    (a / "more" / "above").symlink_to(a)
+    os.mkfifo(a / "waits.png")  # a reader of it would wait for ever
     in_memory = load("folder", tree)[0]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"left out of {tree / 'train'}: ")
@@ -51,6 +55,8 @@ def test_both_readers_take_the_same_files_and_say_what_they_left_out(tree, capsy
         "with the ending .txt": "1",
         "with the ending .csv": "1",
         "without an ending": "1",
+        "that are no files": "2",
+        "links to a folder above": "1",
     }
     files = list_images("folder", tree)[0]
     taken = [os.path.relpath(os.fsdecode(p), a) for p, k in zip(files.paths, files.targets, strict=True) if k == 0]
@@ -101,7 +107,7 @@ def test_damaged_exif_does_not_lose_the_image(tmp_path):
     assert open_image(tmp_path / "x.jpg").size == (32, 32)
 
 
-@pytest.mark.parametrize(("ending", "order"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2")])
+@pytest.mark.parametrize(("ending", "order"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2"), ("pgm", "<u2")])
 def test_sixteen_bits_look_like_eight(ending, order, tmp_path):
     """257 k is k in 16 bits: the image must be that of 8 bits, in both readers."""
     path = tmp_path / f"x.{ending}"
@@ -214,6 +220,15 @@ def test_lines_of_a_list_that_are_wrong(line, words, tmp_path):
         list_images("folder", tmp_path)
 
 
+def test_a_tab_will_do_between_path_and_class(tmp_path):
+    write_lists(tmp_path)
+    wanted = list_images("folder", tmp_path)[0]
+    path = tmp_path / "x_LT_train.txt"
+    path.write_text(re.sub(r" (\d+)$", r"\t\1\r", path.read_text(encoding="utf-8"), flags=re.M), encoding="utf-8")
+    found = list_images("folder", tmp_path)[0]
+    assert (found.paths == wanted.paths).all() and (found.targets == wanted.targets).all()
+
+
 def test_lists_that_are_wrong(tmp_path):
     write_lists(tmp_path)
     (tmp_path / "images").rename(tmp_path / "pictures")
@@ -224,6 +239,9 @@ def test_lists_that_are_wrong(tmp_path):
         list_images("folder", tmp_path)
     (tmp_path / "x_LT_train.txt").unlink()
     with pytest.raises(ValueError, match=r"y_LT_train\.txt must hold .* empty"):
+        list_images("folder", tmp_path)
+    (tmp_path / "y_LT_train.txt").write_text("a/1.png 0", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"y_LT_train\.txt must be a text file in UTF-8"):
         list_images("folder", tmp_path)
 
 

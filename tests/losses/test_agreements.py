@@ -155,6 +155,11 @@ SAME = {
         lambda z: F.cross_entropy(z, Y, WEIGHT),
         Z,
     ),
+    "softmax, one-hot probabilities, weighted mean: torch's cross-entropy of the indices": (
+        lambda z: softmax_cross_entropy(z, onehot(YK), WEIGHT, "weighted_mean"),
+        lambda z: F.cross_entropy(z, YK, WEIGHT),
+        ZK,
+    ),
     "balanced softmax: torch's cross-entropy of logits adjusted by the log-prior": (
         lambda z: balanced_softmax_loss(z, Y, [40, 30, 20, 10]),
         lambda z: F.cross_entropy(z + torch.tensor([0.4, 0.3, 0.2, 0.1]).log(), Y),

@@ -505,6 +505,12 @@ def test_binary_head_with_one_logit(loss, smoothing, reduction):
             torch.testing.assert_close(torch.autograd.grad(value.sum(), z)[0], slope)
 
 
+@pytest.mark.parametrize(("target", "wrong"), [([0.0, 255.0], "255; divide"), ([-1.0, 1.0], "-1"), ([0.0, 2.0], "2")])
+def test_binary_head_names_the_label_that_is_wrong(target, wrong):
+    with pytest.raises(ValueError, match=rf"target must lie in \[0, 1\] .*got {wrong}"):
+        sigmoid_cross_entropy(torch.zeros(2), torch.tensor(target), torch.ones(2))
+
+
 def test_binary_head_of_pixels_with_ignored_targets():
     torch.manual_seed(0)
     logits, target = torch.randn(2, 1, 3, 3), torch.randint(0, 2, (2, 3, 3))

@@ -179,3 +179,19 @@ def test_the_module_refuses_at_construction(arguments, options, says):
 def test_the_module_names_the_number_of_classes_it_was_made_for():
     with pytest.raises(ValueError, match=r"weight must be one number for each of the 3 classes of logits.*\(2,\)"):
         ClassBalancedLoss([40, 21], 0.9)(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0]))
+
+
+def test_labels_that_pass_for_counts_are_recognised_at_the_logits():
+    """12 labels of three classes: too few to be told from counts when the loss is made."""
+    with pytest.warns(UserWarning, match="did you pass labels"):
+        criterion = ClassBalancedLoss([1, 2, 3, 1] * 3, 0.9)
+    with pytest.raises(ValueError, match=r"3 classes of logits.*\(12,\); did you pass labels.*from_labels"):
+        criterion(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0]))
+
+
+def test_a_shallow_copy_has_weights_of_its_own():
+    criterion = ClassBalancedLoss([5000, 50], 0.999)
+    copied = copy.copy(criterion)
+    copied.beta = 0.0
+    assert copied.weight.tolist() == [1, 1]
+    assert criterion.weight.tolist() == pytest.approx(class_balanced_weights([5000, 50], 0.999).tolist())

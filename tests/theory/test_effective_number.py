@@ -34,6 +34,12 @@ def test_recursion_of_proposition_1_in_exact_fractions():
         assert effective_number(n, 0.875) == pytest.approx(float(covered), rel=1e-15)
 
 
+def test_any_tensor_will_do():
+    beta = torch.tensor(0.5, requires_grad=True)
+    assert effective_number(torch.tensor([1, 3], dtype=torch.bfloat16), beta).tolist() == [1, 1.75]
+    assert volume_from_beta(beta) == 2 and class_balanced_weights([3, 3], beta).tolist() == [1, 1]
+
+
 def test_limits_are_exact():
     """Implication 1: N = 1 gives 1, N -> infinity gives n; no samples cover nothing; all of them cover N."""
     n = np.array([0.0, 1, 2, 5000, 1e12])
@@ -101,7 +107,7 @@ def test_counts_beyond_64_bits():
         (lambda: effective_number(-1, 0.5), ValueError, r"n must be .*>= 0, got -1"),
         (lambda: effective_number([1, np.nan], 0.5), ValueError, r"n must be .*got nan"),
         (lambda: effective_number(1, 1.5), ValueError, r"beta must be in \[0, 1\], got 1.5"),
-        (lambda: effective_number("three", 0.5), TypeError, r"n must be real numbers, got 'three'"),
+        (lambda: effective_number("three", 0.5), ValueError, r"n must be real numbers, got 'three'"),
         (lambda: beta_from_volume(0.5), ValueError, r"volume must be >= 1.*got 0.5"),
         (lambda: beta_from_volume(np.nan), ValueError, r"volume must be >= 1.*got nan"),
         (lambda: volume_from_beta(-0.1), ValueError, r"beta must be in \[0, 1\], got -0.1"),
@@ -113,6 +119,8 @@ def test_counts_beyond_64_bits():
         (lambda: class_balanced_weights([[3, 4]], 0.9), ValueError, r"class_counts .*shape \(1, 2\)"),
         (lambda: class_balanced_weights([0, 0], 0.9, empty="zero"), ValueError, r"at least one class with samples"),
         (lambda: class_balanced_weights([3, 4], [0.9, 0.9]), ValueError, r"beta must be one number"),
+        (lambda: class_balanced_weights([3, 4], None), ValueError, r"beta must be real numbers, got None"),
+        (lambda: class_balanced_weights([3, 4], torch.ones((), device="meta")), ValueError, r"beta must be real"),
         (lambda: class_balanced_weights([3, 4], 0.9, empty="drop"), ValueError, r"empty must be one of .*'drop'"),
     ],
 )
@@ -208,6 +216,7 @@ WRONG = {
     "a data set": DataLoadedOnlyIfRead(),
     "labels as text": ["cat", "dog"] * 9999,
     "one empty class in many": [0] + [7] * 9999,
+    "masked counts": np.ma.array([5, 3], mask=[False, True]),
     "many empty classes": [0, 99_999] * 9999,
 }
 
@@ -229,16 +238,42 @@ def test_wrong_keys_are_listed():
         check_counts([5, 3], class_names=["a", "b", "c"])
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 2] * 300, np.arange(1000) % 7, ["cat", "dog"], torch.tensor([0, 1] * 60)])
+LABELS_AS_COUNTS = {
+    "from 0": [0, 1, 2] * 300,
+    "from 1": [1, 2, 3] * 300,
+    "from 1, as floats in a Series": pd.Series([1.0, 2, 3] * 300),
+    "class names": ["cat", "dog"],
+    "a tensor": torch.tensor([0, 1] * 60),
+    "a column": np.array([[0], [1]] * 60),
+    "long-tailed, a class missing": np.repeat([0, 1, 2, 4], [900, 90, 50, 9]),
+    "200 classes from 1, 30 samples each, as in CUB": np.arange(6000) % 200 + 1,
+    "with an ignored label": [0, 1, -100] * 60,
+    "-1 and 1": [-1, 1] * 60,
+}
+
+
+@pytest.mark.parametrize("labels", LABELS_AS_COUNTS.values(), ids=LABELS_AS_COUNTS)
 @pytest.mark.parametrize("empty", ["error", "zero"])
 def test_labels_passed_as_counts_are_recognised(labels, empty):
-    with pytest.raises(ValueError, match="did you pass labels"):
+    with pytest.raises(ValueError, match=r"did you pass labels\? .*from_labels"):
         class_balanced_weights(labels, 0.9, empty=empty)
 
 
-@pytest.mark.parametrize("counts", [[9, 0, 5, 0], [0, 3, 100], [0, 0, 1, 0, 0, 2]])
-def test_empty_classes_are_not_taken_for_labels(counts):
-    assert check_counts(counts, "zero").tolist() == counts
+COUNTS_LIKE_LABELS = {
+    "empty classes": [9, 0, 5, 0],
+    "an empty class first": [0, 3, 100],
+    "few samples": [0, 0, 1, 0, 0, 2],
+    "one sample in each of 500 classes": [1] * 500,
+    "20 samples in each of 1623 classes, as in Omniglot": [20] * 1623,
+    "2 to 12 samples in each of 22634 classes, as in Stanford Online Products": [2 + k % 11 for k in range(22634)],
+    "a long tail of 8142 classes, 1000 to 1": [max(1, round(1000 * 0.9992**k)) for k in range(8142)],
+    "a dict": dict(enumerate([1, 2, 3] * 300)),
+}
+
+
+@pytest.mark.parametrize("counts", COUNTS_LIKE_LABELS.values(), ids=COUNTS_LIKE_LABELS)
+def test_counts_are_not_taken_for_labels(counts):
+    assert check_counts(counts, "zero").tolist() == list(counts.values() if isinstance(counts, dict) else counts)
 
 
 class Dataset:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from filelock import FileLock, Timeout
@@ -83,8 +84,14 @@ def test_an_owner_that_may_be_alive_keeps_it_and_is_named(tmp_path, capsys, owne
     assert path.read_text() == owner and f"delete {path}" in capsys.readouterr().out
 
 
-def test_of_many_threads_one_gets_it(tmp_path):
+@pytest.mark.parametrize("left_by_the_dead", [False, True])
+def test_of_many_threads_one_gets_it(tmp_path, monkeypatch, left_by_the_dead):
+    """Also if all of them find at once that its owner is dead."""
     got, barrier = [], threading.Barrier(8)
+    if left_by_the_dead:
+        dead = str(dead_process())
+        (tmp_path / ".run.lock").write_text(f"{dead} {socket.gethostname()}")
+        monkeypatch.setattr(run_lock, "_is_alive", lambda pid: pid != dead or time.sleep(0.05) is not None)
 
     def take():
         barrier.wait()

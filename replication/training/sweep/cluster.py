@@ -3,6 +3,8 @@
 import functools
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,10 +18,12 @@ from replication.training.loop import HISTORY_SEPARATOR, OutOfTime, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.driver import Event, run_all
 from replication.training.sweep.progress import totals
-from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, train_one
+from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, reason, train_one
 
 POLL = 0.5  # seconds between looks at the progress queue
-CONNECT_SECONDS = 10.0  # seconds to wait for the cluster's answer
+CONNECT_SECONDS = 10.0  # seconds to wait until somebody answers at the address
+ANSWER_SECONDS = 60.0  # seconds to wait until it answers as Ray
+PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); ray.shutdown()"
 
 
 def run_on_ray(
@@ -84,6 +88,8 @@ def _connect(ray, address: str | None, cpus: int) -> None:
     try:
         if address not in (None, "auto"):
             _check_answers(address)
+        if address is not None:
+            _check_is_ray(address)
         if address is None:
             ray.init(
                 address="local", num_cpus=cpus, include_dashboard=False, **keywords
@@ -106,6 +112,17 @@ def _check_answers(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise ValueError(f"nobody answers there within {CONNECT_SECONDS:g} s ({error})") from error
+
+
+def _check_is_ray(address: str) -> None:
+    """Raise OSError unless a process of its own can connect; in this one, Ray's wait for an answer would not end."""
+    command = [sys.executable, "-c", PROBE, address]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"what is there does not answer as Ray within {ANSWER_SECONDS:g} s") from error
+    if done.returncode:
+        raise OSError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
 
 
 class _Tasks:
@@ -188,7 +205,7 @@ def _run(experiment: Experiment, options: RunOptions, data, queue):
     except RUN_ERRORS as error:
         if device_is_lost(error):
             os._exit(1)  # the driver tries the run again, in another process
-        return "failed", None, f"{type(error).__name__}: {error}"
+        return "failed", None, reason(error)
 
 
 def _tell(queue, experiment: Experiment, images: int) -> None:

@@ -9,10 +9,11 @@ from replication.data.image_set import ImageSet
 from replication.data.sources import load
 from replication.experiments.experiment import DATASETS, Experiment
 from replication.experiments.records import RunRecord, record_path
+from replication.training.memory import end_of_memory
 from replication.training.one_run import RunOptions, checkpoint_path, run_one, start_epoch, start_path
 
 ATTEMPTS = 3  # of a run whose worker process dies
-RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # errors that end one run; any other ends the sweep
+RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError, MemoryError)  # of one run; any other error ends the sweep
 _LOADING = threading.Lock()
 _load = functools.lru_cache(maxsize=len(DATASETS))(load)  # data sets: a plan alternates between them
 
@@ -30,6 +31,15 @@ class DeviceLost(OSError):
 def device_is_lost(error: Exception) -> bool:
     """Whether a GPU of this process no longer works, as after an illegal access, so that later runs would fail too."""
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has another message
+
+
+def reason(error: Exception) -> str:
+    """Return a line on the error that ended a run; for an end of memory it says what to do.
+
+    >>> reason(ValueError("beta must be in [0, 1]"))
+    'ValueError: beta must be in [0, 1]'
+    """
+    return end_of_memory(error) or f"{type(error).__name__}: {error}"
 
 
 def train_one(
@@ -95,4 +105,4 @@ def attempt(
     except RUN_ERRORS as error:
         if device_is_lost(error):
             raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error
-        return "failed", None, f"{type(error).__name__}: {error}"
+        return "failed", None, reason(error)
