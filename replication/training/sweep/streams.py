@@ -28,7 +28,7 @@ def run_in_streams(
     options: RunOptions,
     workers: int,
     images: dict[Experiment, int],
-    progress: Callable[[Experiment, int], object],
+    progress: Callable[[Experiment, int | dict], object],
     report: Callable[..., object],
 ) -> None:
     """Run every experiment that can end in time, `workers` at once.
@@ -105,8 +105,12 @@ class _Crew:
                 trained_before = False  # a resumed run first reports what it had trained on before
                 self._progress(experiment, total)
 
+        def evaluated(point: dict) -> None:
+            with self.guard:
+                self._progress(experiment, point)
+
         try:
-            outcome = attempt(experiment, self.options, tell, self.over)
+            outcome = attempt(experiment, self.options, tell, self.over, evaluated)
             with self.guard:
                 self._report(experiment, *outcome)
         finally:
