@@ -85,7 +85,11 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_places(parser, data: bool = True, device: bool = True) -> None:
     parser.add_argument(
-        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results",
+        type=folder,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
     )
     if data:
         parser.add_argument("--data-root", type=folder, metavar="DIR", help="the folder that holds the data set")
