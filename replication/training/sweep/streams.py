@@ -19,7 +19,7 @@ from replication.training.loop import OutOfTime
 from replication.training.one_run import RunOptions, checkpoint_path, start_path
 from replication.training.sweep.task import attempt, load_once
 
-MARGIN = 0.9  # of the rate so far, because the few last runs do not fill the GPU
+MARGIN = 0.9  # share of the rate so far that is counted on, because the last few runs do not fill the GPU
 POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill are noticed
 
 
@@ -159,7 +159,7 @@ class _Crew:
         return self.images[experiment]
 
     def _fits(self, experiment: Experiment) -> bool:
-        """Whether a run can end in time beside those at work; if not, it is not started, and the others are faster."""
+        """Whether a run can end in time beside those at work; one that cannot is not started, to leave them the GPU."""
         deadline, rate = self.options.deadline, self.rate.now()
         if deadline is None or not rate:
             return True
