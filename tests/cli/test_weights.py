@@ -5,7 +5,8 @@ import re
 import pytest
 
 from replication import describe_weights
-from replication.__main__ import _parser, main
+from replication.__main__ import main
+from replication.cli.verbs import parser
 
 
 def test_weights_prints_one_line_for_each_beta(capsys):
@@ -40,4 +41,4 @@ def test_help_shows_verbs_first_and_examples_last_and_every_example_is_accepted(
         examples = re.findall(r"^  .*-m replication (.*?)(?:  .*)?$", page.split("\nexamples:")[1], re.MULTILINE)
         assert examples
         for example in examples:
-            assert _parser().parse_args(example.split()).verb in verbs
+            assert parser().parse_args(example.split()).verb in verbs
