@@ -51,5 +51,12 @@ def name_array_like(app, what, name, obj, options, signature, returns):
     return signature and signature.replace(stringify_annotation(ArrayLike, "smart"), "ArrayLike"), returns
 
 
+def capitalise_raises(app, what, name, obj, options, lines):
+    """Write "Raises" where Sphinx shows a field as it is spelled, which is in the docstrings of modules."""
+    if what == "module":
+        lines[:] = [line.replace(":raises ", ":Raises ", 1) for line in lines]
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", capitalise_raises)
     app.connect("autodoc-process-signature", name_array_like)

@@ -76,7 +76,8 @@ def _refuse_mixed_installation(folder: Path) -> None:
     if other := next(folder.glob("replication-*.dist-info"), None):
         raise ImportError(
             f"{other.stem.replace('-', ' ')}, an unrelated package, is installed in {folder} and shares the import "
-            "name `replication` with class-balanced-replication: use one environment for each"
+            "name `replication` with class-balanced-replication: uninstall both and install the one that you need, or "
+            "use one environment for each"
         )
 
 

@@ -2,7 +2,6 @@
 
 # ruff: noqa: E402  (Ctrl-C is handled before the package is imported)
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -20,16 +19,8 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, _leave)  # before the imports below
 
 import replication
-from replication.cli import adopt as adopt_command
-from replication.cli import gpu
-from replication.cli import large_scale as large_scale_command
-from replication.cli import pack as pack_command
-from replication.cli import training as sweep_command
-from replication.cli import weights as weights_command
-from replication.cli.covering import _covering
-from replication.cli.options import _add_places, _Parser, one_line
-from replication.experiments.experiment import PROFILES
-from replication.files import check_writable
+from replication.cli.options import one_line
+from replication.cli.verbs import parser
 from replication.training.memory import end_of_memory
 
 SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
@@ -42,109 +33,17 @@ SLOW_IMPORTS = {  # of a verb, done while Ctrl-C still ends the process at once
 }
 TRAINS = ("train", "sweep", "large-scale")  # verbs that spend their time in training
 EXTRAS = {"reproduce": "notebooks", "covering": "report", "report": "report"}  # by verb; "train" for the others
-EXAMPLES = """examples:
-  python -m replication weights 5000 500 50                 which beta?
-  python -m replication reproduce                           all notebooks on a small data set, in minutes
-  python -m replication train --profile cpu --data-root DIR --imbalance 100 --beta 0.9999
-  python -m replication report                              tables and figures from the records
-"""
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.hugetlb=1"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m replication",
-        description="Class-balanced loss (Cui et al., CVPR 2019), replicated.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,  # added below, after the verbs
-    )
-    verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    options = parser.add_argument_group("options")
-    options.add_argument("-h", "--help", action="help", help="show this help message and exit")
-    options.add_argument(
-        "--version", action="version", version=replication.__version__, help="show the version and exit"
-    )
-
-    def verb(name: str, run, text: str, **keywords):
-        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", **keywords)
-        sub.set_defaults(run=run)
-        return sub
-
-    p = verb("weights", weights_command.main, "show what each beta does to the weights of given class counts")
-    weights_command.add_arguments(p)
-    p = verb("reproduce", _reproduce, "run all notebooks in order and write their pages")
-    p.add_argument("--profile", choices=PROFILES, default="smoke", help="budget of the training runs (default: smoke)")
-    _add_places(p)
-    p = verb("covering", _covering, "simulate the random covering and compare it with E_n; exit with 1 if they differ")
-    p.add_argument("--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: several)")
-    p.add_argument("--draws", type=int, nargs="+", metavar="n", help="samples drawn, >= 0")
-    p.add_argument("--replicates", type=int, metavar="R", help="independent repetitions, >= 2")
-    p.add_argument(
-        "--geometry",
-        choices=("prototypes", "cubes", "balls"),
-        default="prototypes",
-        help="shape of the samples (default: prototypes)",
-    )
-    p.add_argument("--dim", type=int, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
-    p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    p.add_argument(
-        "--full",
-        action="store_true",
-        help="run all simulations of the report (minutes) and write RESULTS/covering/*.csv and figures",
-    )
-    _add_places(p, device=False)
-    p = verb("train", sweep_command.train, "run one experiment and write its record")
-    sweep_command.add_train_arguments(p)
-    _add_places(p)
-    sweep_command.add_running_arguments(p)
-    p = verb("sweep", sweep_command.sweep, "run a grid of experiments; those that have a record are skipped")
-    sweep_command.add_sweep_arguments(p)
-    _add_places(p)
-    sweep_command.add_running_arguments(p)
-    p = verb("check-gpu", gpu.check, "check that a GPU computes correctly, and measure its speed (about a minute)")
-    gpu.add_check_arguments(p)
-    p = verb("large-scale", large_scale_command.main, "run one row of Table 3, alone or under torchrun")
-    large_scale_command.add_arguments(p)
-    p = verb("pack", pack_command.main, "write the images that given runs need, and the test set, to one small file")
-    pack_command.add_arguments(p)
-    p = verb("adopt", adopt_command.adopt, "copy records and checkpoints from another machine into the results")
-    adopt_command.add_arguments(p)
-    _add_places(p, data=False, device=False)
-    p = verb("report", _report, "rebuild tables, figures, claims and results/README.md from the records")
-    _add_places(p, data=False, device=False)
-    return parser
-
-
-def _reproduce(args) -> int:
-    from replication.cli.notebooks import reproduce
-    from replication.training.device import pick_device
-
-    pick_device(args.device)
-    check_writable(args.results)
-    return reproduce(args.profile, args.results, args.data_root, args.device)
-
-
-def _report(args) -> int:
-    from replication.report.readme import write_readme
-    from replication.report.site import rebuild
-
-    if not args.results.is_dir():
-        raise ValueError(f"results must be a folder that holds records, got {str(args.results)!r}")
-    check_writable(args.results)
-    paths = [*rebuild(args.results), *write_readme(args.results)]
-    print(f"{len(paths)} files rebuilt from the records: start with {args.results / 'README.md'}")
-    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code: 2 for bad input, with one line on standard error; 130 for Ctrl-C."""
     _open_missing_streams()
     if "ClassBalancedLoss" not in getattr(replication, "__all__", ()):  # installed later, into the same folder
-        cure = "use one environment for that package and one for class-balanced-replication"
+        cure = "uninstall both and install class-balanced-replication again, or use one environment for each"
         _tell(f"error: {replication.__file__} is an unrelated package called replication: {cure}")
         return 2
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     if args.verb in ("train", "sweep"):  # a plain kill, `timeout` or a cluster's notice ends these as Ctrl-C does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -168,8 +67,8 @@ def _missing(verb: str, error: ModuleNotFoundError) -> int:
     """Name the extra that installs a missing library; a missing module of this package is a bug."""
     if not error.name or error.name.split(".")[0] == "replication":
         raise error
-    extra = f"class-balanced-replication[{EXTRAS.get(verb, 'train')}]"
-    _tell(f"error: {verb} needs {error.name}, which is not installed: pip install '{extra}'")
+    extra = EXTRAS.get(verb, "train")
+    _tell(f"error: {verb} needs {error.name}, which the extra {extra} installs: pip install '.[{extra}]' in a clone")
     return 2
 
 

@@ -32,8 +32,9 @@ def _covering(args) -> int:
 def main(options) -> int:
     """Run `python -m replication covering`: print the table and the verdict; return 0 if the check passed, else 1.
 
-    options: volume and draws (lists or None), replicates (int or None), geometry, dim, seed.  None of the first three
-    and prototypes: the quick battery.
+    Args:
+        options: volume and draws (lists or None), replicates (int or None), geometry, dim and seed.  For prototypes
+            without volume, draws and replicates, a quick set of simulations is run.
     """
     import pandas as pd
 

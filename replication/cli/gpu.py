@@ -10,7 +10,11 @@ def add_check_arguments(parser) -> None:
     """Add the options of the verb to an argparse parser."""
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
     parser.add_argument(
-        "--seconds", type=float, default=120.0, help="start no measurement that would end much later (default: 120)"
+        "--seconds",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="do not start a measurement that would end much later (default: 120)",
     )
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
     parser.add_argument(

@@ -112,7 +112,7 @@ def _without_fields(path: Path) -> str:
 
 @contextlib.contextmanager
 def _kernel() -> Iterator[dict]:
-    """Return arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
+    """Yield arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
 
     The sockets use TCP if there are no Unix sockets, or if the temporary folder's path is too long for one.
     """
@@ -124,6 +124,9 @@ def _kernel() -> Iterator[dict]:
     class OwnInterpreter(AsyncKernelManager):
         def __init__(self, **keywords):  # no folders: another kernel that is called python3 is not found
             super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **keywords)
+
+        async def start_kernel(self, **keywords):
+            await super().start_kernel(**keywords, env=os.environ | {"TQDM_DISABLE": "1"})  # no bars in the copies
 
     with tempfile.TemporaryDirectory(prefix="kernel") as private:
         places = dict(connection_file=os.path.join(private, "c.json"))

@@ -51,9 +51,14 @@ def check_threads(threads: int | None, most: int | None) -> None:
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
-    """Add an option for each field of a dataclass in `words`, its help; `args` lacks the options that are not given.
+    """Add an option for each field of a dataclass that has a help text; one that is not given is absent from `args`.
 
-    choices: the values allowed, by field.  profile: fields whose default is the profile's.  required: no default.
+    Args:
+        cls: the dataclass.
+        words: the help text of each field.
+        choices: the values allowed, by field.
+        profile: fields whose default is the profile's.
+        required: fields without a default.
     """
     for field in (f for f in fields(cls) if f.name in words):
         kind: Any = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
@@ -97,7 +102,11 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_places(parser, data: bool = True, device: bool = True) -> None:
     parser.add_argument(
-        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+        "--results",
+        type=folder,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
     )
     if data:
         parser.add_argument("--data-root", type=folder, metavar="DIR", help="the folder that holds the data set")

@@ -18,8 +18,9 @@ def add_arguments(parser) -> None:
         "--dataset",
         nargs="+",
         choices=DATASETS,
+        metavar="NAME",
         default=["cifar10"],
-        help="one data set, or cifar100 and cifar20, which share a pack (default: cifar10)",
+        help=f"one of {', '.join(DATASETS)}; or both cifar100 and cifar20, which share a pack (default: cifar10)",
     )
     parser.add_argument(
         "--runs",

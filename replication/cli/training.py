@@ -30,12 +30,12 @@ FIELD_HELP = {
     "batch_size": "images per step",
     "base_learning_rate": "learning rate after the warm-up",
     "weight_decay": "weight decay",
-    "weights": "uniform_scaled: no re-balancing, the loss times the class-balanced loss's average weight",
+    "weights": "uniform_scaled: the same weight for all classes, the average of the class-balanced ones",
     "reduction": "weighted_mean: divided by the batch's sum of weights, as torch does",
     "drop_factor": "factor on the learning rate at 80 and 90 %% of the epochs (the paper: 0.01; 0.1 at imbalance 1)",
     "shortcut": "shortcut where the shape changes: 2x2 average pooling, or every other pixel",
     "shuffle": "buffered: the input pipeline of the authors' code, simulated",
-    "last_bias": "initial last bias of sigmoid and focal: -log(C - 1), or zero",
+    "last_bias": "initial bias of the last layer, for sigmoid and focal: -log(C - 1), or zero",
     "reweight_from": "fraction of the epochs after which the class weights apply (0.8: deferred re-weighting)",
 }
 GRID_HELP = {
@@ -61,9 +61,10 @@ def add_train_arguments(parser) -> None:
 
 def add_sweep_arguments(parser) -> None:
     """Add the options that choose the runs of a grid, and where they run."""
-    grids = "; ".join(f"{name}: {words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items())
-    parser.add_argument("grid", metavar="GRID", choices=(*GRIDS, "plan"), help=f"{grids}; plan: {PLAN_HELP}")
-    parser.add_argument("--upto", choices=sorted(ORDER), help="plan: the last letter to run, in the plan's order")
+    parser.add_argument("grid", metavar="GRID", choices=(*GRIDS, "plan"), help="one of the grids below")
+    parser.add_argument(
+        "--upto", choices=sorted(ORDER), metavar="LETTER", help=f"plan: the last of its parts to run, {_letters()}"
+    )
     parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
     parser.add_argument(
         "--seeds", type=int, nargs="+", metavar="SEED", help="seeds of each run (default: 0; plan: its own)"
@@ -76,7 +77,14 @@ def add_sweep_arguments(parser) -> None:
         dest="only_imbalance",
         help="only these imbalance factors",
     )
-    parser.add_argument("--losses", nargs="+", choices=CHOICES["loss"], dest="only_losses", help="only these losses")
+    parser.add_argument(
+        "--losses",
+        nargs="+",
+        choices=CHOICES["loss"],
+        metavar="LOSS",
+        dest="only_losses",
+        help=f"only these losses, of {', '.join(CHOICES['loss'])}",
+    )
     parser.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
     add_experiment(parser, Experiment, {"dataset": FIELD_HELP["dataset"]}, CHOICES, {"dataset"})
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
@@ -95,6 +103,16 @@ def add_sweep_arguments(parser) -> None:
     )
 
 
+def grid_lines() -> list[str]:
+    """Return a line for each grid of `sweep`, with the number of its runs."""
+    words = {name: f"{words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items()} | {"plan": PLAN_HELP}
+    return [f"  {name:<10}{text}" for name, text in words.items()]
+
+
+def _letters() -> str:
+    return f"{min(ORDER)} to {max(ORDER)}"
+
+
 def add_running_arguments(parser) -> None:
     """Add the options that both verbs share: time limit, precision, checkpoints and so on."""
     parser.add_argument(
@@ -102,7 +120,7 @@ def add_running_arguments(parser) -> None:
         type=float,
         metavar="SECONDS",
         help="after this time, stop each run at its next evaluation, with a checkpoint, and exit with code 3; the same "
-        "command continues (default: none)",
+        "command then continues the runs (default: none)",
     )
     parser.add_argument(
         "--journal",
@@ -123,11 +141,12 @@ def add_running_arguments(parser) -> None:
         metavar="EPOCHS",
         help="epochs between checkpoints (default: 2 on the CPU; on CUDA one checkpoint a minute)",
     )
-    parser.add_argument("--deterministic", action="store_true", help="bit-identical repetition on CUDA too; slower")
+    parser.add_argument("--deterministic", action="store_true", help="repeat runs bit for bit on CUDA too; slower")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs with AMX)",
+        help="precision of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs "
+        "with AMX)",
     )
     parser.add_argument(
         "--evaluate-every",
@@ -140,7 +159,7 @@ def add_running_arguments(parser) -> None:
         "--no-graphs",
         dest="graphs",
         action="store_false",
-        help="on CUDA, launch each kernel by itself; slower",
+        help="on CUDA, do without CUDA graphs; slower",
     )
     parser.add_argument(
         "--compile",

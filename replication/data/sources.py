@@ -17,7 +17,8 @@ from replication.data.image_set import ImageSet
 from replication.data.long_tail import keep_indices
 from replication.data.pack import PACKS, pack_path, read_pack
 
-FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")  # torchvision's, bare, Debian's
+# of torchvision, of files without a folder, of Debian's package
+FASHION_FOLDERS = ("FashionMNIST/raw", "", "/usr/share/datasets/fashion-mnist")
 CIFAR_SIZES = {"cifar10": (10, 5000, 1000), "cifar100": (100, 500, 100)}  # classes, images a class in train and test
 SUPERCLASSES = (  # CIFAR-100's 20 coarse labels, in their order, and the fine classes of each
     ("aquatic_mammals", "beaver dolphin otter seal whale"),
@@ -137,7 +138,7 @@ def _cifar(dataset: str, root: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _unpack(kind: Any, archive: Path) -> None:
-    """Unpack torchvision's archive unless that is done: completely or not at all, in one process at a time."""
+    """Unpack torchvision's archive, if it is not unpacked yet: completely or not at all, in one process at a time."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     folder, part = archive.parent / kind.base_folder, archive.parent / f".{kind.base_folder}.part"
@@ -145,13 +146,13 @@ def _unpack(kind: Any, archive: Path) -> None:
         return
     try:
         with _locked(archive.parent, kind.__name__):
-            if folder.is_dir():  # by the process that this one waited for
+            if folder.is_dir():  # another process has unpacked it meanwhile
                 return
             if not check_integrity(archive, kind.tgz_md5):
                 raise ValueError(
                     f"{archive} is truncated or altered (its MD5 is not {kind.tgz_md5}): delete it and fetch it anew"
                 )
-            shutil.rmtree(part, ignore_errors=True)  # the remains of a killed process
+            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
             extract_archive(archive, part)
             (part / kind.base_folder).rename(folder)
             part.rmdir()

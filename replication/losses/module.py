@@ -47,7 +47,7 @@ class ClassBalancedLoss(nn.Module):
     it: assign to `beta` to re-weight (deferred re-weighting takes one line), and a checkpoint never changes it.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; raised here, before the first call of `forward`.
+        ValueError, TypeError: an argument is wrong; this is checked here, before the first call of `forward`.
 
     Warns:
         UserWarning: a beta > 0 leaves different counts with weights equal within 1 %, or the counts look like those of

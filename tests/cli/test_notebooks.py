@@ -74,6 +74,13 @@ def test_two_at_once_from_one_folder(tmp_path):
     assert [printed(tmp_path / name) for name in "ab"] == [sys.executable] * 2
 
 
+def test_an_executed_notebook_holds_no_progress_bar(tmp_path, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    assert run(write_notebook(tmp_path, "from tqdm import tqdm; print(sum(tqdm([1, 2])))"), tmp_path) is None
+    outputs = nbformat.read(tmp_path / "copy.ipynb", as_version=4).cells[-1].outputs
+    assert [(o.name, o.text) for o in outputs] == [("stdout", "3\n")]
+
+
 def test_the_first_error_is_reported_in_one_line(tmp_path):
     failure = run(write_notebook(tmp_path, "raise ValueError('one\\ntwo')"), tmp_path)
     assert failure == "cell 3: ValueError: one two"  # papermill adds one

@@ -6,6 +6,7 @@ import pytest
 
 from replication import describe_weights
 from replication.__main__ import main
+from replication.cli.verbs import parser
 
 
 def test_weights_prints_one_line_for_each_beta(capsys):
@@ -25,10 +26,19 @@ def test_weights_refuses_an_empty_class(capsys):
     assert "class_counts must be > 0" in capsys.readouterr().err
 
 
-def test_help_shows_verbs_first_and_examples_last(capsys):
+def help_of(capsys, *verb: str) -> str:
     with pytest.raises(SystemExit):
-        main(["--help"])
-    text = capsys.readouterr().out
-    assert text.index("\nverbs:") < text.index("\noptions:") < text.index("\nexamples:")
-    for line in re.findall(r"^  python -m replication (.*)$", text, re.MULTILINE):
-        assert line.split()[0] in re.findall(r"^    ([\w-]+)", text, re.MULTILINE)
+        main([*verb, "--help"])
+    return capsys.readouterr().out
+
+
+def test_help_shows_verbs_first_and_examples_last_and_every_example_is_accepted(capsys):
+    text = help_of(capsys)
+    assert text.index("\nverbs") < text.index("\noptions:") < text.index("\nexamples:")
+    verbs = re.findall(r"^    ([\w-]+)", text, re.MULTILINE)
+    assert {"weights", "train", "sweep", "report"} <= set(verbs)
+    for page in [text, *(help_of(capsys, verb) for verb in verbs)]:
+        examples = re.findall(r"^  .*-m replication (.*?)(?:  .*)?$", page.split("\nexamples:")[1], re.MULTILINE)
+        assert examples
+        for example in examples:
+            assert parser().parse_args(example.split()).verb in verbs

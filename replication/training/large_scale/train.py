@@ -82,7 +82,7 @@ def train(
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:
-    """Return the images of one process in a batch, and of one forward pass.
+    """Return how many images of a batch one process takes, and how many go through one forward pass.
 
     >>> part_of_batch(1024, 2), part_of_batch(1024, 8), part_of_batch(1024, 16)
     ((512, 128), (128, 128), (64, 64))
@@ -112,7 +112,7 @@ class _LargeRun(Run):
             raise ValueError(f"batch_size must be at most the {self.n} training images, got {experiment.batch_size}")
         self.steps = experiment.steps(self.n)
         prior = 0.0 if experiment.loss == "softmax" else prior_bias(self.classes)
-        with torch.device("meta"):  # no weights before ours
+        with torch.device("meta"):  # `initialise` draws the weights
             self.model = resnet(experiment.depth, self.classes)
         initialise(self.model.to_empty(device="cpu"), stream(experiment.seed, "weights"), prior)
         self.model.to(device, memory_format=torch.channels_last)

@@ -30,7 +30,7 @@ def run_on_ray(
     todo: list[Experiment],
     options: RunOptions,
     workers: int,
-    progress: Callable[[Experiment, int], object],
+    progress: Callable[[Experiment, int | dict], object],
     report: Callable[..., object],
     address: str | None = None,
     gpus_per_run: float = 0.0,
@@ -161,8 +161,8 @@ class _Tasks:
 
     def events(self) -> Iterator[Event]:
         done, _ = self.ray.wait(list(self.flying), timeout=POLL)
-        for experiment, images in self.queue.get_nowait_batch(self.queue.qsize()):
-            yield "progress", experiment, images
+        for experiment, news in self.queue.get_nowait_batch(self.queue.qsize()):
+            yield "progress", experiment, news
         for task in done:
             yield self._end(task)
 
@@ -199,7 +199,7 @@ def _run(experiment: Experiment, options: RunOptions, data, queue):
     """Run the task; return a record, or (outcome, None, reason) if there is none."""
     tell = functools.partial(_tell, queue, experiment)
     try:
-        return train_one(experiment, options, totals(tell, every=POLL), data)
+        return train_one(experiment, options, totals(tell, every=POLL), data, evaluated=tell)
     except OutOfTime as end:
         return "stopped", None, str(end)
     except RUN_ERRORS as error:
@@ -208,5 +208,5 @@ def _run(experiment: Experiment, options: RunOptions, data, queue):
         return "failed", None, reason(error)
 
 
-def _tell(queue, experiment: Experiment, images: int) -> None:
-    queue.actor.put_nowait.remote((experiment, images))  # does not wait for the driver's machine
+def _tell(queue, experiment: Experiment, news: int | dict) -> None:
+    queue.actor.put_nowait.remote((experiment, news))  # does not wait for the driver's machine

@@ -10,7 +10,7 @@ from replication.experiments.experiment import Experiment
 from replication.training.sweep.task import ATTEMPTS
 
 Event = tuple[str, Experiment, Any]
-"""("progress", run, images so far), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
+"""("progress", run, argument of `progress`), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
 
 
 class Crew(Protocol):
@@ -33,7 +33,7 @@ def run_all(
     todo: Iterable[Experiment],
     crew: Crew,
     workers: int,
-    progress: Callable[[Experiment, int], object],
+    progress: Callable[[Experiment, int | dict], object],
     report: Callable[..., object],
     over: Callable[[], bool] = lambda: False,
 ) -> None:

@@ -19,7 +19,7 @@ from replication.training.loop import OutOfTime
 from replication.training.one_run import RunOptions, checkpoint_path, start_path
 from replication.training.sweep.task import attempt, load_once
 
-MARGIN = 0.9  # of the rate so far, because the few last runs do not fill the GPU
+MARGIN = 0.9  # share of the rate so far that is counted on, because the last few runs do not fill the GPU
 POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill are noticed
 
 
@@ -28,7 +28,7 @@ def run_in_streams(
     options: RunOptions,
     workers: int,
     images: dict[Experiment, int],
-    progress: Callable[[Experiment, int], object],
+    progress: Callable[[Experiment, int | dict], object],
     report: Callable[..., object],
 ) -> None:
     """Run every experiment that can end in time, `workers` at once.
@@ -105,8 +105,12 @@ class _Crew:
                 trained_before = False  # a resumed run first reports what it had trained on before
                 self._progress(experiment, total)
 
+        def evaluated(point: dict) -> None:
+            with self.guard:
+                self._progress(experiment, point)
+
         try:
-            outcome = attempt(experiment, self.options, tell, self.over)
+            outcome = attempt(experiment, self.options, tell, self.over, evaluated)
             with self.guard:
                 self._report(experiment, *outcome)
         finally:
@@ -155,7 +159,7 @@ class _Crew:
         return self.images[experiment]
 
     def _fits(self, experiment: Experiment) -> bool:
-        """Whether a run can end in time beside those at work; if not, it is not started, and the others are faster."""
+        """Whether a run can end in time beside those at work; one that cannot is not started, to leave them the GPU."""
         deadline, rate = self.options.deadline, self.rate.now()
         if deadline is None or not rate:
             return True

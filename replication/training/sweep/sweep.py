@@ -30,9 +30,8 @@ def sweep(
 
     Returns:
         A Counter with the keys kept (there was a record), finished, diverged (now or before), elsewhere (in another
-        process), failed (a worker died ATTEMPTS
-        times, or an error ended the run; it is printed), and, if the time limit of the options is reached, stopped
-        (its checkpoint is written) and not started.
+        process), failed (a worker died ATTEMPTS times, or an error ended the run; it is printed), and, if the time
+        limit of the options is reached, stopped (its checkpoint is written) and not started.
 
     Raises:
         ValueError: workers < 1, an unknown engine, data that cannot be used, or a record of another folder of images.
@@ -70,9 +69,8 @@ def sweep(
             for experiment in todo:
                 if options.over():
                     break
-                tell = totals(functools.partial(progress, experiment))
-                evaluated = functools.partial(progress.evaluated, experiment)
-                progress.report(experiment, *attempt(experiment, options, tell, evaluated=evaluated))
+                tell = functools.partial(progress, experiment)
+                progress.report(experiment, *attempt(experiment, options, totals(tell), evaluated=tell))
         else:
             from replication.training.sweep.workers import run_in_workers
 

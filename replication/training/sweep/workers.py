@@ -28,7 +28,7 @@ def run_in_workers(
     todo: list[Experiment],
     options: RunOptions,
     workers: int,
-    progress: Callable[[Experiment, int], object],
+    progress: Callable[[Experiment, int | dict], object],
     report: Callable[..., object],
 ) -> None:
     """Run every experiment in one of `workers` processes, which divide CPU threads and GPUs between them.
@@ -149,7 +149,7 @@ def _work(connection: Connection, options: RunOptions, slot: int) -> None:
             experiment = connection.recv()
             tell = functools.partial(_tell, connection)
             try:
-                outcome = attempt(experiment, options, totals(tell))
+                outcome = attempt(experiment, options, totals(tell), evaluated=tell)
             except BrokenPipeError:
                 return  # the parent has ended
             except DeviceLost as error:
@@ -172,5 +172,5 @@ def _send_error(connection: Connection, error: Exception) -> None:
     connection.send(("error", error))
 
 
-def _tell(connection: Connection, images: int) -> None:
-    connection.send(("progress", images))
+def _tell(connection: Connection, news: int | dict) -> None:
+    connection.send(("progress", news))

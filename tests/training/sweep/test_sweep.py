@@ -1,5 +1,6 @@
 """Sweeps: what is done is kept, nothing is done twice, one bad run stops no other, Ctrl-C ends all of it."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,7 @@ from replication.training.cifar import train as run
 from replication.training.one_run import RunOptions, existing_record
 from replication.training.run_lock import run_lock
 from replication.training.sweep import workers
-from replication.training.sweep.progress import Progress
+from replication.training.sweep.progress import Progress, state
 from replication.training.sweep.sweep import sweep
 from replication.training.sweep.task import DeviceLost
 from replication.training.sweep.workers import run_in_workers
@@ -195,6 +196,28 @@ def test_runs_that_others_did_meanwhile_are_done_too():
         assert progress.bar.desc == "2/2 runs: "
 
 
+@pytest.mark.parametrize(("workers", "engine"), [(1, "local"), (2, "local"), (2, "streams")])
+def test_progress_gets_every_point_of_the_curves(tmp_path, monkeypatch, quick_workers, workers, engine):
+    points = {e: [] for e in RUNS[:2]}
+    monkeypatch.setattr(
+        Progress, "__call__", lambda _, e, news: points[e].append(news) if isinstance(news, dict) else None
+    )
+    sweep(RUNS[:2], here(tmp_path), workers=workers, engine=engine)
+    assert points == {e: json.loads(record_of(e, tmp_path).read_text())["curve"] for e in RUNS[:2]}
+
+
+def test_progress_shows_the_run_evaluated_last_until_it_ends():
+    point = dict(epoch=1, training_loss=0.3142, error=24.6)
+    with Progress(dict.fromkeys(RUNS[:2], 10), Counter()) as progress:
+        progress(RUNS[0], point)
+        progress(RUNS[1], point)
+        assert progress.bar.postfix == state(RUNS[1], point)
+        progress.report(RUNS[1], "stopped")
+        assert progress.bar.postfix == state(RUNS[0], point)
+        progress.report(RUNS[0], "stopped")
+        assert progress.bar.postfix == ""
+
+
 def test_a_lost_gpu_is_no_fault_of_the_run(tmp_path, monkeypatch):
     """After a CUDA error no later run of the process could use the GPU; out of memory, the next may well."""
 
@@ -210,7 +233,7 @@ def test_a_lost_gpu_is_no_fault_of_the_run(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_lost_its_gpu_ends_so_that_another_takes_its_run(tmp_path, monkeypatch, capsys):
-    def lost(*_):
+    def lost(*_, **__):
         raise DeviceLost("the GPU is lost to this process (CUDA error: device-side assert triggered)")
 
     ours, theirs = workers.CONTEXT.Pipe()
