@@ -121,12 +121,12 @@ def test_a_failed_run_does_not_stop_the_sweep(tmp_path, monkeypatch, capsys):
 
     def fails_at_beta_0(experiment, *arguments, **keywords):
         if experiment.beta == 0:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("no such kernel")
         return train(experiment, *arguments, **keywords)
 
     monkeypatch.setattr(run, "train", fails_at_beta_0)
     assert sweep(RUNS[:2], here(tmp_path)) == Counter(failed=1, finished=1, kept=0)
-    assert "RuntimeError: out of memory" in capsys.readouterr().out
+    assert "RuntimeError: no such kernel" in capsys.readouterr().out
 
 
 def test_a_full_disk_stops_the_sweep(tmp_path, monkeypatch):
