@@ -72,7 +72,7 @@ notebooks/*
 def gather(stage: Path, results: Path) -> None:
     """Copy all pages, and the tables and figures that they show, into one folder."""
     stage.mkdir()
-    (stage / "index.md").write_text((ROOT / "README.md").read_text() + CONTENTS)
+    (stage / "index.md").write_text((ROOT / "README.md").read_text(encoding="utf-8") + CONTENTS, encoding="utf-8")
     for name in PAGES:
         shutil.copy(ROOT / name, stage)
     shutil.copytree(ROOT / "docs", stage / "docs", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_static"))
@@ -80,7 +80,8 @@ def gather(stage: Path, results: Path) -> None:
     for folder in (ROOT / "results", results):  # results elsewhere come on top of those that are committed
         shutil.copytree(folder, stage / "results", ignore=ignored, dirs_exist_ok=True)
     for path in (stage / "results").rglob("*.md"):  # a table's caption becomes the title of its page
-        path.write_text(re.sub(r"\A\*\*(.*)\*\*$", r"# \1", path.read_text(), flags=re.MULTILINE))
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"\A\*\*(.*)\*\*$", r"# \1", text, flags=re.MULTILINE), encoding="utf-8")
     (stage / "notebooks").mkdir()
 
 

@@ -153,7 +153,7 @@ def torchrun(folder: Path) -> None:
     """`torchrun --nproc-per-node 2 --max-restarts 1`, its processes forks of this one; all print to FOLDER/printed."""
     os.dup2(os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os.dup2(2, 1)
-    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
+    sys.stdout, sys.stderr = (open(fd, "w", encoding="utf-8", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
     node = dict(min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=1)
     meeting = dict(rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test")
     elastic_launch(LaunchConfig(**node, **meeting, start_method="fork"), work)(folder)

@@ -33,7 +33,7 @@ TIMES = (
 
 def content(path: Path) -> dict:
     """A record without what two runs of one experiment may differ in."""
-    return {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
+    return {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k not in TIMES}
 
 
 def here(results: Path) -> RunOptions:
@@ -63,7 +63,7 @@ def _quietly(ready, target, arguments) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & inherits "ignore"
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the server may have been started by a sweep's crew
     workers.CONTEXT, workers._work = multiprocessing.get_context("fork"), _work_alone  # workers start in milliseconds
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     ready.set()
     sys.exit(target(*arguments))
 
@@ -87,7 +87,7 @@ def command(arguments: list[str], errors: Path) -> int:
     from replication.__main__ import main
 
     PROFILES["smoke"]["epochs"] = 2000
-    sys.stderr = open(errors, "w", buffering=1)  # noqa: SIM115
+    sys.stderr = open(errors, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
     return main(arguments)
 
 

@@ -13,9 +13,9 @@ def write_readme(results: Path) -> list[Path]:
     """Fill the marked parts of the README.md beside the results; return its path if there is one with such parts."""
     path = results.parent / "README.md"
     page = results / "README.md"
-    if not path.is_file() or not page.is_file() or "<!-- answers" not in (text := path.read_text()):
+    if not path.is_file() or not page.is_file() or "<!-- answers" not in (text := path.read_text(encoding="utf-8")):
         return []
-    return [write_text(path, filled(text, page.read_text(), f"{results.name}/"))]
+    return [write_text(path, filled(text, page.read_text(encoding="utf-8"), f"{results.name}/"))]
 
 
 def filled(text: str, page: str, prefix: str) -> str:

@@ -71,7 +71,7 @@ class OwnerFile:
         """
         guard = self.path.with_name(f"{self.path.name}.freed")
         try:
-            with open(guard, "x"):
+            with open(guard, "x", encoding="utf-8"):
                 pass
         except FileExistsError:
             return False

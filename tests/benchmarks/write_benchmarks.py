@@ -21,7 +21,7 @@ GOALS = [  # what, over what, at which shapes, and the most the ratio may be
 
 def read(path):
     """The timings as a table (name, shape, threads, ms), and the peaks as (name, shape, peak)."""
-    data = json.loads(Path(path).read_text())
+    data = json.loads(Path(path).read_text(encoding="utf-8"))
     infos = [b["extra_info"] for b in data["benchmarks"]]
     speeds = [i for i in infos if "shortest" in i]
     times = [

@@ -15,7 +15,7 @@ GUIDES = ROOT / "docs" / "guides"
 
 
 def code(path: Path) -> str:
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL))
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 
 
 def run(path: Path, **names) -> dict:

@@ -74,7 +74,6 @@ def run_on_ray(
 
 def _ray():
     try:
-        import ray
         import ray.util.queue
     except ImportError as error:
         raise ValueError(
