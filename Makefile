@@ -16,7 +16,7 @@ reproduce: .venv/installed  ## run all notebooks on a small data set (about 5 mi
 	@$(RUN) -m replication reproduce --profile smoke
 
 test: .venv/installed  ## the test suite, notebooks included, without the tests that take minutes
-	@$(RUN) -m pytest -n auto --dist loadgroup --no-loadscope-reorder -m "not slow" $(PYTEST)
+	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST)
 
 test-all: .venv/installed  ## the same, with the tests that take minutes; installs Ray for its own
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[all]'
