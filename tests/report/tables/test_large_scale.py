@@ -27,7 +27,7 @@ def _record(error, curve=None, counts=None, **fields):
         error,
         90,
         None,
-        [],
+        list(map(str, range(len(counts)))),
         counts,
         curve or [dict(epoch=90, error=error, top5_error=error / 4)],
         4000.0,
