@@ -110,7 +110,7 @@ def test_measured_stands_beside_published_in_its_own_cell(tmp_path):
         (dict(batch_size=512), {}),
         (dict(weight_decay=0.0), {}),
         (dict(base_learning_rate=0.3), {}),
-        ({}, dict(class_counts=[5, 3])),
+        ({}, dict(class_counts=[5, 3], class_names=["a", "b"])),
         ({}, dict(skipped_images=1)),
         ({}, dict(test_images=24425)),
         ({}, dict(status="diverged", error=None, top5_error=None)),

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -123,6 +125,15 @@ def test_record_of_two_processes(folder, two):
         0.2 * 8 / 256 * 0.001
     )  # the last step lies after 80 of 90
     assert not list((folder / "whole").rglob("*.pt"))  # the checkpoint went when the record was there
+
+
+@pytest.mark.slow
+def test_torchrun_trains_the_whole_network_by_the_guides_command(folder):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "replication"]
+    words += ["large-scale", *options(folder / "tree", folder / "guide")]
+    answer = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert answer.returncode == 0, answer.stderr[-9000:]
+    assert _record(folder / "guide").processes == 2
 
 
 def test_what_has_a_record_is_not_trained_again(two):
