@@ -1,6 +1,5 @@
 """results/README.md and the page of each folder below it, from templates.  Every number is computed."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -53,7 +52,6 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
     pages = (*profiles, *TITLES)
     by_topic = {topic: list(group) for topic, group in groupby(statements(evidence), lambda s: s.topic)}
     simulated = evidence.covering.get("verify")
-    scope = claims.scope(evidence).drop(columns=["profile", "hardware"], errors="ignore")
     return TEMPLATES.get_template("front_page.md.j2").render(
         answers=claims.answers(evidence),
         linked=lambda text, link: f"[{text}]({link})" if link.split("/")[0] in pages else text,
@@ -64,13 +62,13 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         method_sentence=claims.method_sentence(evidence),
-        methods=short_methods_table(profiles["paper"]).shown if "paper" in profiles else (),
+        methods=short_methods_table(evidence.full).shown,
         selection=choice_table().shown,
         agreement=agreement_probability(replicate_sd()[0]),
         check=None if simulated is None else check(simulated),
         simulations=0 if simulated is None else len(simulated),
-        scope=scope.assign(hardware=[hardware(profile) for profile in profiles.values()]),
-        missing=missing_columns(profiles),
+        scope=claims.scope(evidence),
+        missing=missing_columns(evidence.full),
         large_scale_hours=cost_table(evidence.large_scale).data["gpu_hours"].sum(),
         topics=by_topic,
         rows=markdown_rows,
@@ -94,42 +92,38 @@ def folder_page(
     )
 
 
-def hardware(profile: Profile) -> str:
-    """Name the kinds of device that the runs of a profile used, compiled or not."""
-    return ", ".join(sorted(set(profile.records["device"].str.removesuffix(" with torch.compile"))))
-
-
-def missing_columns(profiles: dict[str, Profile]) -> dict[str, list[str]]:
+def missing_columns(full: Profile) -> dict[str, list[str]]:
     """Return the imbalance factors of each data set that have no pair of runs at full protocol."""
-    cells = profiles["paper"].paired_cells if "paper" in profiles else pd.DataFrame(columns=["dataset"])
-    known = {dataset: set(group["imbalance_factor"]) for dataset, group in cells.groupby("dataset")}
+    known = set(zip(full.pairs["dataset"], full.pairs["imbalance_factor"], strict=True))
     return {
-        paper.TITLES[dataset]: [f"{f:g}" for f in IMBALANCE_FACTORS if f not in known.get(dataset, ())]
+        paper.TITLES[dataset]: [f"{f:g}" for f in IMBALANCE_FACTORS if (dataset, f) not in known]
         for dataset in paper.HEAT_MAPS
     }
 
 
-def forest_rows(profiles: dict[str, Profile]) -> pd.DataFrame:
-    """The rows of the forest plot: the columns of Table 2 at full protocol, printed and ours; then the short study.
+def forest_rows(full: Profile, short: Profile) -> pd.DataFrame:
+    """The rows of the forest plot: the columns of Table 2 that ran at full protocol, then the short study.
 
-    Full protocol: softmax, at the beta fixed beforehand, and CIFAR-100 at 0.9999 where it was run.  The sizes of the
+    Full protocol: softmax, at the beta fixed beforehand and at 0.9999, beside the printed change.  The sizes of the
     short study do not compare with the paper's, so its rows have no printed value.
     """
-    keys, names = ["dataset", "beta", "imbalance_factor"], ["estimate", "low", "high", "n"]
+    keys = ["dataset", "beta", "imbalance_factor"]
     printed = paper.difference_to_plain(paper.heat_maps()).query("label == 'softmax'").set_index(keys)["difference"]
-    cells = profiles["paper"].paired_cells if "paper" in profiles else pd.DataFrame(columns=["label", *keys, *names])
-    ours = cells.query("label == 'softmax'").rename(columns={"mean": "estimate"}).set_index(keys)[names]
-    wanted = [(dataset, fixed_beta(dataset), factor) for dataset in paper.TABLE2_SETS for factor in IMBALANCE_FACTORS]
-    wanted += [key for factor in IMBALANCE_FACTORS if (key := ("cifar100", 0.9999, factor)) in ours.index]
-    full = ours.reindex(pd.MultiIndex.from_tuples(wanted, names=keys)).fillna({"n": 0})
-    full = full.assign(printed=printed, planned=[planned_seeds(*key) for key in wanted]).reset_index()
-    table = full.assign(block="Full protocol (ResNet-32, 200 epochs), softmax")
-    if "cpu" in profiles:
-        study, short = profiles["cpu"], forest(profiles["cpu"]).rename(columns={"mean": "estimate"})
-        blocks = [f"{study.title.capitalize()} ({study.budget}), {', '.join(labels)}" for labels in short["labels"]]
-        table = pd.concat([table, short.assign(block=blocks, printed=math.nan, planned=0)], ignore_index=True)
+    ran = full.paired_cells.query("label == 'softmax' and imbalance_factor in @IMBALANCE_FACTORS")
+    ran = ran[ran["dataset"].isin(paper.TABLE2_SETS) & ran["beta"].isin([0.99, 0.9999])]
+    ran = ran[(ran["beta"] == 0.9999) | (ran["beta"] == ran["dataset"].map(fixed_beta))]
+    ran = ran.sort_values(keys, ascending=[True, True, False]).join(printed.rename("printed"), on=keys)
+    share = f"{ran.groupby(keys[::2]).ngroups} of {len(paper.TABLE2_SETS) * len(IMBALANCE_FACTORS)} columns"
+    ran = ran.assign(
+        losses=f"softmax, {share}", planned=[planned_seeds(*key) for key in ran[keys].itertuples(index=False)]
+    )
+    small = forest(short)
+    small = small.assign(losses=small["labels"].map(", ".join), planned=0)
+    studies = [(full, ran), (short, small)]
+    table = pd.concat([rows.assign(study=f"{p.title.capitalize()} ({p.budget})") for p, rows in studies])
     rows = list(table.itertuples())
     return table.assign(
+        block=table["study"] + ", " + table["losses"],
         label=[f"{paper.TITLES[r.dataset]} at {r.imbalance_factor:g}, beta {r.beta:g}" for r in rows],
         word=[interval_word(r.low, r.high, r.n, r.planned) for r in rows],
     )

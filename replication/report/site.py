@@ -102,7 +102,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     shown = {name: profile for name, profile in profiles.items() if name != "smoke"}
     seen = read_evidence(results, shown)
     drawings = common_drawings(results)
-    drawings[results / "figures" / "forest"] = partial(gains.forest_figure, forest_rows(shown))
+    drawings[results / "figures" / "forest"] = partial(gains.forest_figure, forest_rows(seen.full, seen.short))
     for name, profile in profiles.items():
         drawings |= profile_drawings(results, profile) if name != "length" else {}  # that profile mixes two budgets
     there = [path for stem in drawings for end in ("png", "pdf") if (path := Path(f"{stem}.{end}")).is_file()]
@@ -112,7 +112,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
         written += [path for table in made for path in table.write(results / name / "tables")]
     written += sorted((results / "covering").glob("*.csv"))
     written += _write_folder_pages(results, profiles, tables, seen, written)
-    written += write_gpu_page(results, profiles["paper"].records) if "paper" in profiles else []
+    written += write_gpu_page(results, seen.full.records)
     linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
     written.append(write_text(results / "README.md", front_page(results, shown, seen, linked)))
     for path in before.difference(written):

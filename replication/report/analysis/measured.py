@@ -14,6 +14,7 @@ from replication.report.analysis.statistics import SEEDS, Summary, summary
 
 CELL = ["dataset", "label", "beta", "imbalance_factor"]
 PROTOCOL = ("base_learning_rate", "weight_decay", *experiment.SWITCHES)  # fields of every run of the paper's protocol
+COMPILED = " with torch.compile"
 # The one beta that is compared with the plain loss without a choice on the test set: for CIFAR-10 the paper's advice
 # (Section 5.3), for the others the smaller one that it advises there; digits have 39 times fewer images than CIFAR-10.
 FIXED_BETA = {"cifar10": 0.9999, "cifar20": 0.99, "cifar100": 0.99, "digits": 0.99, "fashion_mnist": 0.9999}
@@ -39,9 +40,16 @@ def profile_records(results: Path | str, profile: str) -> pd.DataFrame:
 def with_labels(records: pd.DataFrame) -> pd.DataFrame:
     """Add a column `label` ("softmax", "focal 0.5", ...), and mark compiled runs, which round differently."""
     labels = [loss_label(loss, gamma) for loss, gamma in zip(records["loss"], records["gamma"], strict=True)]
-    device = records["device"].where(~records["compiled"].astype(bool), records["device"] + " with torch.compile")
+    device = records["device"].where(~records["compiled"].astype(bool), records["device"] + COMPILED)
     labels = pd.Series(labels, index=records.index, dtype=object)
     return records.assign(label=labels, device=device).reset_index(drop=True)
+
+
+def conditions(records: pd.DataFrame) -> tuple[str, str, str]:
+    """List the seeds, precisions and kinds of hardware of these runs, as text."""
+    hardware = records["device"].str.removesuffix(COMPILED)
+    named = (", ".join(map(str, sorted(set(values)))) for values in (records["seed"], records["precision"], hardware))
+    return tuple(named)  # type: ignore[return-value]
 
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:

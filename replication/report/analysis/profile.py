@@ -1,5 +1,6 @@
 """Profile: the records of one budget, and everything that is computed from them, computed once."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +53,11 @@ class Profile:
 def read_profile(results: Path | str, name: str) -> Profile:
     """Read the profile of that name, with the records of RESULTS/NAME/runs; without records its frames are empty."""
     return Profile(name, measured.profile_records(results, name))
+
+
+def without_records(name: str) -> Profile:
+    """Return the profile of that name as it is before its first run."""
+    return read_profile(os.devnull, name)
 
 
 def read_profiles(results: Path | str) -> dict[str, Profile]:

@@ -1,4 +1,4 @@
-"""The front page as data: seven answers, where the paper is wrong or loose, which beta, which method, what ran.
+"""The front page as data: seven answers, where the paper is inaccurate, which beta, which method, what ran.
 
 Every word is computed from findings: an answer of six words or fewer, what the paper prints, what we found.
 """
@@ -9,10 +9,11 @@ import pandas as pd
 
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import forest
+from replication.report.analysis.measured import conditions
 from replication.report.analysis.selection import difference_by_imbalance, improvements
 from replication.report.claims import finding as words
 from replication.report.claims import loss, ours, results, theory
-from replication.report.claims.evidence import SHORT, Evidence
+from replication.report.claims.evidence import Evidence
 from replication.report.claims.finding import AWAITING, BETTER, NOT_RUN, WORSE, Finding, of_row
 from replication.report.claims.planned import RULES
 from replication.theory.covering import check
@@ -46,7 +47,7 @@ def verdict(findings: list[Finding]) -> str:
         return "Seeds still missing" if AWAITING in [f.word for f in findings] else "Not run yet"
     better, worse = known.count(BETTER), known.count(WORSE)
     if better > worse:
-        return f"Yes, {'' if better == len(known) else 'clearly '}in {better} of {len(known)}"
+        return f"Yes, in {better} of {len(known)} columns"
     return "No" if worse else "Undecided"
 
 
@@ -80,9 +81,9 @@ def _cifar10(e: Evidence) -> tuple[str, str, str]:
 
 
 def _short(e: Evidence) -> tuple[str, str, str]:
-    rows = forest(e.profiles[SHORT]).query("dataset == 'cifar10'") if SHORT in e.profiles else pd.DataFrame()
+    rows = forest(e.short).query("dataset == 'cifar10'")
     found = [of_row("", row, ours.SHORT_SEEDS) for row in rows.to_dict("records")]
-    said = f"{_span(rows['mean'])} ({e.profiles[SHORT].budget}, {rows['n'].min()} seeds)" if found else NOT_RUN
+    said = f"{_span(rows['mean'])} ({rows['n'].min()} seeds)" if found else NOT_RUN
     return verdict(found), "-", said
 
 
@@ -109,13 +110,13 @@ def _rebalancing(e: Evidence) -> tuple[str, str, str]:
 
 def _choice(e: Evidence) -> tuple[str, str, str]:
     most = e.selection_bias["bias_over_plain"].max()
-    return f"At most {most:.1f} points", _span(e.selection_bias["change"]), "from print"
+    return f"At most {most:.1f} points", _span(e.selection_bias["change"]), "by resampling"
 
 
 def _method(e: Evidence) -> tuple[str, str, str]:
     best = {f"on {name}": f for name, f in ours.best_methods(e).items()}
     names = {f.what for f in best.values() if f.word == BETTER}
-    answer = "Shift the logits by the class prior" if names <= LOGIT_SHIFTS else "It depends on the data"
+    answer = "Shift logits by the class prior" if names <= LOGIT_SHIFTS else "It depends on the data"
     if len(names) < 2:
         answer = names.pop().capitalize() if names else verdict(list(best.values()))
     return answer, "-", _shown(best)
@@ -138,13 +139,13 @@ def answers(evidence: Evidence) -> list[Answer]:
 
 
 def wrong_or_loose(evidence: Evidence) -> list[str]:
-    """Say in two sentences where the paper is wrong or loose; each is left out if the evidence does not support it."""
+    """Say in two sentences where the paper is inaccurate; each is left out if the evidence does not support it."""
     said = []
     if loss.l2(evidence).words["derivation"] == words.REFUTED:
         shrink = 1 / loss.average_weight(evidence, "cifar10", 100, 0.9999)
-        said.append(f"Weights that sum to C make the loss {shrink:.1f} times smaller (CIFAR-10 at 100, beta 0.9999).")
+        said.append(f"Weights summing to C make the loss {shrink:.1f} times smaller (CIFAR-10 at 100, beta 0.9999).")
     if results.r5b(evidence).words["print"] == words.INCONSISTENT:
-        said.append("Figure 5's caption advises 0.999 for CIFAR-100, which raises all 3 printed errors.")
+        said.append("Figure 5's caption advises 0.999 for CIFAR-100: all 3 printed errors rise.")
     return said
 
 
@@ -157,12 +158,12 @@ def which_beta() -> list[dict]:
     """Return the betas that the printed cells favour: dataset, largest_class, helped, hurt.
 
     >>> which_beta()[0]["helped"]
-    '0.999, 0.9999 (25 of 25)'
+    '0.999, 0.9999 (25)'
     """
     advice, worst = [], worst_changes()
     for dataset, rows in improvements().groupby("dataset", sort=False):
         good = rows[rows["improved"] >= min(SAFE, rows["improved"].max())]
-        helped = f"{', '.join(f'{beta:g}' for beta in good['beta'])} ({good['improved'].min()} of {good['of'].max()})"
+        helped = f"{', '.join(f'{beta:g}' for beta in good['beta'])} ({good['improved'].min()})"
         hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst[dataset].items() if most >= HURTS) or "-"
         head = dict(dataset=paper.TITLES[dataset], largest_class=LARGEST[dataset])
         advice.append(head | dict(helped=helped, hurt=hurt))
@@ -180,11 +181,11 @@ def method_sentence(evidence: Evidence) -> str:
 
 
 def scope(evidence: Evidence) -> pd.DataFrame:
-    """Return what ran, one row per profile without smoke."""
+    """Return what ran, one row per profile."""
     rows = []
-    for p in (p for name, p in evidence.profiles.items() if name != "smoke"):
-        seeds, precision = (", ".join(map(str, sorted(set(p.records[name])))) for name in ("seed", "precision"))
+    for p in evidence.profiles.values():
         diverged = int((p.records["status"] != "finished").sum())
         hours = f"{p.records['wall_seconds'].sum() / 3600:.1f}"  # runs that shared a machine count in full
-        rows.append((p.title, p.budget, len(p.records), diverged, hours, seeds, precision))
-    return pd.DataFrame(rows, columns=["study", "budget", "records", "diverged", "wall hours", "seeds", "precision"])
+        rows.append((p.title, p.budget, len(p.records), diverged, hours, *conditions(p.records)))
+    columns = ["study", "budget", "records", "diverged", "wall hours", "seeds", "precision", "hardware"]
+    return pd.DataFrame(rows, columns=columns)

@@ -13,13 +13,11 @@ import pandas as pd
 from replication.report.analysis import published as paper
 from replication.report.analysis.covering import TABLES
 from replication.report.analysis.large_scale import large_scale_records
-from replication.report.analysis.profile import Profile, read_profiles
+from replication.report.analysis.profile import Profile, read_profiles, without_records
 from replication.report.analysis.selection import published_selection_bias
 from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
 from replication.report.claims.planned import RULES, Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
-
-FULL, SHORT = "paper", "cpu"  # the profiles of the full protocol and of the short study
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +34,16 @@ class Evidence:
     class_balanced_weights: Callable = class_balanced_weights
 
     @cached_property
+    def full(self) -> Profile:
+        """The full protocol."""
+        return self.profiles.get("paper", without_records("paper"))
+
+    @cached_property
+    def short(self) -> Profile:
+        """The short study."""
+        return self.profiles.get("cpu", without_records("cpu"))
+
+    @cached_property
     def selection_bias(self) -> pd.DataFrame:
         """The gain by chance of choosing the best of 20, from the printed cells of Table 2's data sets."""
         return published_selection_bias(self.heat_maps[self.heat_maps["dataset"].isin(paper.TABLE2_SETS)])
@@ -43,7 +51,7 @@ class Evidence:
     @cached_property
     def errors(self) -> Errors:
         """Last-epoch error of each finished run of the full protocol."""
-        return errors_of(self.profiles[FULL].records) if FULL in self.profiles else {}
+        return errors_of(self.full.records)
 
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:

@@ -6,7 +6,7 @@ import pandas as pd
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
 from replication.report.analysis.published import TITLES
-from replication.report.claims.evidence import FULL, Evidence, statement
+from replication.report.claims.evidence import Evidence, statement
 
 EXACT = 1e-12
 SAME_SCALE = 2.0  # "roughly the same scale": within a factor of 2
@@ -32,9 +32,7 @@ def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> flo
 
 def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
-    if FULL not in e.profiles:
-        return pd.DataFrame()
-    rows = e.profiles[FULL].pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
+    rows = e.full.pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
     curves = zip(rows["curve_plain"], rows["curve"], strict=True)
     ratios = [[plain[k]["training_loss"] / balanced[k]["training_loss"] for k in (0, -1)] for plain, balanced in curves]
     cells = pd.MultiIndex.from_frame(rows[["dataset", "imbalance_factor"]])

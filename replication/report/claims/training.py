@@ -11,7 +11,7 @@ from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
 from replication.report.claims import finding as words
-from replication.report.claims.evidence import FULL, Evidence, statement, weigh
+from replication.report.claims.evidence import Evidence, statement, weigh
 from replication.report.claims.finding import NOT_RUN, majority, of_seeds
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
@@ -31,8 +31,7 @@ def change_between_drops(curve: list[dict], epochs: int, name: str = "error") ->
 
 def rises(e: Evidence, drop_factor: float, name: str) -> pd.Series:
     """Return the change between the drops of each finished run of plan D with that factor, by seed."""
-    records = e.profiles[FULL].records if FULL in e.profiles else pd.DataFrame(columns=["status", "name", "curve"])
-    curves = records[records["status"] == "finished"].set_index("name")["curve"]
+    curves = e.full.records.query("status == 'finished'").set_index("name")["curve"]
     planned = [run for run in PLAN["D"] if run.drop_factor == drop_factor and run.name in curves]
     found = {run.seed: change_between_drops(curves[run.name], run.epochs, name) for run in planned}
     return pd.Series(found, dtype=float).dropna()

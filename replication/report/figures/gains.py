@@ -17,13 +17,15 @@ BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # 
 HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
 
 
-def forest_figure(rows: pd.DataFrame) -> Figure:
+def forest_figure(rows: pd.DataFrame) -> Figure | None:
     """Draw a line per comparison: ours filled with its 95 % interval, the printed value hollow, the word at the margin.
 
     Args:
-        rows: block (a heading above its first row), label, estimate, low, high, n, word, printed; NaN and n = 0 where
-            nothing is measured or printed.
+        rows: block (a heading above its first row), dataset, label, mean, low, high, n, word, printed (may be NaN).
+            Without rows there is no figure.
     """
+    if rows.empty:
+        return None
     blocks = list(rows.groupby("block", sort=False))
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
@@ -37,11 +39,10 @@ def forest_figure(rows: pd.DataFrame) -> Figure:
             y += 1
             ticks[y] = row["label"]
             axis.plot(row["printed"], y, color=PUBLISHED_COLOUR, zorder=4, **HOLLOW)
-            _whisker(axis, row["estimate"], row["low"], row["high"], y, colour)
-            text, shade = (f"{row['word']}, n = {row['n']:.0f}", "black") if row["n"] else ("not run", "#999999")
-            axis.text(1.02, y, text, transform=margin, va="center", fontsize=9, color=shade)
+            _whisker(axis, row["mean"], row["low"], row["high"], y, colour)
+            axis.text(1.02, y, f"{row['word']}, n = {row['n']:.0f}", transform=margin, va="center", fontsize=9)
     axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
-    figure.suptitle("Class-balanced minus plain loss\n" + _tally(rows), fontsize=10.5)
+    figure.suptitle(_tally(rows), fontsize=10.5)
     axis.set(ylim=(y + 0.7, -0.8), xlabel=CHANGE)
     axis.plot([], [], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     axis.plot([], [], "o-", color=BLOCK_COLOURS[0], label="ours, mean over seeds and 95 % interval")
@@ -50,12 +51,14 @@ def forest_figure(rows: pd.DataFrame) -> Figure:
 
 
 def _tally(rows: pd.DataFrame) -> str:
-    """How many of the measured rows of each block are better and worse."""
-    words = []
-    for block, group in rows[rows["n"] > 0].groupby("block", sort=False):
-        better, worse = ((group["word"] == word).sum() for word in ("better", "worse"))
-        words.append(f"{block.split(' (')[0].lower()}: {better} better, {worse} worse of {len(group)}")
-    return "; ".join(words) or "not run"
+    """Say, in a line for each block, in how many of the columns of each data set the class-balanced loss is better."""
+    said: dict[str, list[str]] = {}
+    for (block, dataset), words in rows.groupby(["block", "dataset"], sort=False)["word"]:
+        known = [word for word in ("better", "worse") if word in set(words)]
+        counts = [f"{word} in {(words == word).sum()} of {len(words)}" for word in known]
+        found = f"{paper.TITLES[dataset]} {' and '.join(counts) or f'undecided in {len(words)}'}"
+        said.setdefault(block.split(" (")[0], []).append(found)
+    return "\n".join(f"{study}: {', '.join(found)}" for study, found in said.items())
 
 
 def _whisker(axis, middle, low, high, y, colour) -> None:

@@ -1,5 +1,6 @@
 """Table 2 and the cells of Figures 8, 9, 10: the paper's numbers, and beside them those of one profile."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -24,12 +25,12 @@ def _study(profile: Profile, records: pd.DataFrame) -> str:
 def table2(profile: Profile) -> Table:
     """Table 2, the rows that are measured: two lines each, the paper's and ours; columns are imbalance factors."""
     data = table2_rows(profile.records)
-    lines = []
+    lines, usual = [], data.loc[data["n"] > 0, "n"].mode().max()
     for (dataset, row), group in data.groupby(["dataset", "row"], sort=False):
         cells = group.set_index("imbalance_factor").loc[list(FACTORS)].to_dict("index")
         head = {"data set": paper.TITLES[dataset], "loss": row}
         published = {f"{factor:g}": number(cell["published"]) for factor, cell in cells.items()}
-        ours = {f"{f:g}": spread(cell) + (f"<br>{cell['pick']}" if cell["pick"] else "") for f, cell in cells.items()}
+        ours = {f"{factor:g}": _entry(cell, usual) for factor, cell in cells.items()}
         if set(ours.values()) == {"-"}:
             continue
         if _compares(profile) and set(published.values()) != {"-"}:
@@ -37,7 +38,13 @@ def table2(profile: Profile) -> Table:
         lines.append(head | {"source": "ours"} | ours)
     printed = data[data["published"].notna()]
     facts = dict(study=_study(profile, profile.reference), both=(printed["n"] > 0).sum(), printed=len(printed))
-    return captioned("table2", data, profile.name, pd.DataFrame(lines), **facts)
+    return captioned("table2", data, profile.name, pd.DataFrame(lines), usual=usual, **facts)
+
+
+def _entry(cell: dict, usual: int) -> str:
+    """Write an entry of ours, which must be short: its interval is in the CSV file, the usual n in the caption."""
+    said = spread(cell | dict(low=math.nan)).removesuffix(f" (n = {usual})")
+    return f"{said}<br>{cell['pick']}" if cell["pick"] else said
 
 
 def heat_map(profile: Profile, dataset: str) -> Table:

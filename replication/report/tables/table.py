@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from replication.files import write_text
+from replication.report.analysis.measured import COMPILED, conditions
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.published import TITLES
 
@@ -125,10 +126,13 @@ def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
     records: those of the profile's records that the table is about; default: all.
     """
     records = profile.records if records is None else records
-    facts = {name: ", ".join(map(str, sorted(set(records[name])))) for name in ("seed", "device", "precision")}
+    facts = dict(zip(("seeds", "precision", "hardware"), conditions(records), strict=True))
+    compiled = records["device"].str.endswith(COMPILED).sum()
     lost = sorted(records.loc[records["status"] != "finished", "name"])
     smoke = SMOKE_NOTE if profile.name == "smoke" else ""
-    return rendered(PHRASES["budget"], profile=profile, smoke=smoke, runs=len(records), lost=lost, **facts)
+    return rendered(
+        PHRASES["budget"], profile=profile, smoke=smoke, runs=len(records), compiled=compiled, lost=lost, **facts
+    )
 
 
 def across(data: pd.DataFrame) -> str:

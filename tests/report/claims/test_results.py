@@ -167,6 +167,24 @@ def test_growth_with_imbalance_in_the_short_study(tmp_path, error, word):
     assert ours.growth(with_runs(tmp_path, "cpu", runs)).words["runs"] == word
 
 
+@pytest.mark.parametrize(("rise", "shown"), [(0, "None of 1"), (9, "1 of 1")])
+def test_the_effects_that_could_be_seen_stand_beside_none_shown(tmp_path, rise, shown):
+    """Changes of rise - 1, rise and rise + 1: sd 1, of which three seeds show 3.26 points."""
+    runs = [record(40, beta=0.9999, seed=s) for s in range(3)]
+    runs += [record(39 + rise + s, beta=0.9999, seed=s, shortcut="subsample") for s in range(3)]
+    said = ours.ports(with_runs(tmp_path, "cpu", runs))
+    assert said.bottom_line.startswith(shown) and "3 to 3 points" in said.bottom_line.replace("\n", " ")
+    assert said.weighings[0].findings[0].detectable == pytest.approx(3.26, abs=0.01)
+
+
+@pytest.mark.parametrize(("lengths", "still_open"), [((100,), True), ((100, 200), False)])
+def test_one_length_of_training_says_nothing_of_how_the_gain_depends_on_it(tmp_path, lengths, still_open):
+    runs = [record(40 - (b > 0), "length", beta=b, seed=s, epochs=e)
+            for e in lengths for b in (0, 0.9999) for s in range(5)]  # fmt: skip
+    line = ours.length(with_runs(tmp_path, "length", runs)).bottom_line
+    assert line.startswith("Open: one length") == still_open and "100 epochs -1.00 (n = 5)" in line
+
+
 def test_a_method_waits_for_its_planned_seeds(tmp_path):
     runs = planned("B", lambda e: 30 - 2 * (e.loss == "balanced_softmax") + 0.1 * e.seed)
     found = ours.method_changes(with_runs(tmp_path, "paper", runs))["cifar100"]

@@ -1,6 +1,7 @@
 """Figures: what is drawn is what the records and the printed numbers say."""
 
 import math
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -138,12 +139,16 @@ def test_cifar100_has_its_figures_too(profile):
 
 
 def test_forest_draws_ours_filled_the_print_hollow_and_the_word_at_the_margin():
-    ours = dict(block="b", label="CIFAR-10", estimate=-3.0, low=-4.0, high=-2.0, n=3, word="better", printed=-3.24)
-    not_run = ours | dict(label="CIFAR-100", estimate=math.nan, low=math.nan, high=math.nan, n=0, word="")
-    axis = gains.forest_figure(pd.DataFrame([ours, not_run])).axes[0]
+    ours = dict(block="b", label="x", mean=-3.0, low=-4.0, high=-2.0, n=3, word="better", printed=-3.24)
+    rows = pd.DataFrame(
+        [ours | dict(dataset="cifar10"), ours | dict(dataset="cifar100", word="worse", printed=math.nan)]
+    )
+    figure = gains.forest_figure(rows)
+    assert figure.get_suptitle() == "b: CIFAR-10 better in 1 of 1, CIFAR-100 worse in 1 of 1"
+    axis = figure.axes[0]
     drawn = {(x, line.get_markerfacecolor()) for line in axis.lines for x in np.atleast_1d(line.get_xdata())[:1]}
     assert (-3.24, "white") in drawn and (-3.0, gains.OURS) in drawn
-    assert texts(axis) == ["b", "better, n = 3", "not run"]
+    assert texts(axis) == ["b", "better, n = 3", "worse, n = 3"] and gains.forest_figure(rows[:0]) is None
 
 
 def test_methods_are_drawn_as_changes_from_plain(profile):
@@ -158,6 +163,22 @@ def test_methods_are_drawn_as_changes_from_plain(profile):
     runs += [record(60 - k, profile="paper", dataset="cifar100", seed=0, **f) for k, f in enumerate(fields)]
     axes = gains.methods_figure(profile(runs, "paper")).axes
     assert len(axes) == 2 and [x for x, _ in points(axes[0])] == [-1, -2, -3, -4]
+
+
+def test_at_most_two_panels_and_titles_say_what_was_found(softmax):
+    """Each beta is one point below the last; with the sign of the errors turned the titles say the opposite."""
+    study = softmax["cpu"]
+    turned = replace(study, records=study.records.assign(error=80 - study.records["error"]))
+    draws = (heat_maps.measured_heat_map, training.curves_figure, training.class_change_figure)
+    figures = [draw(profile, "cifar10") for profile in softmax.values() for draw in draws]
+    figures += [training.drop_figure(study), heat_maps.published_heat_map("cifar20"), training.figure5()]
+    panels = [[axis for axis in figure.axes if axis.get_label() != "<colorbar>"] for figure in figures]
+    assert max(map(len, panels)) == 2
+    titles = [training.curves_figure(profile, "cifar10").get_suptitle() for profile in (study, turned)]
+    assert "-4.0 points" in titles[0] and "+4.0 points" in titles[1]
+    ends = [training.drop_figure(profile).axes[0].get_title() for profile in (study, turned)]
+    assert ends[0].endswith("higher") and ends[1].endswith("lower")
+    assert "helps in 12 of 25" in heat_maps.published_heat_map("cifar20").axes[0].get_title()
 
 
 def test_without_records_nothing_is_drawn(profile):
