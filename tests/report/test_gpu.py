@@ -2,9 +2,9 @@
 
 import json
 
-import pandas as pd
 import pytest
 
+from replication.report.analysis.profile import without_records
 from replication.report.gpu import write_gpu_page
 
 CHECKED = dict(device="NVIDIA X", torch="2.11", checks=dict(graph=True), details=dict(graph="20 steps"))
@@ -23,7 +23,7 @@ def test_the_best_rate_is_compared_with_the_plain_loop_and_the_limits(tmp_path, 
     (tmp_path / "gpu").mkdir()
     numbers = RATES | LIMITS | {"images/s, plain loop": plain}
     (tmp_path / "gpu" / "check.json").write_text(json.dumps(CHECKED | dict(numbers=numbers)))
-    write_gpu_page(tmp_path, pd.DataFrame())
+    write_gpu_page(tmp_path, without_records("paper").records)
     page = (tmp_path / "gpu" / "README.md").read_text()
     assert words in page and "That is 7 %" in page and "convolutions is 9 %" in page
     assert ("is met" in page) == (plain == 10_000)
@@ -32,6 +32,6 @@ def test_the_best_rate_is_compared_with_the_plain_loop_and_the_limits(tmp_path, 
 def test_a_check_without_the_plain_loop_says_that_it_was_not_run(tmp_path):
     (tmp_path / "gpu").mkdir()
     (tmp_path / "gpu" / "check.json").write_text(json.dumps(CHECKED | dict(numbers={"images/s, 1 at once": 4})))
-    write_gpu_page(tmp_path, pd.DataFrame())
+    write_gpu_page(tmp_path, without_records("paper").records)
     assert "Not run on a GPU" in (tmp_path / "gpu" / "README.md").read_text()
-    assert not write_gpu_page(tmp_path / "elsewhere", pd.DataFrame())
+    assert not write_gpu_page(tmp_path / "elsewhere", without_records("paper").records)
