@@ -7,7 +7,7 @@ import pandas as pd
 
 from replication.data import sources
 from replication.files import whole_file
-from replication.report.analysis.covering import TABLES
+from replication.report.analysis.covering import TABLES, read_tables
 from replication.report.figures import covering as covering_figures
 from replication.report.figures.style import draw_all
 from replication.theory import covering
@@ -115,7 +115,7 @@ def prepare(results: Path | str = "results", profile: str = "smoke", data_root: 
 
 
 def _there(folder: Path) -> bool:
-    return all((folder / f"{name}.csv").is_file() for name in TABLES)
+    return len(read_tables(folder)) == len(TABLES)
 
 
 def _committed_size(folder: Path) -> bool:

@@ -19,9 +19,8 @@ from replication.report.claims.finding import interval_word
 from replication.report.claims.planned import planned_seeds
 from replication.report.claims.statements import Evidence, statements
 from replication.report.figures.style import figure_caption
-from replication.report.tables.evidence import choice_table
+from replication.report.tables.evidence import choice_table, short_methods_table
 from replication.report.tables.large_scale import cost_table
-from replication.report.tables.methods import short_methods_table
 from replication.report.tables.table import Table, markdown_rows
 from replication.theory.covering import check
 
@@ -39,17 +38,16 @@ TITLES = {
 }
 
 
-def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, written: Iterable[Path]) -> str:
+def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> str:
     """Return the text of results/README.md.
 
     Args:
         results: the folder to which links are relative.
-        profiles: those to show, by name (smoke is not among them).
-        evidence: the evidence on which statements are weighed.
+        evidence: the evidence on which statements are weighed, with the profiles to show.
         written: the files below `results`; figures that are not among them are left out.
     """
     images = {path.relative_to(results).as_posix() for path in written if path.suffix == ".png"}
-    pages = (*profiles, *TITLES)
+    profiles, pages = evidence.profiles, (*evidence.profiles, *TITLES)
     by_topic = {topic: list(group) for topic, group in groupby(statements(evidence), lambda s: s.topic)}
     simulated = evidence.covering.get("verify")
     return TEMPLATES.get_template("front_page.md.j2").render(
@@ -58,10 +56,9 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
         figure=lambda path: f"![{figure_caption(Path(path).stem)}]({path})" if path in images else "",
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
-        beta_warning=claims.beta_warning(),
-        ours=[s for s in by_topic.pop("ours") if s.id not in ("O3", "O4")],  # these two have their own sections
+        worst_change=claims.worst_changes()["cifar100", 0.9999],
+        ours={s.id: s for s in by_topic.pop("ours")},
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
-        method_sentence=claims.method_sentence(evidence),
         methods=short_methods_table(evidence.full).shown,
         selection=choice_table().shown,
         agreement=agreement_probability(replicate_sd()[0]),
@@ -76,16 +73,13 @@ def front_page(results: Path, profiles: dict[str, Profile], evidence: Evidence, 
     )
 
 
-def folder_page(
-    results: Path, folder: str, title: str, tables: Sequence[Table], text: str, written: Iterable[Path]
-) -> str:
-    """Return the text of RESULTS/FOLDER/README.md: tables, every figure of the folder with its caption, its files."""
-    own = sorted(path.relative_to(results / folder) for path in written if path.is_relative_to(results / folder))
-    page = TEMPLATES.get_template("page.md.j2")
-    return page.render(
+def folder_page(folder: Path, title: str, text: str, tables: Sequence[Table], written: Iterable[Path]) -> str:
+    """Return the text of FOLDER/README.md: tables, every figure of the folder with its caption, its files."""
+    own = sorted(path.relative_to(folder) for path in written if path.is_relative_to(folder))
+    return TEMPLATES.get_template("page.md.j2").render(
         title=title,
         text=f"{GENERATED} {text}",
-        tables=tables,
+        tables=[table for table in tables if not table.name.startswith("heat_map")],  # those are linked
         images=[path for path in own if path.suffix == ".png"],
         caption=figure_caption,
         files=groupby(sorted(own, key=lambda path: path.stem), lambda path: path.stem),
@@ -120,7 +114,7 @@ def forest_rows(full: Profile, short: Profile) -> pd.DataFrame:
     small = forest(short)
     small = small.assign(losses=small["labels"].map(", ".join), planned=0)
     studies = [(full, ran), (short, small)]
-    table = pd.concat([rows.assign(study=f"{p.title.capitalize()} ({p.budget})") for p, rows in studies])
+    table = pd.concat([rows.assign(study=p.heading) for p, rows in studies])
     rows = list(table.itertuples())
     return table.assign(
         block=table["study"] + ", " + table["losses"],

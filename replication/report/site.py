@@ -24,10 +24,9 @@ from replication.report.gpu import write_gpu_page
 from replication.report.tables import cifar, evidence
 from replication.report.tables import large_scale as large_scale_tables
 from replication.report.tables.claims import claims_table, findings_markdown
-from replication.report.tables.methods import length_table, methods_table
 from replication.report.tables.table import Table, budget
 
-TABLES = (cifar.table2, methods_table, evidence.scale_table, evidence.ablations_table, evidence.bias_table)
+TABLES = (cifar.table2, evidence.methods_table, evidence.scale_table, evidence.ablations_table, evidence.bias_table)
 FIGURES = {  # of each data set of a profile
     "curves": training.curves_figure,
     "betas": training.betas_figure,
@@ -49,7 +48,7 @@ def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[T
     """The tables of each folder of the results."""
     tables = {name: profile_tables(profile) for name, profile in profiles.items() if name != "length"}
     if "length" in profiles:
-        tables["length"] = [length_table(profiles)]
+        tables["length"] = [evidence.length_table(profiles)]
     return tables | {
         "published": [evidence.improvements_table(), evidence.published_bias_table()],
         LARGE_SCALE: large_scale_tables.tables(seen.large_scale),
@@ -99,8 +98,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     results = Path(results)
     before = listed(results)
     profiles = read_profiles(results)
-    shown = {name: profile for name, profile in profiles.items() if name != "smoke"}
-    seen = read_evidence(results, shown)
+    seen = read_evidence(results, {name: profile for name, profile in profiles.items() if name != "smoke"})
     drawings = common_drawings(results)
     drawings[results / "figures" / "forest"] = partial(gains.forest_figure, forest_rows(seen.full, seen.short))
     for name, profile in profiles.items():
@@ -114,7 +112,7 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
     written += _write_folder_pages(results, profiles, tables, seen, written)
     written += write_gpu_page(results, seen.full.records)
     linked = [path for path in written if path.relative_to(results).parts[0] != "smoke"]
-    written.append(write_text(results / "README.md", front_page(results, shown, seen, linked)))
+    written.append(write_text(results / "README.md", front_page(results, seen, linked)))
     for path in before.difference(written):
         path.unlink(missing_ok=True)
     return written
@@ -122,12 +120,11 @@ def rebuild(results: Path | str = "results", figures: bool = True) -> list[Path]
 
 def _write_folder_pages(results: Path, profiles: dict[str, Profile], tables, seen, written) -> list[Path]:
     """Write RESULTS/<folder>/README.md of each folder; return the paths."""
-    titles = TITLES | {name: f"{p.title.capitalize()} ({p.budget})" for name, p in profiles.items()}
+    titles = TITLES | {name: profile.heading for name, profile in profiles.items()}
     paths = []
     for name in [*tables, "theory", "covering"]:
-        made = [table for table in tables.get(name, []) if not table.name.startswith("heat_map")]  # those are linked
         text = budget(profiles[name]) if name in profiles else ""
-        page = folder_page(results, name, titles[name], made, text, written)
+        page = folder_page(results / name, titles[name], text, tables.get(name, []), written)
         page += findings_markdown(statements(seen)) if name == "statements" else ""
         paths.append(write_text(results / name / "README.md", page))
     return paths

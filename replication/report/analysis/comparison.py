@@ -58,11 +58,10 @@ def _filled(frame: pd.DataFrame, counts: list[str], texts: list[str]) -> pd.Data
     return frame.assign(**numbers, **{name: frame[name].fillna("") for name in texts})
 
 
-def heat_map_cells(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def heat_map_cells(profile: Profile, dataset: str) -> pd.DataFrame:
     """Return a heat map's 125 cells, published and measured, with differences to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
-    ours = Profile("", records)
-    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (ours.cells, ours.paired_cells))
+    here, changes = (f[f["dataset"] == dataset].set_index(cell) for f in (profile.cells, profile.paired_cells))
     frame = here[[]].assign(published=float("nan"), published_difference=float("nan"))
     if dataset in paper.HEAT_MAPS:
         printed = paper.heat_map(dataset)

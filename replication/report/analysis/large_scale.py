@@ -24,16 +24,14 @@ ASSUMED_RATE = 2500.0
 OPERATIONS = {18: 1.814, 34: 3.664, 50: 4.089, 101: 7.801, 152: 11.514}
 
 
-def paper_runs(records: pd.DataFrame | None, label: str) -> pd.DataFrame:
+def paper_runs(records: pd.DataFrame, label: str) -> pd.DataFrame:
     """Return finished paper runs at 224 of softmax (beta 0) or CB focal (0.999, 0.5), by data set, depth and seed."""
-    if records is None or not len(records):
-        return pd.DataFrame(columns=[*KEYS, "error", "curve"]).set_index(KEYS)
     keep = records["paper_run"] & (records["status"] == "finished") & (records["size"] == 224)
     keep &= (records["label"] == label) & (records["beta"] == (0.999 if label == BALANCED else 0.0))
     return records[keep].set_index(KEYS).sort_index()
 
 
-def pairs(records: pd.DataFrame | None) -> pd.DataFrame:
+def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """Return CB focal minus softmax, top-1 in points, by data set, depth and seed; negative is better."""
     balanced, plain = (paper_runs(records, label)["error"].astype(float) for label in (BALANCED, "softmax"))
     return (balanced - plain).dropna().rename("difference").reset_index()
@@ -86,6 +84,12 @@ def multiply_adds(depth: int, size: int) -> float:
     return OPERATIONS[depth] * 1e9 * (size / 224) ** 2
 
 
+def relative_work(runs: pd.DataFrame) -> pd.Series:
+    """Return the multiply-adds of each run's network and size, relative to ResNet-50 at 224."""
+    work = [multiply_adds(*pair) / multiply_adds(50, 224) for pair in zip(runs["depth"], runs["size"], strict=True)]
+    return pd.Series(work, index=runs.index, dtype=float)
+
+
 def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
     """Return the best images per second on one GPU, converted to ResNet-50 at 224, and the GPU; None without runs.
 
@@ -95,6 +99,5 @@ def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
     gpu = records[large & ~records["device"].astype(str).str.contains("CPU")]
     if not len(gpu):
         return None
-    work = [multiply_adds(d, s) / multiply_adds(50, 224) for d, s in zip(gpu["depth"], gpu["size"], strict=True)]
-    rate = (gpu["images_per_second"] / gpu["processes"] * work).astype(float)
+    rate = (gpu["images_per_second"] / gpu["processes"] * relative_work(gpu)).astype(float)
     return float(rate.max()), str(gpu.loc[rate.idxmax(), "device"])

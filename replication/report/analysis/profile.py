@@ -33,6 +33,16 @@ class Profile:
         return TITLES.get(self.name, self.name)
 
     @property
+    def comparable(self) -> bool:
+        """Whether the paper's numbers may stand beside this profile's, which needs the same budget."""
+        return self.name == "paper"
+
+    @property
+    def heading(self) -> str:
+        """Title and budget: "Full protocol (ResNet-32, 200 epochs)"."""
+        return f"{self.title.capitalize()} ({self.budget})"
+
+    @property
     def budget(self) -> str:
         """Network and epochs: "ResNet-32, 200 epochs"."""
         if self.name not in PROFILES:

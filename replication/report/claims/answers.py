@@ -21,17 +21,16 @@ from replication.theory.covering import check
 HURTS = 1.0  # points: a mean change of a beta at one imbalance that counts as harm in `which_beta`
 SAFE = 24  # of 25 cells that improve: a beta that helps
 LOGIT_SHIFTS = {"balanced softmax", "logit adjustment after training"}  # by the logarithm of the class prior
-LARGEST = {"cifar10": 5000, "cifar20": 2500, "cifar100": 500}  # training images of the largest class
 
 
 class Answer(NamedTuple):
-    """A row of the front page's table; `link` is a path below results/."""
+    """A row of the front page's table."""
 
     question: str
     answer: str
     paper: str
     ours: str
-    link: str
+    link: str  # a path below results/
 
 
 def _span(values) -> str:
@@ -165,19 +164,9 @@ def which_beta() -> list[dict]:
         good = rows[rows["improved"] >= min(SAFE, rows["improved"].max())]
         helped = f"{', '.join(f'{beta:g}' for beta in good['beta'])} ({good['improved'].min()})"
         hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst[dataset].items() if most >= HURTS) or "-"
-        head = dict(dataset=paper.TITLES[dataset], largest_class=LARGEST[dataset])
+        head = dict(dataset=paper.TITLES[dataset], largest_class=paper.SIZES[dataset][0])
         advice.append(head | dict(helped=helped, hurt=hurt))
     return advice
-
-
-def beta_warning() -> str:
-    """Return the warning beside the advice: what 0.9999 does to CIFAR-100."""
-    return f"0.9999 costs CIFAR-100 up to {worst_changes()['cifar100', 0.9999]:.1f} points."
-
-
-def method_sentence(evidence: Evidence) -> str:
-    """Say in one sentence which method to use today."""
-    return ours.today(evidence).bottom_line
 
 
 def scope(evidence: Evidence) -> pd.DataFrame:

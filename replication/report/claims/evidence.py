@@ -1,9 +1,10 @@
 """The evidence on which statements are weighed, and the result of weighing one."""
 
+import os
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from replication.report.analysis import published as paper
-from replication.report.analysis.covering import TABLES
+from replication.report.analysis.covering import read_tables
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles, without_records
 from replication.report.analysis.selection import published_selection_bias
@@ -28,7 +29,7 @@ class Evidence:
     table2: pd.DataFrame = field(default_factory=paper.table2)
     table3: pd.DataFrame = field(default_factory=paper.table3)
     profiles: dict[str, Profile] = field(default_factory=dict)
-    large_scale: pd.DataFrame | None = None
+    large_scale: pd.DataFrame = field(default_factory=partial(large_scale_records, os.devnull))
     covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that exist
     effective_number: Callable = effective_number
     class_balanced_weights: Callable = class_balanced_weights
@@ -56,9 +57,7 @@ class Evidence:
 
 def read_evidence(results: Path | str, profiles: dict[str, Profile] | None = None) -> Evidence:
     """Read the evidence under RESULTS: profiles (unless given), covering tables, large scale."""
-    paths = {name: Path(results) / "covering" / f"{name}.csv" for name in TABLES}
-    text = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
-    covering = {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}
+    covering = read_tables(Path(results) / "covering")
     profiles = read_profiles(results) if profiles is None else profiles
     return Evidence(profiles=profiles, covering=covering, large_scale=large_scale_records(results))
 

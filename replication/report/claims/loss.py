@@ -1,17 +1,18 @@
 """The statements on the class-balanced loss and its weights: L1 to L4 and R8."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS, IMBALANCE_FACTORS
-from replication.report.analysis.published import TITLES
+from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES
 from replication.report.claims.evidence import Evidence, statement
 
 EXACT = 1e-12
 SAME_SCALE = 2.0  # "roughly the same scale": within a factor of 2
 NEAR, NEARLY_EQUAL = 0.75, 1.05  # R8: E_n/n of every class at least; largest E_n over the smallest at most
-HEAD = {"cifar10": (5000, 10), "cifar100": (500, 100)}  # images of the largest class, classes
 
 
 @statement("L1")
@@ -26,7 +27,7 @@ def l1(e: Evidence):
 
 def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> float:
     """Return the average class-balanced weight over the training images of a long-tailed set."""
-    counts = np.array(long_tailed_counts(*HEAD[dataset], factor))
+    counts = np.array(long_tailed_counts(*SIZES[dataset], factor))
     return float((counts * e.class_balanced_weights(counts, beta)).sum() / counts.sum())
 
 
@@ -41,7 +42,8 @@ def loss_ratios(e: Evidence) -> pd.DataFrame:
 
 @statement("L2")
 def l2(e: Evidence):
-    shrink = {(d, f, b): 1 / average_weight(e, d, f, b) for d in HEAD for f in IMBALANCE_FACTORS for b in BETAS[1:]}
+    settings = product(TABLE2_SETS, IMBALANCE_FACTORS, BETAS[1:])
+    shrink = {setting: 1 / average_weight(e, *setting) for setting in settings}
     off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
     numbers: dict = dict(scale=SAME_SCALE, off=len(off), settings=len(shrink), smallest_beta=min(off, default=1))

@@ -1,6 +1,7 @@
 """Figures of notebook 02, from its tables: the covering, E_n, where it fails, near-duplicates."""
 
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from replication.report.analysis.covering import TABLES
+from replication.report.analysis.covering import TABLES, read_tables
 from replication.report.analysis.published import TITLES
 from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawings, panels
 from replication.theory import torus
@@ -30,15 +31,15 @@ MARKS = {  # of near_duplicates.AUGMENTATIONS: mark, colour, words
     "crop and flip": ("^", MEASURED_COLOUR, "all crops and flips"),
     "one random crop and flip": ("x", "#0072B2", "one crop and flip each"),
 }
+NO_BOUND = 1e7  # where an N without bound is drawn
 OFFSET: dict = dict(textcoords="offset points")
 
 
 def drawings(folder: Path) -> Drawings:
     """Return the figures of the tables in `folder`, to be saved there; none unless all tables are there."""
-    paths = {name: folder / f"{name}.csv" for name in TABLES}
-    if not all(path.is_file() for path in paths.values()):
+    table = read_tables(folder)
+    if len(table) < len(TABLES):
         return {}
-    table = {name: pd.read_csv(path) for name, path in paths.items()}
     near = pd.concat([table["near_duplicates"], table["random_crops"]], ignore_index=True)
     return {
         folder / "covering": picture,
@@ -165,17 +166,16 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     """
     frame = of_cifar(frame)
     groups = frame[frame["radius"] == frame["radius"].min()].groupby(["dataset", "augmentation"])["N"]
-    names = [(dataset, a) for dataset in TITLES for a in MARKS if (dataset, a) in groups.groups]
+    names = [name for name in product(TITLES, MARKS) if name in groups.groups]
+    quartiles = groups.quantile([0.25, 0.5, 0.75], interpolation="lower").unstack().clip(upper=NO_BOUND)
     figure, (axis,) = panels(0.42 * len(names) + 1.4)
     for y, name in enumerate(names):
         mark, colour, _ = MARKS[name[1]]
-        low, middle, high = groups.get_group(name).quantile([0.25, 0.5, 0.75], interpolation="lower")
-        axis.hlines(y, low, high if np.isfinite(high) else 1e7, color=colour, linewidth=1.5)
-        if np.isfinite(middle):
-            axis.plot(middle, y, mark, color=colour, markersize=6)
-            axis.annotate(f"{middle:,.0f}", (middle, y), xytext=(0, 6), ha="center", **OFFSET)
-        else:
-            axis.annotate("no bound", (1e7, y), xytext=(-4, 6), ha="right", **OFFSET)
+        low, middle, high = quartiles.loc[name]
+        axis.hlines(y, low, high, color=colour, linewidth=1.5)
+        axis.plot(middle, y, mark, color=colour, markersize=6)
+        text = f"{middle:,.0f}" if middle < NO_BOUND else "no bound"
+        axis.annotate(text, (middle, y), xytext=(0, 6), ha="center", **OFFSET)
     top: dict = dict(xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
     for beta, colour in list(BETA_COLOURS.items())[1:]:
         axis.axvline(1 / (1 - beta), color=colour, linewidth=0.8, linestyle="--")

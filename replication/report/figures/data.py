@@ -6,21 +6,22 @@ from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import IMBALANCE_FACTORS
+from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES
 from replication.report.figures.style import WIDTH, panels
-
-SETS = {"CIFAR-10": (5000, 10), "CIFAR-100": (500, 100)}  # images of the largest class, classes
 
 
 def class_counts_figure() -> Figure:
     """Draw the images kept per class at each imbalance factor: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
     figure, axes = panels(3.4, 2)
-    for axis, (name, (largest, classes)) in zip(axes, SETS.items(), strict=True):
+    for axis, dataset in zip(axes, TABLE2_SETS, strict=True):
+        largest, classes = SIZES[dataset]
         for step, factor in enumerate(sorted(IMBALANCE_FACTORS)):
             counts = long_tailed_counts(largest, classes, factor)
             colour = colormaps["viridis"](0.9 - 0.2 * step)
             label = f"imbalance {factor:g}: {sum(counts):,} images"
             axis.semilogy(range(classes), counts, color=colour, marker="." if classes <= 10 else None, label=label)
-        axis.set(title=f"long-tailed {name}", xlabel="class, head to tail", ylabel="training images", ylim=(1, None))
+        axis.set(title=f"long-tailed {TITLES[dataset]}", xlabel="class, head to tail", ylabel="training images")
+        axis.set_ylim(1, None)
         axis.legend(fontsize=8, loc="lower left")
     return figure
 

@@ -14,6 +14,7 @@ from replication.report.figures.style import CHANGE, LOSS_COLOURS, POINTS, PUBLI
 
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
+FILLED: dict = dict(fmt="o", markersize=5, elinewidth=1.6, zorder=3)
 HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
 
 
@@ -39,7 +40,7 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
             y += 1
             ticks[y] = row["label"]
             axis.plot(row["printed"], y, color=PUBLISHED_COLOUR, zorder=4, **HOLLOW)
-            _whisker(axis, row["mean"], row["low"], row["high"], y, colour)
+            axis.errorbar(row["mean"], y, xerr=row["high"] - row["mean"], color=colour, **FILLED)
             axis.text(1.02, y, f"{row['word']}, n = {row['n']:.0f}", transform=margin, va="center", fontsize=9)
     axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
     figure.suptitle(_tally(rows), fontsize=10.5)
@@ -61,11 +62,6 @@ def _tally(rows: pd.DataFrame) -> str:
     return "\n".join(f"{study}: {', '.join(found)}" for study, found in said.items())
 
 
-def _whisker(axis, middle, low, high, y, colour) -> None:
-    axis.hlines(y, low, high, color=colour, linewidth=1.6)
-    axis.plot(middle, y, "o", color=colour, markersize=5, zorder=3)
-
-
 def methods_figure(profile: Profile) -> Figure | None:
     """Draw the change in error from plain cross-entropy at imbalance 100, a line per method, a panel per data set.
 
@@ -80,7 +76,7 @@ def methods_figure(profile: Profile) -> Figure | None:
         axis.axvline(0, color="black", linewidth=0.8)
         for row in here.to_dict("records"):
             y = names.index(row["method"])
-            _whisker(axis, row["change"], row["change_low"], row["change_high"], y, OURS)
+            axis.errorbar(row["change"], y, xerr=row["change_high"] - row["change"], color=OURS, **FILLED)
             text = f"{row['change']:+z.1f} (n = {row['change_n']:.0f})"
             axis.annotate(text, (row["change"], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
         best = here.loc[here["change"].idxmin(), "method"]
@@ -90,5 +86,5 @@ def methods_figure(profile: Profile) -> Figure | None:
         axis.set_ylim(len(names) - 0.5, -0.7)
         axis.margins(x=0.15)  # room for the numbers
         axis.set_yticks(range(len(names)), names)
-    figure.suptitle(f"{profile.title.capitalize()} ({profile.budget}), imbalance 100, 95 % intervals")
+    figure.suptitle(f"{profile.heading}, imbalance 100, 95 % intervals")
     return figure

@@ -31,7 +31,7 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
     Colour: class-balanced minus plain (points; blue is better), ours paired by seed.  Text: error in percent and that
     change; the number of seeds where it is not the usual one.
     """
-    cells = heat_map_cells(profile.records, dataset)
+    cells = heat_map_cells(profile, dataset)
     ours = cells.query("n > 0 and imbalance_factor > 1")
     if len(ours) < POINTS:
         return None
@@ -39,7 +39,7 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
     title = f"{paper.TITLES[dataset]}: {profile.title}, n = {usual}"
     maps = {title: ours.rename(columns={"mean": "error", "difference_mean": "change"})}
     rows = ours[["label", "beta"]].drop_duplicates()
-    if profile.name == "paper" and dataset in paper.HEAT_MAPS:  # the short study is not comparable with the paper
+    if profile.comparable and dataset in paper.HEAT_MAPS:  # the short study is not comparable with the paper
         printed = cells[cells["imbalance_factor"].isin(ours["imbalance_factor"])].merge(rows).assign(n=usual)
         printed = printed.rename(columns={"published": "error", "published_difference": "change"})
         maps = {f"{paper.TITLES[dataset]}: the paper": printed} | maps

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import BALANCED, COLUMNS, SPLIT, paper_runs
 from replication.report.analysis.published import TITLES, class_counts
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, legend_below, panels
-from replication.theory.effective_number import effective_number
+from replication.report.figures.style import LOSS_COLOURS, legend_below, panels
+from replication.report.figures.theory import effective_numbers_figure
 
 
 def figure7(records: pd.DataFrame) -> Figure | None:
@@ -35,16 +35,6 @@ def figure7(records: pd.DataFrame) -> Figure | None:
 
 
 def counts_figure() -> Figure:
-    """As Figure 6, on iNaturalist: images of each class, largest first, and their effective numbers at four betas."""
-    figure, axes = panels(3.6, 2, sharey=True)
-    for axis, dataset in zip(axes, ("inat2017", "inat2018"), strict=True):
-        counts = class_counts(dataset)
-        rank = range(1, len(counts) + 1)
-        axis.plot(rank, counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.7, label="images")
-        for beta in (0.9999, 0.999, 0.99, 0.9):
-            axis.plot(rank, effective_number(counts, beta), color=BETA_COLOURS[beta], label=f"effective, beta {beta:g}")
-        title = f"{TITLES[dataset]}: {counts.sum():,} images, {len(counts):,} classes"
-        axis.set(title=title, xlabel="class, largest first", yscale="log")
-    axes[0].set_ylabel("number of images")
-    axis.legend(loc="upper right", fontsize=8)
-    return figure
+    """As Figure 6, on iNaturalist."""
+    sets = [(TITLES[name], class_counts(name)) for name in ("inat2017", "inat2018")]
+    return effective_numbers_figure({f"{name}: {n.sum():,} images, {len(n):,} classes": n for name, n in sets})

@@ -1,20 +1,18 @@
 """Figures of the losses: value and slope against a logit, and the weight of each class. Arrays in, figures out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
+from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES
 from replication.report.figures import style
 from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
-FIGURE6_COUNTS = {  # imbalance 50, Section 5.1
-    "long-tailed CIFAR-10": long_tailed_counts(5000, 10, 50),
-    "long-tailed CIFAR-100": long_tailed_counts(500, 100, 50),
-}
+FIGURE6_COUNTS = {f"long-tailed {TITLES[d]}": long_tailed_counts(*SIZES[d], 50) for d in TABLE2_SETS}  # Section 5.1
 
 
 def losses_figure(
@@ -76,16 +74,16 @@ def class_weights_figure() -> Figure:
     return figure
 
 
-def effective_numbers_figure() -> Figure:
-    """Figure 6: the number and the effective number of samples of each class, logarithmic, one panel per data set."""
-    figure, axes = panels(3.6, 2)
-    for axis, (name, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
+def effective_numbers_figure(counts_by_title: Mapping[str, Sequence[int] | np.ndarray] | None = None) -> Figure:
+    """Draw the number and the effective number of samples of each class, largest first; default: those of Figure 6."""
+    counts_by_title = counts_by_title or {f"{name}, imbalance 50": counts for name, counts in FIGURE6_COUNTS.items()}
+    figure, axes = panels(3.6, len(counts_by_title))
+    for axis, (title, counts) in zip(axes, counts_by_title.items(), strict=True):
         marker = "o" if len(counts) <= 20 else None
-        axis.semilogy(counts, color=style.THEORY_COLOUR, linestyle=":", marker=marker, markersize=4, label="samples, n")
+        axis.semilogy(counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.5, marker=marker, label="samples, n")
         for beta in sorted(BETAS[1:], reverse=True):
             covered = effective_number(counts, beta)
             axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
-        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="samples")
-        axis.set_ylim(5, 2 * max(counts))
+        axis.set(title=title, xlabel="class, head to tail", ylabel="samples", ylim=(min(5, *counts), 2 * max(counts)))
     style.legend_below(figure, axis, 5)
     return figure

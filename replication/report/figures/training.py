@@ -48,7 +48,7 @@ def betas_figure(profile: Profile, dataset: str) -> Figure | None:
         return None
     seeds = "-".join(map(str, sorted({ours["n"].min(), ours["n"].max()})))
     shown = {f"{profile.title}, n = {seeds}": ours}
-    if profile.name == "paper" and dataset in paper.HEAT_MAPS:
+    if profile.comparable and dataset in paper.HEAT_MAPS:
         printed = paper.difference_to_plain(paper.heat_map(dataset)).query("imbalance_factor == @factor")
         shown = {"the paper": printed.rename(columns={"difference": "mean"})} | shown
     figure, axes = panels(3.9, len(shown), style.WIDTH if len(shown) == 2 else 6.4, sharey=True)
@@ -146,9 +146,9 @@ def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
         return None
     figure, (axis,) = panels(3.9, width=7.4)
     axis.axhline(0, color="black", linewidth=0.8)
-    bars = None if rows["n"].max() < 2 else (rows["mean"] - rows["low"], rows["high"] - rows["mean"])
     few = len(rows) <= 20
     marks: dict = dict(markersize=5, elinewidth=0.9) if few else dict(markersize=2.5, elinewidth=0.4)
+    bars = rows["high"] - rows["mean"]  # NaN, and not drawn, for one seed
     axis.errorbar(rows["class_index"], rows["mean"], yerr=bars, color=BALANCED, marker="o", linewidth=1.2, **marks)
     if few:
         ticks = [f"{name} ({images:,})" for name, images in zip(rows["class_name"], rows["images"], strict=True)]

@@ -12,13 +12,8 @@ from replication.report.analysis.profile import Profile
 from replication.report.tables.table import PHRASES, Table, across, budget, captioned, number, rendered, spread
 
 
-def _compares(profile: Profile) -> bool:
-    """Whether the paper's numbers are shown beside the profile's, which needs the same budget."""
-    return profile.name == "paper"
-
-
 def _study(profile: Profile, records: pd.DataFrame) -> str:
-    facts = dict(own=budget(profile, records), beside=_compares(profile), paper=PROFILES["paper"])
+    facts = dict(own=budget(profile, records), beside=profile.comparable, paper=PROFILES["paper"])
     return rendered(PHRASES["study"], **facts)
 
 
@@ -33,7 +28,7 @@ def table2(profile: Profile) -> Table:
         ours = {f"{factor:g}": _entry(cell, usual) for factor, cell in cells.items()}
         if set(ours.values()) == {"-"}:
             continue
-        if _compares(profile) and set(published.values()) != {"-"}:
+        if profile.comparable and set(published.values()) != {"-"}:
             lines.append(head | {"source": "paper"} | published)
         lines.append(head | {"source": "ours"} | ours)
     printed = data[data["published"].notna()]
@@ -49,7 +44,7 @@ def _entry(cell: dict, usual: int) -> str:
 
 def heat_map(profile: Profile, dataset: str) -> Table:
     """The measured cells of Figures 8, 9, 10: published, ours, and the paired change from the plain loss."""
-    data = heat_map_cells(profile.records, dataset).assign(dataset=dataset)
+    data = heat_map_cells(profile, dataset).assign(dataset=dataset)
     facts = dict(
         study=_study(profile, profile.reference[profile.reference["dataset"] == dataset]),
         across=across(profile.paired_cells.query("dataset == @dataset")),
@@ -58,4 +53,4 @@ def heat_map(profile: Profile, dataset: str) -> Table:
     )
     made = captioned("heat_map", data.query("n > 0 or diverged > 0"), profile.name, **facts)
     made = replace(made, name=f"heat_map_{dataset}", data=data)
-    return made if _compares(profile) else made.without("paper", "paper, change")
+    return made if profile.comparable else made.without("paper", "paper, change")

@@ -1,13 +1,20 @@
 """The table of statements, and the findings beneath each."""
 
-from replication.report.claims.finding import sentence
-from replication.report.claims.statements import Statement, statements_table
+import pandas as pd
+
+from replication.report.claims.finding import WORDS, sentence
+from replication.report.claims.statements import Statement
 from replication.report.tables.table import CAPTIONS, Table, captioned, rendered
 
 
 def claims_table(statements: tuple[Statement, ...]) -> Table:
     """One row a statement: its bottom line, and one column for each kind of evidence."""
-    data = statements_table(statements)
+    rows = [
+        {"id": s.id, "place": s.place, "topic": s.topic, "statement": s.text, "bottom line": s.bottom_line}
+        | {kind: s.words.get(kind, "") for kind in WORDS}
+        for s in statements
+    ]
+    data = pd.DataFrame(rows)
     return captioned("statements", data, shown=data.rename(columns={"bottom line": "what the evidence says"}))
 
 

@@ -1,9 +1,12 @@
-"""The tables that the paper does not have: what print says of beta, selection bias, ablations."""
+"""The tables that the paper does not have: what print says of beta, selection bias, ablations, methods, length."""
 
 from replication.report.analysis import selection
 from replication.report.analysis.ablations import CONTRASTS
+from replication.report.analysis.comparison import length_of_training
+from replication.report.analysis.methods import IMBALANCE, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS, expected_minimum
+from replication.report.claims.finding import interval_word
 from replication.report.tables.table import Table, across, budget, captioned
 
 
@@ -52,3 +55,21 @@ def scale_table(profile: Profile) -> Table:
     """Weights between classes and scale of the loss, crossed: four cells, their contrasts and the interaction."""
     facts = dict(budget=budget(profile), contrasts=CONTRASTS)
     return captioned("scale_by_weights", profile.scale_by_weights, profile.name, **facts)
+
+
+def methods_table(profile: Profile) -> Table:
+    """Methods at imbalance 100 that are measured: error, paired change, error by shot group, cost, the literature."""
+    own = budget(profile, profile.records[profile.records["imbalance_factor"] == IMBALANCE])
+    data = methods(profile).query("n > 0")
+    made = captioned("methods", data, profile.name, budget=own, word=interval_word, seeds=SEEDS)
+    return made if profile.comparable else made.without("literature")  # sizes of other budgets differ
+
+
+def short_methods_table(profile: Profile) -> Table:
+    """The same without spreads, words and cost."""
+    return captioned("short_methods", methods(profile).query("n > 0"), profile.name)
+
+
+def length_table(profiles: dict[str, Profile]) -> Table:
+    """Class-balanced minus plain after 30, 100 and 200 epochs of ResNet-8, imbalance 100."""
+    return captioned("length_of_training", length_of_training(profiles))

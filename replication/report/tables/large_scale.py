@@ -8,7 +8,7 @@ import pandas as pd
 from replication.experiments.grids import BETAS
 from replication.experiments.large_scale import PROFILE, table3_rows
 from replication.report.analysis import published as paper
-from replication.report.analysis.large_scale import ASSUMED_RATE, COLUMNS, measured_rate, multiply_adds, table3_cells
+from replication.report.analysis.large_scale import ASSUMED_RATE, COLUMNS, measured_rate, relative_work, table3_cells
 from replication.report.analysis.published import TITLES, class_counts
 from replication.report.tables.table import Table, captioned, number, spread
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -60,9 +60,8 @@ def cost_table(records: pd.DataFrame) -> Table:
     rate, source = (found[0], f"measured on {found[1]}") if found else (ASSUMED_RATE, "assumed, not measured")
     images = paper.table1().set_index("dataset")["train_images"]
     data = pd.DataFrame([vars(e) for e in table3_rows()])[["dataset", "depth", "size", "loss", "beta"]]
-    work = [multiply_adds(d, s) / multiply_adds(50, 224) for d, s in zip(data["depth"], data["size"], strict=True)]
     data["images"] = 90 * data["dataset"].map(TITLES).map(images).astype(int)
-    data["images_per_second"] = rate / np.array(work)
+    data["images_per_second"] = rate / relative_work(data)
     data["gpu_hours"] = data["images"] / data["images_per_second"] / 3600
     hours = data.pivot_table(index=["depth", "size", "loss"], columns="dataset", values="gpu_hours", sort=False)
     shown = hours[list(COLUMNS)].map("{:.0f}".format).rename(columns=TITLES).reset_index()

@@ -23,7 +23,8 @@ from replication.report.claims.finding import (
     REPLICATED,
     UNDECIDED,
 )
-from replication.report.claims.statements import statements, statements_table
+from replication.report.claims.statements import statements
+from replication.report.tables.claims import claims_table
 
 
 def changed_maps(change):
@@ -200,6 +201,6 @@ def test_every_statement_has_a_bottom_line_and_a_word_for_each_kind_of_evidence(
     assert len(set(ids)) == len(ids) == len(WEIGHED) == 30 and all(
         s.text and s.bottom_line and s.weighings for s in weighed
     )
-    table = statements_table(weighed).set_index("id")
+    table = claims_table(weighed).data.set_index("id")
     assert table.loc["T4b", ["derivation", "simulation"]].tolist() == ["", NOT_RUN]
     assert table.loc["R4", ["derivation", "print", "runs"]].tolist() == [REFUTED, CONSISTENT, NOT_RUN]

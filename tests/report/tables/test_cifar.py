@@ -10,7 +10,7 @@ from report_records import record, write
 from replication.report.analysis.comparison import table2_rows
 from replication.report.analysis.profile import read_profile
 from replication.report.analysis.statistics import summary
-from replication.report.tables import cifar, evidence, methods
+from replication.report.tables import cifar, evidence
 from replication.report.tables import table as writing
 from replication.report.tables.table import SMOKE_NOTE
 
@@ -19,7 +19,7 @@ ALL = {
     "selection_bias": evidence.bias_table,
     "ablations": evidence.ablations_table,
     "scale_by_weights": evidence.scale_table,
-    "methods": methods.methods_table,
+    "methods": evidence.methods_table,
     "heat_map_cifar10": lambda profile: cifar.heat_map(profile, "cifar10"),
 }
 
@@ -63,7 +63,7 @@ def test_the_short_study_stands_beside_no_number_of_the_paper(profile):
     read = profile(*three_seeds(profile="cpu"), name="cpu")
     assert set(cifar.table2(read).shown["source"]) == {"ours"}
     assert not [column for column in cifar.heat_map(read, "cifar10").shown if "paper" in column]
-    assert "literature" not in methods.methods_table(read).shown
+    assert "literature" not in evidence.methods_table(read).shown
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -115,14 +115,14 @@ def test_scale_table_gives_errors_of_the_corners_and_changes_of_the_contrasts(pr
 
 def test_methods_table_pairs_with_plain_and_waits_for_its_seeds(profile):
     deferred = [record(35 + s, profile="paper", seed=s, beta=0.9999, reweight_from=0.8) for s in range(2)]
-    shown = methods.methods_table(profile(*three_seeds(imbalance_factor=100), *deferred)).shown.set_index("method")
+    shown = evidence.methods_table(profile(*three_seeds(imbalance_factor=100), *deferred)).shown.set_index("method")
     assert shown.loc["class-balanced 0.9999", "change"].startswith("-4.00 [") and shown.loc["plain", "change"] == "-"
     assert shown.loc["deferred class-balanced 0.9999", "word"] == "awaiting seeds"
     assert shown.loc["class-balanced 0.9999", "word"] == "better" and shown.loc["plain", "literature"].startswith("28")
 
 
 def test_three_formats_one_content(profile, tmp_path):
-    made = methods.methods_table(profile(*three_seeds(imbalance_factor=100)))
+    made = evidence.methods_table(profile(*three_seeds(imbalance_factor=100)))
     paths = made.write(tmp_path / "tables")
     assert [p.name for p in paths] == ["methods.md", "methods.csv", "methods.tex"]
     markdown, csv, latex = (p.read_text() for p in paths)

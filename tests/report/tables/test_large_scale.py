@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord, table3_rows
+from replication.report.analysis import large_scale
 from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import large_scale_records, measured_cells
 from replication.report.figures import large_scale as figures
@@ -133,7 +134,7 @@ def test_multiply_adds_are_those_torchvision_lists(depth):
     from torchvision import models
 
     weights = getattr(models, f"ResNet{depth}_Weights").IMAGENET1K_V1
-    assert tables.multiply_adds(depth, 224) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.001)
+    assert large_scale.multiply_adds(depth, 224) / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.001)
 
 
 def test_cost_is_epochs_times_images_over_the_rate(tmp_path):
