@@ -1,6 +1,7 @@
 """Which method today: the class-balanced loss beside its successors, same seeds, same images, imbalance 100."""
 
 import math
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -64,6 +65,7 @@ def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
     return runs[["error"]].join(shots).astype(float).sort_index()
 
 
+@lru_cache(maxsize=8)
 def methods(profile: Profile) -> pd.DataFrame:
     """Return one row per data set and measured or published method, with COLUMNS.
 
