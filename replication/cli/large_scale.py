@@ -104,13 +104,16 @@ def _lead(experiment, options, train) -> int:
     tqdm.write(f"{result}: {experiment.name}")
     if record is None:
         return 3  # another process is running it
-    errors = "diverged" if record.error is None else f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %"
-    tqdm.write(
-        f"{errors}, {record.test_images} validation images, {record.processes} processes, batch {record.global_batch}, "
-        f"{record.wall_seconds:.0f} s, {record.images_per_second} images/s, {record.skipped_images} skipped; "
-        f"{record_path(experiment, options.runs(experiment))}"
-    )
+    tqdm.write(f"{_results(record)}; {record_path(experiment, options.runs(experiment))}")
     return 1 if record.status == "diverged" else 0
+
+
+def _results(record) -> str:
+    errors = "diverged" if record.error is None else f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %"
+    return (
+        f"{errors}, {record.test_images} validation images, {record.processes} processes, batch {record.global_batch}, "
+        f"{record.wall_seconds:.0f} s, {record.images_per_second} images/s, {record.skipped_images} skipped"
+    )
 
 
 def _follow(experiment, options, train) -> int:
@@ -123,7 +126,7 @@ def _follow(experiment, options, train) -> int:
     return 1 if word == "train" and train(experiment, options).status == "diverged" else 0
 
 
-def _train(args, device, bar, experiment: LargeScaleExperiment, options) -> LargeScaleRecord:
+def _train(args, device, bar, experiment, options) -> LargeScaleRecord:
     """List the images and train, in every process."""
     import torch
     from joblib import cpu_count

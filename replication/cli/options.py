@@ -71,8 +71,9 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
         profile: fields whose default is the profile's.
         required: fields without a default.
     """
+    kinds: dict[Any, Any] = {float | None: float, float | str: number_or_natural}
     for field in (f for f in fields(cls) if f.name in words):
-        kind: Any = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
+        kind = kinds.get(field.type, field.type)
         metavar = "FACTOR" if kind is number_or_natural else kind.__name__.upper()
         shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=metavar)
         default = "the profile's" if field.name in profile else field.default

@@ -196,7 +196,7 @@ def _run(experiments: list[Experiment], args, **engine) -> tuple[Counter, Path]:
     from replication.training.sweep.sweep import sweep as run_all
 
     options = _options(args, experiments)
-    _check_batches(experiments, options)
+    _say_what_is_left_out(experiments, options)
     try:
         outcomes = run_all(experiments, options, **engine)
     finally:
@@ -228,19 +228,14 @@ def _options(args, experiments: list[Experiment]):
     return RunOptions(**chosen(args, RunOptions), deadline=deadline)
 
 
-def _check_batches(experiments: list[Experiment], options) -> None:
-    """Raise ValueError, before any run starts, for a run whose whole training would not fill one batch."""
+def _say_what_is_left_out(experiments: list[Experiment], options) -> None:
+    """Print how many images of a user's own folder a run leaves out, if it does."""
     from replication.training.sweep.task import load_once
 
-    for e in experiments:
-        train, _ = load_once(e.dataset, options.data_root)
-        assert e.imbalance_factor is not None  # __post_init__ has set it
+    for e in (e for e in experiments if e.dataset == "folder"):
+        train, _ = load_once("folder", options.data_root)
         kept = train.long_tailed_counts(e.imbalance_factor)
-        if e.batch_size > e.epochs * sum(kept):
-            raise ValueError(
-                f"batch-size must be at most epochs x training images = {e.epochs * sum(kept)}, got {e.batch_size}"
-            )
-        if e.dataset == "folder" and sum(kept) < len(train):
+        if sum(kept) < len(train):
             print(
                 f"--imbalance {e.imbalance_factor:g} keeps {sum(kept)} of {len(train)} images, {max(kept)} to "
                 f"{min(kept)} of a class, because the smallest class has {min(train.class_counts)}; "

@@ -89,7 +89,8 @@ def _switch_back() -> None:
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = _before["benchmark"], _before["tf32"]
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the model of a GPU or CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({_cpu_model()})"
@@ -102,6 +103,16 @@ def _cpu_model() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a context with a CUDA stream of its own, if the current one is the default one, which cannot be recorded.
+
+    On other devices the context does nothing.
+    """
+    if device.type == "cuda" and torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+        return torch.cuda.stream(torch.cuda.Stream(device))
+    return contextlib.nullcontext()
 
 
 def synchronize(device: torch.device) -> None:

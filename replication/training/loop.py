@@ -16,7 +16,7 @@ import replication
 from replication.experiments.experiment import Experiment
 from replication.experiments.large_scale import LargeScaleExperiment
 from replication.experiments.records import RunRecord
-from replication.training.device import _device_name
+from replication.training.device import device_name
 
 HISTORY_SEPARATOR = ", then "  # separates the devices, or commits, that a run had one after the other
 CHECKPOINT_SECONDS = 60.0  # between checkpoints by the clock
@@ -162,7 +162,7 @@ def _environment(run: Run) -> dict:
 
 def history(run: Run) -> dict[str, list]:
     """Return the devices and commits that a run was trained with, those of its checkpoint first, the present last."""
-    here, commit = _device_name(run.device), git_state()[0]
+    here, commit = device_name(run.device), git_state()[0]
     commits = [*run.commits, commit] if commit else run.commits
     return dict(devices=list(dict.fromkeys([*run.devices, here])), commits=list(dict.fromkeys(commits)))
 

@@ -1,6 +1,5 @@
 """Train one run of the paper's CIFAR protocol (Section 5.2), with evaluation, bit-exact resuming and a record."""
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from replication.training import checkpoint
 from replication.training.captured import EAGER
 from replication.training.cifar.evaluation import adjusted_logits, calibration_error, errors, write_logits
 from replication.training.cifar.program import SOFTMAX, Program
-from replication.training.device import cuda_switches, pick_device, pick_precision, synchronize
-from replication.training.loop import Run, fit, history
+from replication.training.device import cuda_switches, own_stream, pick_device, synchronize
+from replication.training.loop import fit, history
 from replication.training.schedule import CIFAR
 
 EVALUATE_EVERY = 2  # epochs, as the authors' code
@@ -66,10 +65,7 @@ def train(
         OutOfTime: the time is up; the checkpoint is written.
     """
     chosen = pick_device(device)
-    stream_of_its_own: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if chosen.type == "cuda" and torch.cuda.current_stream(chosen) == torch.cuda.default_stream(chosen):
-        stream_of_its_own = torch.cuda.stream(torch.cuda.Stream(chosen))
-    with cuda_switches(chosen, deterministic), stream_of_its_own:
+    with cuda_switches(chosen, deterministic), own_stream(chosen):
         run = CifarRun(experiment, data, chosen, compiled=compiled, precision=precision, graphs=graphs)
         run.start_path, run.logits_path, run.evaluate_every = start_path, logits_path, evaluate_every
         if checkpoint_every is None and chosen.type == "cpu":
@@ -85,33 +81,12 @@ def train(
         )
 
 
-class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind of experiment it has
-    """The state of one run: its own network and optimiser, the images on the device, and the next step.
-
-    Args:
-        experiment, data: as for `train`.
-        device: a torch device.
-        compiled: whether to train through torch.compile; without a compiler the run trains eagerly and says so.
-        precision: "float32", "bfloat16" or None, as for `train`.
-        graphs: whether steps are recorded as CUDA graphs, on CUDA.
-    """
+class CifarRun(Program):
+    """The state of one run: its own network and optimiser, the images on the device, and the next step."""
 
     start_path: Path | None = None
     logits_path: Path | None = None
     evaluate_every: int = EVALUATE_EVERY
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        data: tuple[ImageSet, ImageSet],
-        device: torch.device,
-        *,
-        compiled: bool | None = False,
-        precision: str | None = None,
-        graphs: bool = True,
-    ):
-        Run.__init__(self, experiment, device, pick_precision(precision, device))
-        Program.__init__(self, data, compiled, graphs)
 
     def evaluation_epochs(self) -> list[int]:
         """Return the epochs to evaluate: each `evaluate_every`-th before the first drop of the rate, each second later.

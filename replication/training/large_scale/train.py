@@ -31,8 +31,8 @@ from replication.data.large_images import (
 from replication.data.seeds import stream
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord
 from replication.losses import ClassBalancedLoss
+from replication.losses.terms import prior_bias
 from replication.training import checkpoint
-from replication.training.cifar.resnet import prior_bias
 from replication.training.device import autocast, cuda_switches, pick_precision
 from replication.training.large_scale import processes
 from replication.training.large_scale.resnet import decay_groups, initialise, resnet

@@ -53,18 +53,17 @@ def sweep(
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
         return outcomes
-    images = {e: _images(e, options) for e in todo}
     deferred = frozenset(e for e in todo if e.shared_start() is not None)
     options = replace(options, concurrent_runs=workers, keep_starts=deferred)
-    with Progress(images, outcomes) as progress:
+    with Progress({e: _images(e, options) for e in todo}, outcomes) as progress:
         if engine == "streams":
             from replication.training.sweep.streams import run_in_streams
 
-            run_in_streams(todo, options, workers, images, progress, progress.report)
+            run_in_streams(todo, options, workers, progress)
         elif engine == "ray":
             from replication.training.sweep.cluster import run_on_ray
 
-            run_on_ray(todo, options, workers, progress, progress.report, **cluster)
+            run_on_ray(todo, options, workers, progress, **cluster)
         elif workers == 1:
             for experiment in todo:
                 if options.over():
@@ -74,7 +73,7 @@ def sweep(
         else:
             from replication.training.sweep.workers import run_in_workers
 
-            run_in_workers(todo, options, workers, progress, progress.report)
+            run_in_workers(todo, options, workers, progress)
     outcomes["not started"] += len(experiments) - outcomes.total()
     return outcomes
 
@@ -82,6 +81,5 @@ def sweep(
 def _images(experiment: Experiment, options: RunOptions) -> int:
     """Return the number of images that a run trains on, over all epochs."""
     train, _ = load_once(experiment.dataset, options.data_root)
-    assert experiment.imbalance_factor is not None  # __post_init__ has set it
-    counts = train.long_tailed_counts(experiment.imbalance_factor)
-    return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size
+    kept = sum(train.long_tailed_counts(experiment.imbalance_factor))
+    return experiment.steps(kept) * experiment.batch_size

@@ -12,10 +12,11 @@ from replication.data.seeds import stream
 from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.losses import arguments
+from replication.losses.terms import prior_bias
 from replication.training import captured as captured_module
 from replication.training.cifar import program
 from replication.training.cifar.losses import ClassWeights, training_loss
-from replication.training.cifar.resnet import BatchNorm, ResNet, decay_groups, initialise, prior_bias
+from replication.training.cifar.resnet import BatchNorm, ResNet, decay_groups, initialise
 from replication.training.cifar.train import CifarRun, train
 from replication.training.schedule import learning_rate
 
