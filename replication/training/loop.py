@@ -19,7 +19,8 @@ from replication.experiments.records import RunRecord
 from replication.training.device import device_name
 
 HISTORY_SEPARATOR = ", then "  # separates the devices, or commits, that a run had one after the other
-CHECKPOINT_SECONDS = 60.0  # between checkpoints by the clock
+CHECKPOINT_SECONDS = 60.0  # between checkpoints on CUDA
+CHECKPOINT_EPOCHS = 2  # between checkpoints on the CPU
 
 
 class OutOfTime(Exception):
@@ -88,8 +89,9 @@ def fit(
 
     Args:
         run: the run to train.
-        checkpoint_path: the file of its checkpoints.
-        checkpoint_every: epochs between checkpoints; None: one a minute.  They are written at evaluations only.
+        checkpoint_path: the file of its checkpoints, from which it resumes if there is one; the caller deletes it.
+        checkpoint_every: epochs between checkpoints, which are written at evaluations only; None: every second epoch on
+            the CPU, one a minute on CUDA.
         progress: called with the number of images trained on since the last call.
         evaluated: called with each new point of the curve.
         over: called after each evaluation; true ends the run, as its time is up.
@@ -98,6 +100,8 @@ def fit(
     Raises:
         OutOfTime: the time is up and the run is not done.
     """
+    if checkpoint_every is None and run.device.type == "cpu":
+        checkpoint_every = CHECKPOINT_EPOCHS
     git_state()  # before training, because a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)

@@ -1,8 +1,9 @@
 """Train one run of the paper's CIFAR protocol (Section 5.2), with evaluation, bit-exact resuming and a record."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,15 +31,10 @@ def train(
     deterministic: bool = False,
     precision: str | None = None,
     graphs: bool = True,
-    checkpoint_path: Path | None = None,
-    checkpoint_every: int | None = None,
     start_path: Path | None = None,
     logits_path: Path | None = None,
-    keep_at: Mapping[int, Path] | None = None,
     evaluate_every: int = EVALUATE_EVERY,
-    progress: Callable[[int], object] | None = None,
-    evaluated: Callable[[dict], object] | None = None,
-    over: Callable[[], bool] = lambda: False,
+    **fitting: Any,
 ) -> RunRecord:
     """Train one experiment and return its record.
 
@@ -50,15 +46,10 @@ def train(
         deterministic: bit-equal repetition on CUDA too, at a cost in speed (CPU runs repeat to the bit anyway).
         precision: of training, "float32" or "bfloat16" (autocast); None: bfloat16 on CUDA, float32 on the CPU.
         graphs: whether steps are recorded as CUDA graphs and replayed, on CUDA.
-        checkpoint_path: resume from this file if it exists, and keep it up to date; the caller deletes it.
-        checkpoint_every: epochs between checkpoints; None: every second epoch on the CPU, one a minute on CUDA.
         start_path: for deferred re-weighting, the checkpoint of the plain run at the epoch at which the weights begin.
         logits_path: file for the last test logits (float16).
-        keep_at: epoch -> file of a further checkpoint, for other runs that start there.
         evaluate_every: epochs between evaluations before the rate drops first; after that every second, as the paper.
-        progress: called with the number of images trained on since the last call.
-        evaluated: called with each new point of the curve.
-        over: called after each evaluation; true ends the run, as its time is up.
+        fitting: checkpoint_path and further arguments of `fit`.
 
     Raises:
         ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
@@ -68,17 +59,7 @@ def train(
     with cuda_switches(chosen, deterministic), own_stream(chosen):
         run = CifarRun(experiment, data, chosen, compiled=compiled, precision=precision, graphs=graphs)
         run.start_path, run.logits_path, run.evaluate_every = start_path, logits_path, evaluate_every
-        if checkpoint_every is None and chosen.type == "cpu":
-            checkpoint_every = EVALUATE_EVERY
-        return fit(
-            run,
-            checkpoint_path,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-            evaluated=evaluated,
-            over=over,
-            keep_at=keep_at,
-        )
+        return fit(run, **fitting)
 
 
 class CifarRun(Program):
