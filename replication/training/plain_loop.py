@@ -1,4 +1,4 @@
-"""The straightforward training loop with which the benchmarks compare ours, the limits of a device, and timing on it."""
+"""The straightforward training loop with which the benchmarks compare ours, the limits of a device, and a timer."""
 
 import itertools
 import time
