@@ -39,15 +39,6 @@ FIELD_HELP = {
     "last_bias": "initial bias of the last layer, for sigmoid and focal: -log(C - 1), or zero",
     "reweight_from": "fraction of the epochs after which the class weights apply (0.8: deferred re-weighting)",
 }
-GRID_HELP = {
-    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
-    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
-    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
-    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
-    "controls": "one switch changed at a time",
-    "smoke": "digits, to test the pipeline",
-}
-PLAN_HELP = "runs fixed beforehand that answer the open questions, the most important first"
 
 
 def add_train_arguments(parser) -> None:
@@ -84,12 +75,6 @@ def add_sweep_arguments(parser) -> None:
     add("--address", help="ray: auto, or HOST:PORT of a cluster (default: start one here)")
     add("--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)")
     _add_running_arguments(parser)
-
-
-def grid_lines() -> list[str]:
-    """Return a line for each grid of `sweep`, with the number of its runs."""
-    words = {name: f"{words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items()} | {"plan": PLAN_HELP}
-    return [f"  {name:<10}{text}" for name, text in words.items()]
 
 
 def _add_running_arguments(parser) -> None:

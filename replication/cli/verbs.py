@@ -6,6 +6,7 @@ import replication
 from replication.cli import adopt, covering, gpu, large_scale, pack, training, weights
 from replication.cli.options import Parser, add_shared
 from replication.experiments.experiment import PROFILES
+from replication.experiments.grids import GRIDS
 from replication.files import check_writable
 
 EXAMPLES = """examples:
@@ -14,7 +15,22 @@ EXAMPLES = """examples:
   python -m replication train --profile cpu --data-root DIR --imbalance 100 --beta 0.9999
   python -m replication report                              tables and figures from the records
 """
-EPILOGS = {"sweep": ["grids:", *training.grid_lines(), ""]}  # before the examples of a verb
+GRID_HELP = {
+    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
+    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
+    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
+    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
+    "controls": "one switch changed at a time",
+    "smoke": "digits, to test the pipeline",
+}
+EPILOGS = {  # before the examples of a verb
+    "sweep": [
+        "grids:",
+        *(f"  {name:<10}{text} ({len(GRIDS[name])} runs)" for name, text in GRID_HELP.items()),
+        "  plan      runs fixed beforehand that answer the open questions, the most important first",
+        "",
+    ]
+}
 
 
 def parser() -> argparse.ArgumentParser:

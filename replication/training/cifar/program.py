@@ -18,7 +18,7 @@ from replication.data.seeds import stream
 from replication.experiments.experiment import Experiment
 from replication.losses.terms import prior_bias
 from replication.training.captured import EAGER, captured
-from replication.training.cifar.losses import ClassWeights, plain_loss, training_loss
+from replication.training.cifar.losses import class_weights, plain_loss, training_loss
 from replication.training.cifar.resnet import ResNet, decay_groups, initialise
 from replication.training.device import autocast, pick_precision
 from replication.training.loop import Run
@@ -107,8 +107,9 @@ class Program(Run):
         self.test_total = torch.zeros((), device=device)
         self.wrong = torch.zeros(self.classes, dtype=torch.int64, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
-        self.weights = ClassWeights(e, self.kept.class_counts, device)
-        self.loss = training_loss(e, self.weights.now, self.kept.class_counts)
+        self.balanced = class_weights(e, self.kept.class_counts, device)  # (C,)
+        self.weight = torch.ones_like(self.balanced) if e.reweight_from else self.balanced.clone()  # `balanced` later
+        self.loss = training_loss(e, self.weight, self.kept.class_counts)
         self.test_loss = plain_loss(e)
         groups = decay_groups(self.model, e.weight_decay, e.loss in SOFTMAX)
         self.optimiser = torch.optim.SGD(groups, lr=self.rate, momentum=0.9, fused=True)

@@ -87,11 +87,9 @@ class CifarRun(Program):
         self.model.train()
         self.total.zero_()
         first, last, size = self.step, self.steps_until(epoch), self.experiment.batch_size
-        if first >= self.reweighted:
-            self.weights.balance()
         for step in range(first, last):
-            if step == self.reweighted:
-                self.weights.balance()
+            if step == max(first, self.reweighted):
+                self.weight.copy_(self.balanced)
             self.train_once()
             if progress and self.device.type == "cpu":
                 progress(size)

@@ -71,13 +71,12 @@ class _Crew:
         on_cuda = device.type == "cuda"
         with own_stream(device):
             while not self.over():
-                experiment = self._take()
-                if experiment is None:
-                    if not self._waiting():
-                        return
+                if experiment := self._take():
+                    self._run(experiment, on_cuda)
+                elif self._waiting():
                     time.sleep(POLL)
-                    continue
-                self._run(experiment, on_cuda)
+                else:
+                    return
 
     def _run(self, experiment: Experiment, on_cuda: bool) -> None:
         total, trained_before = 0, self._goes_on(experiment)

@@ -40,15 +40,14 @@ def sweep(
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    experiments = list(dict.fromkeys(experiments))
-    records = {e: existing_record(e, options) for e in experiments}
-    todo = [e for e, record in records.items() if record is None]
-    for experiment, record in records.items():
-        if record and experiment.dataset == "folder":
+    records = {e: existing_record(e, options) for e in dict.fromkeys(experiments)}
+    todo, kept = [e for e, record in records.items() if not record], [record for record in records.values() if record]
+    for record in kept:
+        if record.experiment.dataset == "folder":
             check_same_images(record, load_once("folder", options.data_root)[0].fingerprint)
-    outcomes = Counter("diverged" if r.status == "diverged" else "kept" for r in records.values() if r)
+    outcomes = Counter("diverged" if record.status == "diverged" else "kept" for record in kept)
     wanted = PRECISIONS.get(options.precision or "")
-    others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
+    others = sum(1 for record in kept if wanted and record.precision != wanted)
     if others:
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
@@ -74,7 +73,7 @@ def sweep(
             from replication.training.sweep.workers import run_in_workers
 
             run_in_workers(todo, options, workers, progress)
-    outcomes["not started"] += len(experiments) - outcomes.total()
+    outcomes["not started"] += len(records) - outcomes.total()
     return outcomes
 
 
