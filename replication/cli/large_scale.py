@@ -3,6 +3,7 @@
 Torch is imported only when it runs, so that --help is quick.
 """
 
+import contextlib
 import functools
 import os
 
@@ -35,8 +36,9 @@ def add_arguments(parser) -> None:
     add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
     add_shared(parser, "--data-root", required=True)
     add_shared(parser, "--results")
-    own_gpu = "auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)"
-    add_shared(parser, "--device", help=own_gpu)
+    add_shared(
+        parser, "--device", help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)"
+    )
     add("--micro-batch", type=int, metavar="N", help="images per forward pass; gradients add up (default: up to 128)")
     add("--workers", type=int, metavar="N", help="processes per GPU that decode images (default: up to 8)")
     add("--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)")
@@ -63,10 +65,12 @@ def main(args) -> int:
         experiment = LargeScaleExperiment(**chosen(args, LargeScaleExperiment))
         options = RunOptions(args.results, args.data_root, args.device)
         with processes.joined(args.device) as device:
-            main_process = processes.is_main_process()
-            with tqdm(unit="img", unit_scale=True, smoothing=0.1, disable=not main_process) as bar:
-                train = functools.partial(_train, args, device, bar)
-                return _lead(experiment, options, train) if main_process else _follow(experiment, options, train)
+            with tqdm(unit="img", unit_scale=True, smoothing=0.1, disable=not processes.is_main_process()) as bar:
+                outcome, record = _run(experiment, options, functools.partial(_train, args, device, bar))
+            if processes.is_main_process():
+                print(f"{outcome}: {experiment.name}")
+                if record:
+                    print(_results(record, options))
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not end_of_memory(error):
             raise
@@ -74,56 +78,48 @@ def main(args) -> int:
         if processes.is_main_process():
             raise
         return 2
+    return 3 if record is None else int(record.status == "diverged")
 
 
-def _lead(experiment, options, train) -> int:
-    """Run as rank 0, with lock and record; tell the others whether there is anything to train."""
-    from tqdm import tqdm
+def _run(experiment, options, train) -> tuple[str, LargeScaleRecord | None]:
+    """Run an experiment in all processes, of which the main one holds the lock and reads and writes the record.
+
+    Returns:
+        ("kept" | "finished" | "diverged" | "elsewhere", record), the same in all processes.
+    """
+    from filelock import Timeout
 
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
-    from replication.training.one_run import check_same_images, run_one
+    from replication.training.one_run import check_same_images, existing_record, lock, write_record
 
-    started = []
+    with contextlib.ExitStack() as held:
 
-    def begin(experiment, options, progress):  # holds the lock, has found no record
-        started.append(processes.broadcast("train"))
-        return train(experiment, options)
+        def begin():
+            check_writable(options.results)
+            held.enter_context(lock(experiment, options))
+            record = existing_record(experiment, options, LargeScaleRecord)
+            if record and experiment.dataset == "folder":
+                check_same_images(record, list_images("folder", options.data_root)[0].fingerprint)
+            return record
 
-    try:
-        check_writable(options.results)
-        result, record = run_one(experiment, options, train=begin, record_class=LargeScaleRecord)
-        if record and result == "kept" and experiment.dataset == "folder":
-            check_same_images(record, list_images("folder", options.data_root)[0].fingerprint)
-    except (ValueError, OSError) as error:
-        if not started:
-            processes.broadcast(error)
-        raise
-    if not started:
-        processes.broadcast("done")
-    tqdm.write(f"{result}: {experiment.name}")
-    if record is None:
-        return 3  # another process is running it
-    tqdm.write(f"{_results(record)}; {record_path(experiment, options.runs(experiment))}")
-    return 1 if record.status == "diverged" else 0
+        try:
+            record = processes.by_main_process(begin)
+        except Timeout:
+            return "elsewhere", None
+        if record:
+            return "kept", record
+        record = train(experiment, options)
+        return processes.by_main_process(lambda: write_record(record, options))
 
 
-def _results(record) -> str:
+def _results(record, options) -> str:
     errors = "diverged" if record.error is None else f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %"
     return (
         f"{errors}, {record.test_images} validation images, {record.processes} processes, batch {record.global_batch}, "
-        f"{record.wall_seconds:.0f} s, {record.images_per_second} images/s, {record.skipped_images} skipped"
+        f"{record.wall_seconds:.0f} s, {record.images_per_second} images/s, {record.skipped_images} skipped; "
+        f"{record_path(record.experiment, options.runs(record.experiment))}"
     )
-
-
-def _follow(experiment, options, train) -> int:
-    """Train with rank 0, if there is anything to train."""
-    from replication.training.large_scale import processes
-
-    word = processes.broadcast(None)  # "train", "done", or an error of rank 0
-    if isinstance(word, Exception):
-        raise word
-    return 1 if word == "train" and train(experiment, options).status == "diverged" else 0
 
 
 def _train(args, device, bar, experiment, options) -> LargeScaleRecord:
