@@ -10,8 +10,13 @@ def add_arguments(parser) -> None:
     """Add the options of the verb to an argparse parser."""
     add = parser.add_argument
     add_shared(parser, "--device", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
-    late = "do not start a measurement that would end much later (default: 120)"
-    add("--seconds", type=float, default=120.0, metavar="S", help=late)
+    add(
+        "--seconds",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="do not start a measurement that would end much later (default: 120)",
+    )
     add("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
     add("--compare", action="store_true", help="also time the straightforward loop and the limits of the device")
     add("--out", type=folder, metavar="FILE", help="also write the results to this JSON file")

@@ -42,10 +42,8 @@ def add_arguments(parser) -> None:
     add("--micro-batch", type=int, metavar="N", help="images per forward pass; gradients add up (default: up to 128)")
     add("--workers", type=int, metavar="N", help="processes per GPU that decode images (default: up to 8)")
     add("--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)")
-    epochs = "epochs between checkpoints (default: 1)"
-    add("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help=epochs)
-    skip = "leave out images that cannot be read, and name and count them"
-    add("--skip-unreadable", action="store_true", help=skip)
+    add("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)")
+    add("--skip-unreadable", action="store_true", help="leave out images that cannot be read, and name and count them")
 
 
 def main(args) -> int:

@@ -122,16 +122,15 @@ def fit(
         if evaluated:
             evaluated(curve[-1])
         now, ends = time.monotonic(), over()
-        if checkpoint_every is None:
-            due = now - saved_at >= CHECKPOINT_SECONDS
-        else:
-            due = epoch - saved_epoch >= checkpoint_every
         if keep_at and epoch in keep_at:
             run.save(keep_at[epoch], curve, seconds + now - started)
-        if epoch < experiment.epochs and checkpoint_path and (due or ends):
+        if epoch == experiment.epochs:
+            break
+        due = epoch - saved_epoch >= checkpoint_every if checkpoint_every else now - saved_at >= CHECKPOINT_SECONDS
+        if checkpoint_path and (due or ends):
             run.save(checkpoint_path, curve, seconds + now - started)
             saved_epoch, saved_at = epoch, now
-        if epoch < experiment.epochs and ends:
+        if ends:
             raise OutOfTime(f"{experiment.name} stopped at epoch {epoch} of {experiment.epochs}")
     here = time.monotonic() - started
     images = (run.step - done) * experiment.batch_size

@@ -34,14 +34,8 @@ SOFTMAX = ("softmax", "balanced_softmax")  # losses whose logits give probabilit
 class Program(Run):
     """The part of `CifarRun` that is on the device.
 
-    Args:
-        experiment: what to run.
-        data: the full training set and the test set.
-        device: a torch device.
-        compiled: whether to train through torch.compile; None: on CUDA, if the run is long enough to repay it.  Without
-            a compiler the run trains eagerly and says so.
-        precision: "float32", "bfloat16" or None: bfloat16 on CUDA, float32 on the CPU.
-        graphs: whether the step and the test are recorded as CUDA graphs, on CUDA.
+    The arguments are those of `train`, but the device is torch's.  Without a compiler a run that is to be compiled
+    trains eagerly and says so.
     """
 
     experiment: Experiment
