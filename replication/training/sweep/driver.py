@@ -21,7 +21,7 @@ class Crew(Protocol):
         """Return how many runs are at work."""
 
     def start(self, experiment: Experiment) -> tuple | None:
-        """Start a run, unless it has a record, say; return what `Progress.report` takes if it is not started."""
+        """Start a run; if it needs no start, as when it has a record, return the arguments of `Progress.report`."""
 
     def events(self) -> Iterator[Event]:
         """Wait until runs send events, and yield them."""

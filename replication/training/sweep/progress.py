@@ -16,8 +16,8 @@ FORMAT = "{desc}{percentage:.0f} %, {elapsed} so far, {remaining} left, {rate_fm
 class Progress:
     """A line on the whole sweep and one on the runs at work; counts in `outcomes` how the runs ended.
 
-    The first line is measured in `images`, the images of each run.  In a log file the second one stays away, and the
-    first ends with the run that was evaluated last.
+    The first line is measured in `images`, the images of each run.  A log file has no second line; there the first
+    ends with the state of the run that was evaluated last.
 
     >>> with Progress({experiment: 1000}, Counter()) as progress:  # doctest: +SKIP
     ...     progress(experiment, 500)

@@ -85,8 +85,7 @@ def train_one(
 def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Path]:
     """Return epoch -> file for each deferred run of the sweep that starts from this run."""
     deferred = [e for e in options.keep_starts if e.shared_start() == experiment]
-    epochs = {start_epoch(e): start_path(e, options) for e in deferred}
-    return {epoch: path for epoch, path in epochs.items() if path}
+    return {start_epoch(e): path for e in deferred if (path := start_path(e, options))}
 
 
 def attempt(
