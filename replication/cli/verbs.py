@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "--version", action="version", version=replication.__version__, help="show the version and exit"
     )
 
-    def verb(name: str, run, add_arguments, text: str, usage: str, *examples: str) -> None:
+    def verb(name: str, run, add_arguments, text: str, *examples: str, usage: str = "[options]") -> None:
         sub = verbs.add_parser(
             name,
             help=text,
@@ -78,15 +78,14 @@ def parser() -> argparse.ArgumentParser:
         weights.main,
         weights.add_arguments,
         "show what each beta does to the weights of given class counts",
-        "COUNT [COUNT ...] [--beta BETA [BETA ...]]",
         "python -m replication weights 5000 500 50 --beta 0.99 0.999",
+        usage="COUNT [COUNT ...] [--beta BETA [BETA ...]]",
     )
     verb(
         "reproduce",
         _reproduce,
         _add_reproduce_arguments,
         "run all notebooks in order and write their pages",
-        "[options]",
         "python -m replication reproduce",
         "python -m replication reproduce --profile cpu --data-root DIR",
     )
@@ -95,7 +94,6 @@ def parser() -> argparse.ArgumentParser:
         covering.covering,
         covering.add_arguments,
         "simulate the random covering and compare it with E_n; exit with 1 if they differ",
-        "[options]",
         "python -m replication covering --volume 100 --draws 50 500",
         "python -m replication covering --geometry balls --dim 2 --volume 100",
     )
@@ -104,7 +102,6 @@ def parser() -> argparse.ArgumentParser:
         training.train,
         training.add_train_arguments,
         "run one experiment and write its record",
-        "[options]",
         "python -m replication train --profile smoke --imbalance 10 --beta 0.999",
         "python -m replication train --profile cpu --data-root DIR --loss focal --gamma 1 --beta 0.9999",
     )
@@ -113,16 +110,15 @@ def parser() -> argparse.ArgumentParser:
         training.sweep,
         training.add_sweep_arguments,
         "run a grid of experiments; those that have a record are skipped",
-        "GRID [options]",
         "python -m replication sweep smoke --profile smoke",
         "python -m replication sweep heat-map --data-root DIR --seeds 0 1 2 --workers 4",
+        usage="GRID [options]",
     )
     verb(
         "check-gpu",
         gpu.check,
         gpu.add_arguments,
         "check that a GPU computes correctly, and measure its speed (about a minute)",
-        "[options]",
         "python -m replication check-gpu --out check.json",
     )
     verb(
@@ -130,32 +126,31 @@ def parser() -> argparse.ArgumentParser:
         large_scale.main,
         large_scale.add_arguments,
         "run one row of Table 3, alone or under torchrun",
-        "--dataset NAME --data-root DIR [options]",
         "python -m replication large-scale --dataset inat2018 --data-root DIR --loss focal --gamma 0.5 --beta 0.999",
         "torchrun --standalone --nproc-per-node 8 -m replication large-scale --dataset inat2018 --data-root DIR",
+        usage="--dataset NAME --data-root DIR [options]",
     )
     verb(
         "pack",
         pack.main,
         pack.add_arguments,
         "write the training images of given runs, and the test set, to one small file",
-        "DEST --data-root DIR (--runs FACTOR:SEEDS [...] | --imbalance FACTOR) [options]",
         "python -m replication pack PACK --data-root DIR --dataset cifar10 --runs 50:1,2 100:0,1,2",
+        usage="DEST --data-root DIR (--runs FACTOR:SEEDS [...] | --imbalance FACTOR) [options]",
     )
     verb(
         "adopt",
         adopt.adopt,
         adopt.add_arguments,
         "copy records and checkpoints from another machine into the results",
-        "FILE [options]",
         "python -m replication adopt out/records.jsonl",
+        usage="FILE [options]",
     )
     verb(
         "report",
         _report,
         lambda sub: add_shared(sub, "--results"),
         "rebuild tables, figures, claims and results/README.md from the records",
-        "[options]",
         "python -m replication report",
     )
     return top
