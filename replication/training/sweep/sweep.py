@@ -41,7 +41,8 @@ def sweep(
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     records = {e: existing_record(e, options) for e in dict.fromkeys(experiments)}
-    todo, kept = [e for e, record in records.items() if not record], [record for record in records.values() if record]
+    todo = [e for e, record in records.items() if not record]
+    kept = [record for record in records.values() if record]
     for record in kept:
         if record.experiment.dataset == "folder":
             check_same_images(record, load_once("folder", options.data_root)[0].fingerprint)
