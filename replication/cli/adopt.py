@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
-from replication.cli.options import folder
+from replication.cli.options import add_shared, folder
 from replication.experiments.journal import Adopted, adopt_records
 from replication.files import check_writable
 
 
 def add_arguments(parser) -> None:
-    """Add the options of the verb to an argparse parser, except --results."""
+    """Add the options of the verb to an argparse parser."""
     parser.add_argument(
         "journal",
         type=folder,
@@ -17,6 +17,7 @@ def add_arguments(parser) -> None:
         help="the journal; checkpoints-<k>.tar and logits-<k>.tar beside it are taken too",
     )
     parser.add_argument("--commit", metavar="SHA", help="commit of the code that ran, for records that name none")
+    add_shared(parser, "--results")
 
 
 def adopt(args) -> int:

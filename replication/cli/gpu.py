@@ -3,24 +3,23 @@
 import json
 import os
 
-from replication.cli.options import folder
+from replication.cli.options import add_shared, folder
 
 
-def add_check_arguments(parser) -> None:
+def add_arguments(parser) -> None:
     """Add the options of the verb to an argparse parser."""
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
-    parser.add_argument(
+    add = parser.add_argument
+    add_shared(parser, "--device", help="auto, cuda, cuda:1, ..., or cpu to rehearse (default: auto)")
+    add(
         "--seconds",
         type=float,
         default=120.0,
         metavar="S",
         help="do not start a measurement that would end much later (default: 120)",
     )
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
-    parser.add_argument(
-        "--compare", action="store_true", help="also time the straightforward loop and the limits of the device"
-    )
-    parser.add_argument("--out", type=folder, metavar="FILE", help="also write the results to this JSON file")
+    add("--no-compile", dest="compile", action="store_false", help="do not try torch.compile")
+    add("--compare", action="store_true", help="also time the straightforward loop and the limits of the device")
+    add("--out", type=folder, metavar="FILE", help="also write the results to this JSON file")
 
 
 def check(args) -> int:

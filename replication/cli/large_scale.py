@@ -3,12 +3,11 @@
 Torch is imported only when it runs, so that --help is quick.
 """
 
+import contextlib
 import functools
 import os
-from collections import Counter
-from pathlib import Path
 
-from replication.cli.options import add_experiment, check_threads, chosen, folder
+from replication.cli.options import add_experiment, add_shared, check_least, check_threads, chosen
 from replication.experiments.experiment import LOSSES
 from replication.experiments.large_scale import DATASETS, DEPTHS, LargeScaleExperiment, LargeScaleRecord
 from replication.experiments.records import record_path
@@ -33,33 +32,18 @@ CHOICES = {"dataset": DATASETS, "depth": DEPTHS, "loss": LOSSES}
 
 def add_arguments(parser) -> None:
     """Add the options of the verb to an argparse parser."""
+    add = parser.add_argument
     add_experiment(parser, LargeScaleExperiment, FIELD_HELP, CHOICES, required=("dataset",))
-    parser.add_argument(
-        "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
+    add_shared(parser, "--data-root", required=True)
+    add_shared(parser, "--results")
+    add_shared(
+        parser, "--device", help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)"
     )
-    parser.add_argument(
-        "--results", type=folder, default=Path("results"), metavar="DIR", help="where results go (default: results)"
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu or cuda; under torchrun each process takes its own GPU (default: auto)",
-    )
-    parser.add_argument(
-        "--micro-batch", type=int, metavar="N", help="images per forward pass; gradients add up (default: up to 128)"
-    )
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes per GPU that decode images (default: up to 8)"
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)"
-    )
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)"
-    )
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read, and name and count them"
-    )
+    add("--micro-batch", type=int, metavar="N", help="images per forward pass; gradients add up (default: up to 128)")
+    add("--workers", type=int, metavar="N", help="processes per GPU that decode images (default: up to 8)")
+    add("--threads", type=int, metavar="N", help="CPU threads of each process (default: torch's choice)")
+    add("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="epochs between checkpoints (default: 1)")
+    add("--skip-unreadable", action="store_true", help="leave out images that cannot be read, and name and count them")
 
 
 def main(args) -> int:
@@ -68,12 +52,23 @@ def main(args) -> int:
     Raises:
         ValueError, OSError, or the error of an end of memory: in the main process; the others return 2 silently.
     """
+    from tqdm import tqdm
+
     from replication.training.large_scale import processes
+    from replication.training.one_run import RunOptions
 
     try:
-        experiment = _experiment(args)
+        check_least(args, checkpoint_every=1, workers=0, micro_batch=1)
+        check_threads(args.threads)
+        experiment = LargeScaleExperiment(**chosen(args, LargeScaleExperiment))
+        options = RunOptions(args.results, args.data_root, args.device)
         with processes.joined(args.device) as device:
-            return _lead(experiment, args, device) if processes.is_main_process() else _follow(experiment, args, device)
+            with tqdm(unit="img", unit_scale=True, smoothing=0.1, disable=not processes.is_main_process()) as bar:
+                outcome, record = _run(experiment, options, functools.partial(_train, args, device, bar))
+            if processes.is_main_process():
+                print(f"{outcome}: {experiment.name}")
+                if record:
+                    print(_results(record, options))
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not end_of_memory(error):
             raise
@@ -81,73 +76,51 @@ def main(args) -> int:
         if processes.is_main_process():
             raise
         return 2
+    return 3 if record is None else int(record.status == "diverged")
 
 
-def _experiment(args) -> LargeScaleExperiment:
-    for name, least in (("checkpoint_every", 1), ("workers", 0), ("micro_batch", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
-    check_threads(args.threads, os.cpu_count())
-    return LargeScaleExperiment(**chosen(args, LargeScaleExperiment))
+def _run(experiment, options, train) -> tuple[str, LargeScaleRecord | None]:
+    """Run an experiment in all processes, of which the main one holds the lock and reads and writes the record.
 
-
-def _lead(experiment, args, device) -> int:
-    """Run as rank 0: lock, progress bar, record; tell the others whether there is anything to train."""
-    from tqdm import tqdm
+    Returns:
+        ("kept" | "finished" | "diverged" | "elsewhere", record), the same in all processes.
+    """
+    from filelock import Timeout
 
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
-    from replication.training.one_run import RunOptions, check_same_images, run_one
-    from replication.training.sweep.progress import report_run
+    from replication.training.one_run import check_same_images, existing_record, lock, write_record
 
-    options, started = RunOptions(args.results, args.data_root, args.device), []
-    outcomes: Counter[str] = Counter()
+    with contextlib.ExitStack() as held:
 
-    def begin(experiment, options, progress):  # holds the lock, has found no record
-        started.append(processes.broadcast("train"))
-        return _work(experiment, args, device, bar)
+        def begin():
+            check_writable(options.results)
+            held.enter_context(lock(experiment, options))
+            record = existing_record(experiment, options, LargeScaleRecord)
+            if record and experiment.dataset == "folder":
+                check_same_images(record, list_images("folder", options.data_root)[0].fingerprint)
+            return record
 
-    with tqdm(unit="img", unit_scale=True, smoothing=0.1) as bar:
         try:
-            check_writable(args.results)
-            result, record = run_one(experiment, options, train=begin, record_class=LargeScaleRecord)
-            if record and result == "kept" and experiment.dataset == "folder":
-                check_same_images(record, list_images("folder", args.data_root)[0].fingerprint)
-        except (ValueError, OSError) as error:
-            if not started:
-                processes.broadcast(error)
-            raise
-        if not started:
-            processes.broadcast("done")
-        report_run(bar, outcomes, 1, experiment, result, record)
-    if record is None:
-        return 3  # another process is running it
-    _say(record, record_path(experiment, options.runs(experiment)))
-    return 1 if record.status == "diverged" else 0
+            record = processes.by_main_process(begin)
+        except Timeout:
+            return "elsewhere", None
+        if record:
+            return "kept", record
+        record = train(experiment, options)
+        return processes.by_main_process(lambda: write_record(record, options))
 
 
-def _say(record, path: Path) -> None:
-    words = f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %, " if record.error is not None else ""
-    print(
-        f"{record.status}: {words}{record.test_images} validation images, {record.processes} processes, "
-        f"batch {record.global_batch}, {record.images_per_second} images/s, {record.skipped_images} skipped; {path}"
+def _results(record, options) -> str:
+    errors = "diverged" if record.error is None else f"top-1 {record.error:.2f} %, top-5 {record.top5_error:.2f} %"
+    return (
+        f"{errors}, {record.test_images} validation images, {record.processes} processes, batch {record.global_batch}, "
+        f"{record.wall_seconds:.0f} s, {record.images_per_second} images/s, {record.skipped_images} skipped; "
+        f"{record_path(record.experiment, options.runs(record.experiment))}"
     )
 
 
-def _follow(experiment, args, device) -> int:
-    from replication.training.large_scale import processes
-
-    word = processes.broadcast(None)  # "train", "done", or an error of rank 0
-    if isinstance(word, Exception):
-        raise word
-    if word == "done":
-        return 0
-    record = _work(experiment, args, device, None)
-    return 1 if record.status == "diverged" else 0
-
-
-def _work(experiment, args, device, bar) -> LargeScaleRecord:
+def _train(args, device, bar, experiment, options) -> LargeScaleRecord:
     """List the images and train, in every process."""
     import torch
     from joblib import cpu_count
@@ -155,26 +128,24 @@ def _work(experiment, args, device, bar) -> LargeScaleRecord:
     from replication.data.image_lists import list_images
     from replication.training.large_scale import processes
     from replication.training.large_scale.train import train
-    from replication.training.one_run import RunOptions, checkpoint_path
+    from replication.training.one_run import checkpoint_path
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    if bar is not None:
-        bar.set_description("listing the images")
-    files = processes.by_main_process(functools.partial(list_images, experiment.dataset, args.data_root))
-    if bar is not None:
-        bar.set_description(experiment.name)
-        bar.reset(total=experiment.steps(len(files[0])) * experiment.batch_size)
+    bar.set_description("listing the images")
+    files = processes.by_main_process(functools.partial(list_images, experiment.dataset, options.data_root))
+    bar.set_description(experiment.name)
+    bar.reset(total=experiment.steps(len(files[0])) * experiment.batch_size)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    workers = min(8, cpu_count() // here - 1) if args.workers is None else args.workers
+    workers = max(0, min(8, cpu_count() // here - 1)) if args.workers is None else args.workers
     return train(
         experiment,
         files,
         device,
-        checkpoint_path=checkpoint_path(experiment, RunOptions(args.results)),
+        checkpoint_path=checkpoint_path(experiment, options),
         checkpoint_every=args.checkpoint_every,
         micro_batch=args.micro_batch,
-        workers=max(workers, 0),
+        workers=workers,
         skip_unreadable=args.skip_unreadable,
-        progress=None if bar is None else bar.update,
+        progress=bar.update,
     )

@@ -1,7 +1,6 @@
 """Run the notebooks in order and keep the executed copies, as .ipynb and HTML, with an index page of the results."""
 
 import contextlib
-import html
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.cli.options import one_line
 from replication.files import write_text
@@ -19,18 +19,7 @@ from replication.report.figures.style import figure_caption
 
 LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.5rem }}
-figure {{ margin: 0 }} figure img {{ width: 100%; border: 1px solid #ddd }} figcaption {{ color: #555 }}
-</style></head><body>
-<h1>{title}</h1><p>{text}</p>
-<h2>Notebooks</h2><ul>{notebooks}</ul><h2>Tables</h2><ul>{tables}</ul><h2>Figures</h2><main>{figures}</main>
-</body></html>
-"""
+TEMPLATES = PackageLoader("replication.report")
 
 
 def reproduce(profile: str, results: Path, data_root: Path | None = None, device: str = "auto") -> int:
@@ -78,13 +67,9 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
-    parameters = dict(
-        profile=profile,
-        results=relative(results),
-        data_root=None if data_root is None else relative(data_root.expanduser()),
-        device=device,
-    )
+    folders = dict(results=results, data_root=data_root and data_root.expanduser())
+    parameters = {name: path and os.path.relpath(path.resolve(), notebook.parent) for name, path in folders.items()}
+    parameters |= dict(profile=profile, device=device)
     try:
         with _kernel() as kernel:
             papermill.execute_notebook(
@@ -143,22 +128,12 @@ def _forget_paths(copy: Path) -> None:
     nbformat.write(notebook, copy)
 
 
-FOLDED = """{% extends 'lab/index.html.j2' %}
-{% block input_group %}
-{% set tags = cell.metadata.get('tags', []) %}
-{% if 'fold' in tags or 'injected-parameters' in tags %}<details><summary>setup</summary>{{ super() }}</details>
-{% elif 'hide-input' not in tags %}{{ super() }}{% endif %}
-{% endblock %}
-"""
-
-
 def write_html(copy: Path) -> Path:
     """Write the executed notebook as an HTML page beside it; inputs tagged "fold" are folded, "hide-input" left out."""
-    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
-        extra_loaders=[DictLoader({"folded.html.j2": FOLDED})],
+        extra_loaders=[TEMPLATES],
         template_file="folded.html.j2",
         exclude_input_prompt=True,
         exclude_output_prompt=True,
@@ -169,30 +144,23 @@ def write_html(copy: Path) -> Path:
 def write_site(results: Path, profile: str) -> Path:
     """Write the pages of `make site` with this profile's notebooks to RESULTS/<profile>/site; return their index."""
     out = results / profile / "site"
-    build = f"{NOTEBOOKS.parent / 'docs' / 'build.py'}"
+    build = [sys.executable, str(NOTEBOOKS.parent / "docs" / "build.py")]
     options = ["--out", str(out), "--profile", profile, "--results", str(results)]
-    subprocess.run([sys.executable, build, *options], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*build, *options], check=True, stdout=subprocess.DEVNULL)
     return out / "index.html"
 
 
 def write_index(folder: Path, profile: str) -> Path:
     """Write FOLDER/index.html, with all figures and links to the notebooks and tables."""
-    link = lambda path: f'<a href="{path.relative_to(folder)}">{html.escape(path.stem)}</a>'  # noqa: E731
-    text = (
-        "The smoke profile trains on scikit-learn's digits: it proves the pipeline and nothing else."
-        if profile == "smoke"
-        else f"Measured in the {profile} profile, whose budget each table's caption gives; theory and print beside it."
+    environment = Environment(
+        loader=TEMPLATES, undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    figures = (
-        f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'
-        f"<figcaption>{html.escape(figure_caption(p.stem))}</figcaption></figure>"
-        for p in sorted(folder.glob("*/*.png"))
-    )
-    page = PAGE.format(
-        title=f"Class-balanced loss, replicated: {profile} profile",
-        text=text,
-        notebooks="".join(f"<li>{link(p)}</li>" for p in sorted((folder / "notebooks").glob("*.html"))),
-        tables="".join(f"<li>{link(p)}</li>" for p in sorted(folder.glob("**/tables/*.md"))),
-        figures="".join(figures),
+    page = environment.get_template("index.html.j2").render(
+        profile=profile,
+        folder=folder,
+        notebooks=sorted((folder / "notebooks").glob("*.html")),
+        tables=sorted(folder.glob("**/tables/*.md")),
+        figures=sorted(folder.glob("*/*.png")),
+        caption=figure_caption,
     )
     return write_text(folder / "index.html", page)

@@ -40,14 +40,25 @@ def one_line(message: object) -> str:
     return text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
 
 
-def check_threads(threads: int | None, most: int | None) -> None:
-    """Check the number of CPU threads; more than this machine has CPUs, `most`, can crash torch.
+def check_threads(threads: int | None) -> None:
+    """Check the number of CPU threads; more than this machine has CPUs can crash torch.
 
-    >>> check_threads(2, most=4)
+    >>> check_threads(1)
     """
-    most = most or 1
+    most = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= most:
         raise ValueError(f"threads must be a whole number >= 1 and at most the {most} CPUs here, got {threads}")
+
+
+def check_least(args, **least: int) -> None:
+    """Check that each of these options, if it is given, is at least its number.
+
+    >>> check_least(argparse.Namespace(workers=2, epochs=None), workers=0, epochs=1)
+    """
+    for name, number in least.items():
+        value = getattr(args, name)
+        if value is not None and value < number:
+            raise ValueError(f"{name} must be a whole number >= {number}, got {value}")
 
 
 def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required=()) -> None:
@@ -60,8 +71,9 @@ def add_experiment(parser, cls, words: dict, choices: dict, profile=(), required
         profile: fields whose default is the profile's.
         required: fields without a default.
     """
+    kinds: dict[Any, Any] = {float | None: float, float | str: number_or_natural}
     for field in (f for f in fields(cls) if f.name in words):
-        kind: Any = {float | None: float, float | str | None: number_or_natural}.get(field.type, field.type)
+        kind = kinds.get(field.type, field.type)
         metavar = "FACTOR" if kind is number_or_natural else kind.__name__.upper()
         shape = dict(choices=choices[field.name]) if field.name in choices else dict(metavar=metavar)
         default = "the profile's" if field.name in profile else field.default
@@ -91,7 +103,7 @@ def chosen(args, cls) -> dict:
     return {f.name: getattr(args, f.name) for f in fields(cls) if hasattr(args, f.name)}
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse, but errors take one line, and only one of torchrun's processes prints them."""
 
     def error(self, message: str) -> NoReturn:
@@ -100,15 +112,16 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def _add_places(parser, data: bool = True, device: bool = True) -> None:
-    parser.add_argument(
-        "--results",
-        type=folder,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the results (default: results)",
-    )
-    if data:
-        parser.add_argument("--data-root", type=folder, metavar="DIR", help="the folder that holds the data set")
-    if device:
-        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+def add_shared(parser, *names: str, **changes) -> None:
+    """Add options of `SHARED` to a verb; `changes` are keywords of argparse that differ for this verb."""
+    for name in names:
+        parser.add_argument(name, **SHARED[name] | changes)
+
+
+SHARED: dict[str, dict[str, Any]] = {  # options of several verbs, with their keywords for argparse
+    "--results": dict(
+        type=folder, default=Path("results"), metavar="DIR", help="folder of the results (default: results)"
+    ),
+    "--data-root": dict(type=folder, metavar="DIR", help="the folder that holds the data set"),
+    "--device": dict(default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)"),
+}

@@ -1,6 +1,6 @@
 """The verb `pack`: write the images that given runs need to one file, small enough to be sent to another machine."""
 
-from replication.cli.options import folder
+from replication.cli.options import add_shared, folder
 from replication.files import check_writable
 
 DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
@@ -8,13 +8,10 @@ DATASETS = ("cifar10", "cifar20", "cifar100", "fashion_mnist")
 
 def add_arguments(parser) -> None:
     """Add the arguments of `pack` to an argparse parser."""
-    parser.add_argument(
-        "dest", type=folder, metavar="DEST", help="the folder for the pack; pass it to later runs as --data-root"
-    )
-    parser.add_argument(
-        "--data-root", type=folder, required=True, metavar="DIR", help="the folder that holds the data set"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("dest", type=folder, metavar="DEST", help="the folder for the pack; pass it to later runs as --data-root")
+    add_shared(parser, "--data-root", required=True)
+    add(
         "--dataset",
         nargs="+",
         choices=DATASETS,
@@ -22,17 +19,15 @@ def add_arguments(parser) -> None:
         default=["cifar10"],
         help=f"one of {', '.join(DATASETS)}; or both cifar100 and cifar20, which share a pack (default: cifar10)",
     )
-    parser.add_argument(
+    add(
         "--runs",
         nargs="+",
         metavar="FACTOR:SEEDS",
         help="imbalance factors with the seeds of each, such as 50:1,2 100:0; larger factors are included",
     )
-    parser.add_argument("--imbalance", type=float, metavar="FACTOR", help="in place of --runs: the smallest factor")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="with --imbalance: the seeds (default: 0)")
-    parser.add_argument(
-        "--max-mib", type=float, default=64.0, metavar="M", help="refuse to write a larger pack (default: 64)"
-    )
+    add("--imbalance", type=float, metavar="FACTOR", help="in place of --runs: the smallest factor")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="with --imbalance: the seeds (default: 0)")
+    add("--max-mib", type=float, default=64.0, metavar="M", help="refuse to write a larger pack (default: 64)")
 
 
 def main(args) -> int:

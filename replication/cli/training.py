@@ -6,10 +6,11 @@ Torch is imported only when they run, so that --help is quick.
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections import Counter
+from pathlib import Path
 
-from replication.cli.bring_home import brought_home
-from replication.cli.options import add_experiment, check_threads, chosen, folder
+from replication.cli.bring_home import bring_home
+from replication.cli.options import add_experiment, add_shared, check_least, check_threads, chosen, folder
 from replication.experiments.experiment import CHOICES, PROFILES, Experiment
 from replication.experiments.grids import GRIDS, grid
 from replication.experiments.journal import check_journal
@@ -38,192 +39,158 @@ FIELD_HELP = {
     "last_bias": "initial bias of the last layer, for sigmoid and focal: -log(C - 1), or zero",
     "reweight_from": "fraction of the epochs after which the class weights apply (0.8: deferred re-weighting)",
 }
-GRID_HELP = {
-    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
-    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
-    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
-    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
-    "controls": "one switch changed at a time",
-    "smoke": "digits, to test the pipeline",
-}
-
-
-PLAN_HELP = "runs fixed beforehand that answer the open questions, the most important first"
 
 
 def add_train_arguments(parser) -> None:
-    """Add the options that define one run to an argparse parser."""
-    parser.add_argument(
+    """Add the options of `train` to an argparse parser."""
+    experiment = parser.add_argument_group("the experiment")
+    experiment.add_argument(
         "--profile", choices=PROFILES, default="paper", help="sets the defaults of the other options (default: paper)"
     )
-    add_experiment(parser, Experiment, FIELD_HELP, CHOICES, {name for budget in PROFILES.values() for name in budget})
+    budget = {name for budget in PROFILES.values() for name in budget}
+    add_experiment(experiment, Experiment, FIELD_HELP, CHOICES, budget)
+    _add_running_arguments(parser)
 
 
 def add_sweep_arguments(parser) -> None:
-    """Add the options that choose the runs of a grid, and where they run."""
-    parser.add_argument("grid", metavar="GRID", choices=(*GRIDS, "plan"), help="one of the grids below")
-    parser.add_argument(
-        "--upto", choices=sorted(ORDER), metavar="LETTER", help=f"plan: the last of its parts to run, {_letters()}"
-    )
-    parser.add_argument("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", metavar="SEED", help="seeds of each run (default: 0; plan: its own)"
-    )
-    parser.add_argument(
-        "--imbalance",
-        type=float,
-        nargs="+",
-        metavar="FACTOR",
-        dest="only_imbalance",
-        help="only these imbalance factors",
-    )
-    parser.add_argument(
-        "--losses",
-        nargs="+",
-        choices=CHOICES["loss"],
-        metavar="LOSS",
-        dest="only_losses",
-        help=f"only these losses, of {', '.join(CHOICES['loss'])}",
-    )
-    parser.add_argument("--betas", type=float, nargs="+", metavar="BETA", dest="only_betas", help="only these betas")
+    """Add the options of `sweep`: those that choose the runs of a grid, and where and how they run."""
+    add, losses = parser.add_argument, CHOICES["loss"]
+    letters = f"{min(ORDER)} to {max(ORDER)}"
+    add("grid", metavar="GRID", choices=(*GRIDS, "plan"), help="one of the grids below")
+    add("--upto", choices=sorted(ORDER), metavar="LETTER", help=f"plan: the last of its parts to run, {letters}")
+    add("--profile", choices=PROFILES, default="paper", help="budget of each run (default: paper)")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="seeds of each run (default: 0; plan: its own)")
+    add("--imbalance", type=float, nargs="+", metavar="FACTOR", help="only these imbalance factors")
+    add("--losses", nargs="+", choices=losses, metavar="LOSS", help=f"only these losses, of {', '.join(losses)}")
+    add("--betas", type=float, nargs="+", metavar="BETA", help="only these betas")
     add_experiment(parser, Experiment, {"dataset": FIELD_HELP["dataset"]}, CHOICES, {"dataset"})
-    parser.add_argument("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
-    parser.add_argument(
+    add("--workers", type=int, default=1, metavar="W", help="runs at once (default: 1)")
+    add(
         "--engine",
         choices=("local", "streams", "ray"),
         default="local",
         help="local: processes of this machine; streams: threads with a CUDA stream each, to fill one GPU; "
         "ray: a cluster (default: local)",
     )
-    parser.add_argument(
-        "--address", default=None, help="ray: auto, or HOST:PORT of a cluster (default: start one here)"
-    )
-    parser.add_argument(
-        "--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)"
-    )
+    add("--address", help="ray: auto, or HOST:PORT of a cluster (default: start one here)")
+    add("--gpus-per-run", type=float, default=0.0, metavar="G", help="ray: share of a GPU for each run (default: 0)")
+    _add_running_arguments(parser)
 
 
-def grid_lines() -> list[str]:
-    """Return a line for each grid of `sweep`, with the number of its runs."""
-    words = {name: f"{words} ({len(GRIDS[name])} runs)" for name, words in GRID_HELP.items()} | {"plan": PLAN_HELP}
-    return [f"  {name:<10}{text}" for name, text in words.items()]
-
-
-def _letters() -> str:
-    return f"{min(ORDER)} to {max(ORDER)}"
-
-
-def add_running_arguments(parser) -> None:
-    """Add the options that both verbs share: time limit, precision, checkpoints and so on."""
-    parser.add_argument(
+def _add_running_arguments(parser) -> None:
+    """Add the options that both verbs share, most of them fields of RunOptions."""
+    add_shared(parser.add_argument_group("files and device"), "--results", "--data-root", "--device")
+    add = parser.add_argument_group("training").add_argument
+    add(
         "--time-limit",
         type=float,
         metavar="SECONDS",
         help="after this time, stop each run at its next evaluation, with a checkpoint, and exit with code 3; the same "
         "command then continues the runs (default: none)",
     )
-    parser.add_argument(
+    add(
         "--journal",
         type=folder,
         metavar="FILE",
         help="also append each finished record to this file, one per line; checkpoints-<k>.tar and logits-<k>.tar "
         "beside it hold the other files that `adopt` reads",
     )
-    parser.add_argument(
-        "--download", action="store_true", help="let torchvision fetch the data set into --data-root first"
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads per run (default: all, divided by workers; 1 with Ray)"
-    )
-    parser.add_argument(
+    add("--download", action="store_true", help="let torchvision fetch the data set into --data-root first")
+    add("--threads", type=int, metavar="N", help="CPU threads per run (default: all, divided by workers; 1 with Ray)")
+    add(
         "--checkpoint-every",
         type=int,
         metavar="EPOCHS",
         help="epochs between checkpoints (default: 2 on the CPU; on CUDA one checkpoint a minute)",
     )
-    parser.add_argument("--deterministic", action="store_true", help="repeat runs bit for bit on CUDA too; slower")
-    parser.add_argument(
+    add("--deterministic", action="store_true", help="repeat runs bit for bit on CUDA too; slower")
+    add(
         "--precision",
         choices=PRECISIONS,
         help="precision of training (default: bfloat16 on GPUs that have it, else float32; bfloat16 is faster on CPUs "
         "with AMX)",
     )
-    parser.add_argument(
+    add(
         "--evaluate-every",
         type=int,
         default=2,
         metavar="EPOCHS",
         help="epochs between evaluations before the learning rate first drops; then every second epoch (default: 2)",
     )
-    parser.add_argument(
-        "--no-graphs",
-        dest="graphs",
-        action="store_false",
-        help="on CUDA, do without CUDA graphs; slower",
-    )
-    parser.add_argument(
+    add("--no-graphs", dest="graphs", action="store_false", help="on CUDA, do without CUDA graphs; slower")
+    add(
         "--compile",
+        dest="compiled",
         action=argparse.BooleanOptionalAction,
-        default=None,
         help="use torch.compile (default: on CUDA, for runs long enough to repay it)",
     )
 
 
 def train(args) -> int:
     """Run one experiment unless it has a record; return the exit code of `_exit_code`."""
-    from replication.training.sweep.sweep import sweep as run_all
-
     experiment = Experiment(**PROFILES[args.profile] | chosen(args, Experiment))
-    options = _options(args, [experiment.dataset])
-    _check_batches([experiment], options)
-    with brought_home([experiment], options):
-        outcomes = run_all([experiment], options)
-    path = record_path(experiment, options.runs(experiment))
-    print("; ".join([_summary(outcomes), *([str(path)] if path.exists() else [])]))
+    outcomes, folder = _run([experiment], args)
+    path = record_path(experiment, folder)
+    print(_summary(outcomes) + (f"; {path}" if path.exists() else ""))
     return _exit_code(outcomes)
 
 
 def sweep(args) -> int:
     """Run the experiments of a grid that have no record; return the exit code of `_exit_code`."""
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # before CUDA starts: hardware queues for streams
-    from replication.training.sweep.sweep import sweep as run_all
-
     experiments = _experiments(args)
-    for option, name in (("imbalance", "imbalance_factor"), ("losses", "loss"), ("betas", "beta")):
-        experiments = _only(experiments, option, name, getattr(args, f"only_{option}"))
     if args.engine != "ray" and (args.address or args.gpus_per_run):
         raise ValueError("address and gpus-per-run must go with --engine ray")
-    options = _options(args, dict.fromkeys(e.dataset for e in experiments))
-    _check_batches(experiments, options)
     cluster = dict(address=args.address, gpus_per_run=args.gpus_per_run) if args.engine == "ray" else {}
-    with brought_home(experiments, options):
-        outcomes = run_all(experiments, options, workers=args.workers, engine=args.engine, **cluster)
-    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {options.runs(experiments[0])}")
+    outcomes, folder = _run(experiments, args, workers=args.workers, engine=args.engine, **cluster)
+    print(f"{len(experiments)} runs: {_summary(outcomes)}; records in {folder}")
     return _exit_code(outcomes)
 
 
 def _experiments(args) -> list[Experiment]:
-    overrides = {"dataset": args.dataset} if hasattr(args, "dataset") else {}
-    if args.grid != "plan":
-        if args.upto:
-            raise ValueError("upto must go with the grid plan")
-        return grid(args.grid, args.profile, args.seeds if args.seeds is not None else [0], **overrides)
-    chosen = plan(args.upto) if args.upto else plan()
-    chosen = _only(chosen, "seeds", "seed", args.seeds)
-    return _only(chosen, "dataset", "dataset", list(overrides.values()))
+    """Return the runs that the options choose: of a grid under a profile, or of the plan, which has its own budgets."""
+    overrides = chosen(args, Experiment)  # the data set, if it is given
+    only = dict(
+        imbalance_factor=("imbalance", args.imbalance), loss=("losses", args.losses), beta=("betas", args.betas)
+    )
+    if args.grid == "plan":
+        experiments = plan(args.upto or ORDER[-1])
+        only |= dict(seed=("seeds", args.seeds), dataset=("dataset", list(overrides.values())))
+    elif args.upto:
+        raise ValueError("upto must go with the grid plan")
+    else:
+        experiments = grid(args.grid, args.profile, args.seeds or [0], **overrides)
+    for name, (option, values) in only.items():
+        if values:
+            experiments = _only(experiments, option, name, values)
+    return experiments
 
 
-def _only(experiments: list[Experiment], option: str, name: str, chosen: list | None) -> list[Experiment]:
-    """Select the runs with one of the chosen values; raise ValueError for a value that no run has."""
+def _only(experiments: list[Experiment], option: str, name: str, values: list) -> list[Experiment]:
+    """Select the runs with one of the values of a field; raise ValueError for a value that no run has."""
     there = dict.fromkeys(getattr(e, name) for e in experiments)
-    for value in chosen or ():
+    for value in values:
         if value not in there:
             allowed = ", ".join(v if isinstance(v, str) else f"{v:g}" for v in there)
             raise ValueError(f"{option} must be among those of the grid's runs, {allowed}, got {value}")
-    return [e for e in experiments if not chosen or getattr(e, name) in chosen]
+    return [e for e in experiments if getattr(e, name) in values]
 
 
-def _options(args, datasets: Iterable[str]):
+def _run(experiments: list[Experiment], args, **engine) -> tuple[Counter, Path]:
+    """Run experiments after checks of everything they need; return the outcomes and the folder of their records."""
+    from replication.training.sweep.sweep import sweep as run_all
+
+    options = _options(args, experiments)
+    _say_what_is_left_out(experiments, options)
+    try:
+        outcomes = run_all(experiments, options, **engine)
+    finally:
+        bring_home(experiments, options)
+    return outcomes, options.runs(experiments[0])
+
+
+def _options(args, experiments: list[Experiment]):
+    """Check the options that both verbs share and load the data sets; return the RunOptions."""
     from replication.data.sources import load
     from replication.training.device import pick_device
     from replication.training.one_run import RunOptions
@@ -233,48 +200,27 @@ def _options(args, datasets: Iterable[str]):
     pick_device(args.device)
     if args.time_limit is not None and not args.time_limit > 0:
         raise ValueError(f"time-limit must be a number of seconds > 0, got {args.time_limit:g}")
-    if args.evaluate_every < 2:
-        raise ValueError(f"evaluate-every must be a whole number of epochs >= 2, got {args.evaluate_every}")
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        raise ValueError(f"checkpoint-every must be a whole number of epochs >= 1, got {args.checkpoint_every}")
+    check_least(args, evaluate_every=2, checkpoint_every=1)
     if getattr(args, "engine", "local") != "ray":  # a cluster may have larger nodes, and checks by itself
-        check_threads(args.threads, os.cpu_count())
+        check_threads(args.threads)
     check_writable(args.results)
     if args.journal:
         check_journal(args.journal)
-    for dataset in datasets:
+    for dataset in dict.fromkeys(e.dataset for e in experiments):
         if args.download:
             load(dataset, args.data_root, download=True)
         load_once(dataset, args.data_root)  # as the runs ask for it, so that it is read once
-    return RunOptions(
-        args.results,
-        args.data_root,
-        args.device,
-        args.threads,
-        args.deterministic,
-        args.compile,
-        args.checkpoint_every,
-        args.precision,
-        evaluate_every=args.evaluate_every,
-        graphs=args.graphs,
-        deadline=deadline,
-        journal=args.journal,
-    )
+    return RunOptions(**chosen(args, RunOptions), deadline=deadline)
 
 
-def _check_batches(experiments: list[Experiment], options) -> None:
-    """Raise ValueError, before any run starts, for a run whose whole training would not fill one batch."""
+def _say_what_is_left_out(experiments: list[Experiment], options) -> None:
+    """Print how many images of a user's own folder a run leaves out, if it does."""
     from replication.training.sweep.task import load_once
 
-    for e in experiments:
-        train, _ = load_once(e.dataset, options.data_root)
-        assert e.imbalance_factor is not None  # __post_init__ has set it
+    for e in (e for e in experiments if e.dataset == "folder"):
+        train, _ = load_once("folder", options.data_root)
         kept = train.long_tailed_counts(e.imbalance_factor)
-        if e.batch_size > e.epochs * sum(kept):
-            raise ValueError(
-                f"batch-size must be at most epochs x training images = {e.epochs * sum(kept)}, got {e.batch_size}"
-            )
-        if e.dataset == "folder" and sum(kept) < len(train):
+        if sum(kept) < len(train):
             print(
                 f"--imbalance {e.imbalance_factor:g} keeps {sum(kept)} of {len(train)} images, {max(kept)} to "
                 f"{min(kept)} of a class, because the smallest class has {min(train.class_counts)}; "

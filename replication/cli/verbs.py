@@ -3,15 +3,10 @@
 import argparse
 
 import replication
-from replication.cli import adopt as adopt_command
-from replication.cli import gpu
-from replication.cli import large_scale as large_scale_command
-from replication.cli import pack as pack_command
-from replication.cli import training as sweep_command
-from replication.cli import weights as weights_command
-from replication.cli.covering import _covering
-from replication.cli.options import _add_places, _Parser
+from replication.cli import adopt, covering, gpu, large_scale, pack, training, weights
+from replication.cli.options import Parser, add_shared
 from replication.experiments.experiment import PROFILES
+from replication.experiments.grids import GRIDS
 from replication.files import check_writable
 
 EXAMPLES = """examples:
@@ -20,7 +15,22 @@ EXAMPLES = """examples:
   python -m replication train --profile cpu --data-root DIR --imbalance 100 --beta 0.9999
   python -m replication report                              tables and figures from the records
 """
-EPILOGS = {"sweep": ["grids:", *sweep_command.grid_lines(), ""]}  # before the examples of a verb
+GRID_HELP = {
+    "heat-map": "Figures 8 to 10, every loss, beta and imbalance",
+    "balanced": "Table 2 at imbalance 1, and a class-balanced run there",
+    "rerun": "the pair that the authors re-ran: softmax at 50, plain and 0.9999",
+    "pairs": "softmax, sigmoid and focal 1.0, plain and 0.9999, at each imbalance",
+    "controls": "one switch changed at a time",
+    "smoke": "digits, to test the pipeline",
+}
+EPILOGS = {  # before the examples of a verb
+    "sweep": [
+        "grids:",
+        *(f"  {name:<10}{text} ({len(GRIDS[name])} runs)" for name, text in GRID_HELP.items()),
+        "  plan      runs fixed beforehand that answer the open questions, the most important first",
+        "",
+    ]
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     >>> parser().parse_args(["weights", "50", "5"]).verb
     'weights'
     """
-    top = _Parser(
+    top = Parser(
         prog="python -m replication",
         description="Class-balanced loss (Cui et al., CVPR 2019), replicated.",
         epilog=EXAMPLES,
@@ -43,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         metavar="VERB",
         prog="python -m replication",
-        parser_class=_Parser,
+        parser_class=Parser,
     )
     options = top.add_argument_group("options")
     options.add_argument("-h", "--help", action="help", help="show this help message and exit")
@@ -51,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "--version", action="version", version=replication.__version__, help="show the version and exit"
     )
 
-    def verb(name: str, run, text: str, usage: str, *examples: str):
+    def verb(name: str, run, add_arguments, text: str, *examples: str, usage: str = "[options]") -> None:
         sub = verbs.add_parser(
             name,
             help=text,
@@ -61,116 +71,95 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(run=run)
-        return sub
+        add_arguments(sub)
 
-    p = verb(
+    verb(
         "weights",
-        weights_command.main,
+        weights.main,
+        weights.add_arguments,
         "show what each beta does to the weights of given class counts",
-        "COUNT [COUNT ...] [--beta BETA [BETA ...]]",
         "python -m replication weights 5000 500 50 --beta 0.99 0.999",
+        usage="COUNT [COUNT ...] [--beta BETA [BETA ...]]",
     )
-    weights_command.add_arguments(p)
-    p = verb(
+    verb(
         "reproduce",
         _reproduce,
+        _add_reproduce_arguments,
         "run all notebooks in order and write their pages",
-        "[options]",
         "python -m replication reproduce",
         "python -m replication reproduce --profile cpu --data-root DIR",
     )
-    p.add_argument("--profile", choices=PROFILES, default="smoke", help="budget of the training runs (default: smoke)")
-    _add_places(p)
-    p = verb(
+    verb(
         "covering",
-        _covering,
+        covering.covering,
+        covering.add_arguments,
         "simulate the random covering and compare it with E_n; exit with 1 if they differ",
-        "[options]",
         "python -m replication covering --volume 100 --draws 50 500",
         "python -m replication covering --geometry balls --dim 2 --volume 100",
     )
-    p.add_argument("--volume", type=float, nargs="+", metavar="N", help="volume of the space, >= 1 (default: several)")
-    p.add_argument("--draws", type=int, nargs="+", metavar="n", help="samples drawn, >= 0")
-    p.add_argument("--replicates", type=int, metavar="R", help="independent repetitions, >= 2")
-    p.add_argument(
-        "--geometry",
-        choices=("prototypes", "cubes", "balls"),
-        default="prototypes",
-        help="shape of the samples (default: prototypes)",
-    )
-    p.add_argument("--dim", type=int, metavar="d", help="dimension of cubes and balls, 1 to 6 (default: 1)")
-    p.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    p.add_argument(
-        "--full",
-        action="store_true",
-        help="run all simulations of the report (minutes) and write RESULTS/covering/*.csv and figures",
-    )
-    _add_places(p, device=False)
-    p = verb(
+    verb(
         "train",
-        sweep_command.train,
+        training.train,
+        training.add_train_arguments,
         "run one experiment and write its record",
-        "[options]",
         "python -m replication train --profile smoke --imbalance 10 --beta 0.999",
         "python -m replication train --profile cpu --data-root DIR --loss focal --gamma 1 --beta 0.9999",
     )
-    sweep_command.add_train_arguments(p.add_argument_group("the experiment"))
-    _add_places(p.add_argument_group("files and device"))
-    sweep_command.add_running_arguments(p.add_argument_group("training"))
-    p = verb(
+    verb(
         "sweep",
-        sweep_command.sweep,
+        training.sweep,
+        training.add_sweep_arguments,
         "run a grid of experiments; those that have a record are skipped",
-        "GRID [options]",
         "python -m replication sweep smoke --profile smoke",
         "python -m replication sweep heat-map --data-root DIR --seeds 0 1 2 --workers 4",
+        usage="GRID [options]",
     )
-    sweep_command.add_sweep_arguments(p)
-    _add_places(p.add_argument_group("files and device"))
-    sweep_command.add_running_arguments(p.add_argument_group("training"))
-    p = verb(
+    verb(
         "check-gpu",
         gpu.check,
+        gpu.add_arguments,
         "check that a GPU computes correctly, and measure its speed (about a minute)",
-        "[options]",
         "python -m replication check-gpu --out check.json",
     )
-    gpu.add_check_arguments(p)
-    p = verb(
+    verb(
         "large-scale",
-        large_scale_command.main,
+        large_scale.main,
+        large_scale.add_arguments,
         "run one row of Table 3, alone or under torchrun",
-        "--dataset NAME --data-root DIR [options]",
         "python -m replication large-scale --dataset inat2018 --data-root DIR --loss focal --gamma 0.5 --beta 0.999",
         "torchrun --standalone --nproc-per-node 8 -m replication large-scale --dataset inat2018 --data-root DIR",
+        usage="--dataset NAME --data-root DIR [options]",
     )
-    large_scale_command.add_arguments(p)
-    p = verb(
+    verb(
         "pack",
-        pack_command.main,
+        pack.main,
+        pack.add_arguments,
         "write the training images of given runs, and the test set, to one small file",
-        "DEST --data-root DIR (--runs FACTOR:SEEDS [...] | --imbalance FACTOR) [options]",
         "python -m replication pack PACK --data-root DIR --dataset cifar10 --runs 50:1,2 100:0,1,2",
+        usage="DEST --data-root DIR (--runs FACTOR:SEEDS [...] | --imbalance FACTOR) [options]",
     )
-    pack_command.add_arguments(p)
-    p = verb(
+    verb(
         "adopt",
-        adopt_command.adopt,
+        adopt.adopt,
+        adopt.add_arguments,
         "copy records and checkpoints from another machine into the results",
-        "FILE [options]",
         "python -m replication adopt out/records.jsonl",
+        usage="FILE [options]",
     )
-    adopt_command.add_arguments(p)
-    _add_places(p, data=False, device=False)
-    p = verb(
+    verb(
         "report",
         _report,
+        lambda sub: add_shared(sub, "--results"),
         "rebuild tables, figures, claims and results/README.md from the records",
-        "[options]",
         "python -m replication report",
     )
-    _add_places(p, data=False, device=False)
     return top
+
+
+def _add_reproduce_arguments(parser) -> None:
+    budget = "budget of the training runs (default: smoke)"
+    parser.add_argument("--profile", choices=PROFILES, default="smoke", help=budget)
+    add_shared(parser, "--results", "--data-root", "--device")
 
 
 def _reproduce(args) -> int:

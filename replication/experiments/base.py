@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from replication.theory.arguments import shown
 
@@ -15,7 +15,12 @@ LATER = {"later": True}  # metadata of a field that was added after the first re
 
 
 class BaseExperiment:
-    """The base of the frozen dataclasses that say what is trained."""
+    """The base of the frozen dataclasses that say what is trained; equal experiments have one name and one record.
+
+    >>> from replication.experiments.experiment import Experiment
+    >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
+    3
+    """
 
     dataset: str
     loss: str
@@ -24,11 +29,13 @@ class BaseExperiment:
     seed: int
     epochs: int
     batch_size: int
-    base_learning_rate: float | None
+    base_learning_rate: float
     weight_decay: float
 
     def check_common(self, choices: Mapping[str, tuple[Any, ...]]) -> None:
-        """Make the numbers plain and check the fields that every experiment has.
+        """Make the numbers plain int and float, and check the fields that every experiment has.
+
+        Scalars of NumPy and torch, whole floats for integers and -0.0 are converted; the checks name anything else.
 
         Args:
             choices: field -> its allowed values.
@@ -36,22 +43,40 @@ class BaseExperiment:
         Raises:
             ValueError: a field outside its range, named with its value and what is allowed.
         """
-        normalise(self)
+        for one in fields(cast(Any, self)):
+            value = _plain(getattr(self, one.name), get_args(one.type) or (one.type,))
+            object.__setattr__(self, one.name, value)
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 values = ", ".join(map(str, allowed))
                 raise ValueError(f"{name} must be one of {values}, got {shown(getattr(self, name))}")
-        require(self, "beta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        require_whole(self, "seed", 0)
-        require_whole(self, "epochs", 1, LONGEST)
-        require_whole(self, "batch_size", 1)
-        require(self, "weight_decay", lambda v: v >= 0, "a finite number >= 0")
+        self.require("beta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        self.require_whole("seed", 0)
+        self.require_whole("epochs", 1, LONGEST)
+        self.require_whole("batch_size", 1)
+        self.require("weight_decay", lambda v: v >= 0, "a finite number >= 0")
         if self.loss != "focal" and self.gamma is not None:
             raise ValueError(f"gamma must be left out for loss {self.loss!r}, got {self.gamma!r}")
         if self.loss == "focal":
             if self.gamma is None:
                 raise ValueError("gamma must be given for loss 'focal': a finite number >= 0 (the paper: 0.5, 1, 2)")
-            require(self, "gamma", lambda v: 0 <= v <= LARGEST_GAMMA, f"a number >= 0 and at most {LARGEST_GAMMA:g}")
+            words = f"a number >= 0 and at most {LARGEST_GAMMA:g}"
+            self.require("gamma", lambda v: 0 <= v <= LARGEST_GAMMA, words)
+
+    def require(self, name: str, allowed: Callable[[float], bool], words: str) -> None:
+        """Raise ValueError unless a field is a finite number for which `allowed` holds, which `words` describe."""
+        value = getattr(self, name)
+        try:
+            good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # text, an array, a huge integer, a meta tensor
+            good = False
+        if not good:
+            raise ValueError(f"{name} must be {words}, got {shown(value)}")
+
+    def require_whole(self, name: str, least: int, most: int = 2**63 - 1) -> None:
+        """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
+        words = f"a whole number >= {least} and at most {most}"
+        self.require(name, lambda v: isinstance(v, int) and least <= v <= most, words)
 
     @property
     def loss_name(self) -> str:
@@ -60,29 +85,12 @@ class BaseExperiment:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of SHA-256 over every field."""
-        return digest(self)
-
-
-def digest(experiment: Any) -> str:
-    """Return eight hexadecimal digits of SHA-256 over a dataclass, without the LATER fields that have their default."""
-    unchanged = {f.name for f in fields(experiment) if f.metadata == LATER and getattr(experiment, f.name) == f.default}
-    values = {name: value for name, value in asdict(experiment).items() if name not in unchanged}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def normalise(experiment: Any) -> None:
-    """Make the numbers of a dataclass plain int and float, so that equal experiments have one name and one record.
-
-    Scalars of NumPy and torch, whole floats for integers and -0.0 are converted; anything else is left for `require`.
-
-    >>> from replication.experiments.experiment import Experiment
-    >>> Experiment(seed=3.0, beta=-0.0) == Experiment(seed=3) and Experiment(seed=3.0).seed
-    3
-    """
-    for one in fields(experiment):
-        value = getattr(experiment, one.name)
-        object.__setattr__(experiment, one.name, _plain(value, get_args(one.type) or (one.type,)))
+        """Eight hexadecimal digits of SHA-256 over the fields, without the LATER ones that have their default."""
+        values = asdict(cast(Any, self))
+        for one in fields(cast(Any, self)):
+            if one.metadata == LATER and values[one.name] == one.default:
+                del values[one.name]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
@@ -97,20 +105,3 @@ def _plain(value: Any, kinds: tuple[type, ...]) -> Any:
         return int(value) if int in kinds and int(value) == value else value
     except (TypeError, ValueError, ArithmeticError, RuntimeError):  # an array, an integer beyond floats
         return value
-
-
-def require(experiment: Any, name: str, allowed: Callable[[float], bool], words: str) -> None:
-    """Raise ValueError unless a field is a finite number for which `allowed` holds; `words` describe the condition."""
-    value = getattr(experiment, name)
-    try:
-        good = not isinstance(value, bool) and math.isfinite(value) and allowed(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # text, an array, a huge integer, a meta tensor
-        good = False
-    if not good:
-        raise ValueError(f"{name} must be {words}, got {shown(value)}")
-
-
-def require_whole(experiment: Any, name: str, least: int, most: int = 2**63 - 1) -> None:
-    """Raise ValueError unless a field is a whole number from `least` to `most`, which fits 64 bits."""
-    words = f"a whole number >= {least} and at most {most}"
-    require(experiment, name, lambda v: isinstance(v, int) and least <= v <= most, words)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from replication.data.image_set import NATURAL
-from replication.experiments.base import LATER, BaseExperiment, require
+from replication.experiments.base import LATER, BaseExperiment
 
 
 def loss_label(loss: str, gamma: float | None = None) -> str:
@@ -63,7 +63,8 @@ class Experiment(BaseExperiment):
     """
 
     dataset: str = "cifar10"
-    imbalance_factor: float | str | None = None  # largest class over smallest, >= 1; None: natural for folder, else 100
+    # largest class over smallest, >= 1; None: natural for folder, else 100
+    imbalance_factor: float | str = None  # type: ignore[assignment]  # __post_init__ replaces None
     loss: str = "softmax"
     gamma: float | None = None  # focal only
     beta: float = 0.0  # 0: the plain loss
@@ -75,7 +76,7 @@ class Experiment(BaseExperiment):
     weight_decay: float = 2e-4
     weights: str = "class_balanced"  # "uniform_scaled": no re-balancing, the loss times the same average weight
     reduction: str = "mean"  # "weighted_mean": divided by the batch's sum of weights, as torch does
-    drop_factor: float | None = None  # None: paper_setting; 0.1: the usual step decay
+    drop_factor: float = None  # type: ignore[assignment]  # None: paper_setting; 0.1: the usual step decay
     shortcut: str = "average_pool"  # "subsample": every other pixel
     shuffle: str = "iid"  # "buffered": the authors' input pipeline, simulated
     last_bias: str = "prior"  # sigmoid and focal: -log(C - 1) at the start; "zero": 0
@@ -85,18 +86,17 @@ class Experiment(BaseExperiment):
         self.check_common(CHOICES)
         if self.imbalance_factor is None:
             object.__setattr__(self, "imbalance_factor", NATURAL if self.dataset == "folder" else 100.0)
-        if self.imbalance_factor != NATURAL:
-            require(
-                self, "imbalance_factor", lambda v: v >= 1, f"a finite number >= 1, or {NATURAL} for dataset folder"
-            )
-        elif self.dataset != "folder":
+        if self.imbalance_factor == NATURAL and self.dataset != "folder":
             raise ValueError(f"imbalance_factor must be a finite number >= 1 for {self.dataset}, got {NATURAL!r}")
-        require(self, "depth", lambda v: v in range(8, DEEPEST + 1, 6), f"6 k + 2: 8, 14, 20, 26, 32, ..., {DEEPEST}")
-        require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        if self.imbalance_factor != NATURAL:
+            words = f"a finite number >= 1, or {NATURAL} for dataset folder"
+            self.require("imbalance_factor", lambda v: v >= 1, words)
         if self.drop_factor is None:
             object.__setattr__(self, "drop_factor", paper_setting("drop_factor", self.imbalance_factor))
-        require(self, "drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
-        require(self, "reweight_from", lambda v: 0 <= v < 1, "in [0, 1)")
+        self.require("depth", lambda v: v in range(8, DEEPEST + 1, 6), f"6 k + 2: 8, 14, 20, 26, 32, ..., {DEEPEST}")
+        self.require("base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        self.require("drop_factor", lambda v: 0 < v <= 1, "in (0, 1]")
+        self.require("reweight_from", lambda v: 0 <= v < 1, "in [0, 1)")
         if self.loss in ("softmax", "balanced_softmax") and self.last_bias != "prior":
             raise ValueError(
                 f"last_bias must be left out for loss {self.loss!r}, where it is 0, got {self.last_bias!r}"
@@ -123,13 +123,26 @@ class Experiment(BaseExperiment):
     def profile(self) -> str:
         """The name of the profile with this run's budget ("smoke", "cpu", "length", "paper"), else "custom"."""
         for name, budget in PROFILES.items():
-            fixed = budget if name == "smoke" else {k: v for k, v in budget.items() if k != "dataset"}
-            allowed = {
-                key: LENGTHS if (name, key) == ("length", "epochs") else (value,) for key, value in fixed.items()
-            }
-            if all(getattr(self, key) in values for key, values in allowed.items()):
+            epochs = LENGTHS if name == "length" else (budget["epochs"],)
+            fixed = ("dataset", "depth", "batch_size") if name == "smoke" else ("depth", "batch_size")
+            if self.epochs in epochs and all(getattr(self, key) == budget[key] for key in fixed):
                 return name
         return "custom"
+
+    def steps(self, images: int) -> int:
+        """Return the optimiser steps of the whole run; batches run on across epoch borders, and each is full.
+
+        Args:
+            images: training images.
+
+        Raises:
+            ValueError: the images of all epochs do not fill one batch.
+        """
+        if self.batch_size > self.epochs * images:
+            raise ValueError(
+                f"batch_size must be at most epochs x images = {self.epochs * images}, got {self.batch_size}"
+            )
+        return self.epochs * images // self.batch_size
 
     def shared_start(self) -> "Experiment | None":
         """The run with the same first epochs: for deferred re-weighting, the plain run of the same seed."""

@@ -17,11 +17,16 @@ LOSS_ROWS: tuple[tuple[str, float | None], ...] = (
 )
 
 
-def _rows(
+def rows(
     imbalance_factors: Iterable[float],
     loss_rows: Iterable[tuple[str, float | None]] = LOSS_ROWS,
     betas: Iterable[float] = BETAS,
 ) -> tuple[Fields, ...]:
+    """Return the fields of a run for each imbalance factor, loss with its gamma, and beta, in this order.
+
+    >>> rows((50.0,), [("softmax", None)], [0.9])
+    ({'imbalance_factor': 50.0, 'loss': 'softmax', 'gamma': None, 'beta': 0.9},)
+    """
     return tuple(
         dict(imbalance_factor=factor, loss=loss, gamma=gamma, beta=beta)
         for factor in imbalance_factors
@@ -36,10 +41,10 @@ _PLAIN = _CONTROL | dict(beta=0.0)
 _FOCAL, _SIGMOID = _CONTROL | dict(loss="focal", gamma=1.0), _CONTROL | dict(loss="sigmoid")
 # Each grid: a tuple of the fields that differ between its runs.  Data set, depth and epochs come from the profile.
 GRIDS: dict[str, tuple[Fields, ...]] = {
-    "heat-map": _rows(IMBALANCE_FACTORS),  # Figures 8, 9, 10: 125 runs a data set
-    "balanced": _rows((1.0,), betas=(0.0,)) + _rows((1.0,), (("softmax", None),), (0.9999,)),  # Table 2; claim L4
-    "rerun": _rows((50.0,), (("softmax", None),), (0.0, 0.9999)),  # the pair that the authors re-ran themselves
-    "pairs": _rows(IMBALANCE_FACTORS, _THREE, (0.0, 0.9999)),  # plain against one beta fixed beforehand
+    "heat-map": rows(IMBALANCE_FACTORS),  # Figures 8, 9, 10: 125 runs a data set
+    "balanced": rows((1.0,), betas=(0.0,)) + rows((1.0,), (("softmax", None),), (0.9999,)),  # Table 2; claim L4
+    "rerun": rows((50.0,), (("softmax", None),), (0.0, 0.9999)),  # the pair that the authors re-ran themselves
+    "pairs": rows(IMBALANCE_FACTORS, _THREE, (0.0, 0.9999)),  # plain against one beta fixed beforehand
     "controls": (
         _CONTROL | dict(reduction="weighted_mean"),
         _CONTROL | dict(weights="uniform_scaled"),
@@ -52,7 +57,7 @@ GRIDS: dict[str, tuple[Fields, ...]] = {
         _SIGMOID | dict(last_bias="zero"),
         _SIGMOID | dict(beta=0.0, last_bias="zero"),
     ),
-    "smoke": _rows((50.0,), _THREE, (0.0, 0.99)),
+    "smoke": rows((50.0,), _THREE, (0.0, 0.99)),
 }
 
 

@@ -62,24 +62,21 @@ def read_journal(path: Path | str) -> list[RunRecord]:
     >>> read_journal(os.devnull)
     []
     """
-    return [record for _, record in _checked_lines(Path(path)) if isinstance(record, RunRecord)]
+    return [record for record in _checked_lines(Path(path)) if record]
 
 
-def _checked_lines(path: Path) -> Iterator[tuple[int, RunRecord | None]]:
-    """Yield (line number, its record, or None if it is not one), without a last line that was cut off."""
+def _checked_lines(path: Path) -> Iterator[RunRecord | None]:
+    """Yield the record of each line, or None if it is not one, without a last line that was cut off."""
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                yield number, _parse(line.decode("utf-8-sig"))
+                text = line.decode("utf-8-sig")
+                yield parse_record(text, RunRecord if '"imbalance_factor"' in text else LargeScaleRecord)
         except ValueError as error:
             if number < len(lines):  # what has no line end was cut off, unless it is a record
                 warnings.warn(f"{path}, line {number} is not a run record: {error}", stacklevel=3)
-                yield number, None
-
-
-def _parse(line: str) -> RunRecord:
-    return parse_record(line, RunRecord if '"imbalance_factor"' in line else LargeScaleRecord)
+                yield None
 
 
 @dataclass
@@ -108,7 +105,7 @@ def adopt_records(path: Path | str, results: Path | str, commit: str | None = No
     []
     """
     done = Adopted()
-    for _, record in _checked_lines(Path(path)):
+    for record in _checked_lines(Path(path)):
         if record is None:
             done.refused += 1
             continue

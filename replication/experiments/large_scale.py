@@ -6,7 +6,7 @@ This imports no torch, so that the report reads the records on any laptop.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from replication.experiments.base import BaseExperiment, require
+from replication.experiments.base import BaseExperiment
 from replication.experiments.experiment import LOSSES
 from replication.experiments.records import RunRecord
 
@@ -41,23 +41,22 @@ class LargeScaleExperiment(BaseExperiment):
     seed: int = 0  # initial weights, batch order and augmentation
     epochs: int = 90
     batch_size: int = 1024  # of all processes together
-    base_learning_rate: float | None = None  # for 256 images; None: the paper's for this data set and loss
+    # for 256 images; None: the paper's for this data set and loss
+    base_learning_rate: float = None  # type: ignore[assignment]  # __post_init__ replaces None
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
         self.check_common(dict(dataset=DATASETS, depth=DEPTHS, loss=LOSSES))
-        require(
-            self, "size", lambda v: v >= STRIDE and v % STRIDE == 0, f"a multiple of {STRIDE} (the paper: 224, 320)"
-        )
+        words = f"a multiple of {STRIDE} (the paper: 224, 320)"
+        self.require("size", lambda v: v >= STRIDE and v % STRIDE == 0, words)
         if self.base_learning_rate is None:
             rate = 0.1 if self.loss == "softmax" else BASE_LEARNING_RATES[self.dataset]
             object.__setattr__(self, "base_learning_rate", rate)
-        require(self, "base_learning_rate", lambda v: v > 0, "a finite number > 0")
+        self.require("base_learning_rate", lambda v: v > 0, "a finite number > 0")
 
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate after the warm-up: base x batch / 256."""
-        assert self.base_learning_rate is not None  # set at the start
         return self.base_learning_rate * self.batch_size / 256
 
     @property

@@ -5,54 +5,47 @@ trains a small network to show how a gain depends on the length of training.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from replication.experiments.experiment import LENGTHS, PROFILES, Experiment
-from replication.experiments.grids import BETAS, GRIDS, Fields
+from replication.experiments.grids import BETAS, GRIDS, Fields, rows
 
 ORDER = "ABDECGFHI"  # the most important answers first
 DEFERRED_FROM = 0.8  # fraction of the epochs before deferred re-weighting, as in Cao et al. 2019
-_SOFTMAX, _SIGMOID = dict(loss="softmax"), dict(loss="sigmoid")
-_HALF, _ONE, _TWO = (dict(loss="focal", gamma=gamma) for gamma in (0.5, 1.0, 2.0))
-_DEFERRED = dict(beta=0.9999, reweight_from=DEFERRED_FROM)
-_BALANCED_SOFTMAX = dict(loss="balanced_softmax")
 
 
-def _runs(seeds: Iterable[int], *rows: Fields, profile: str = "paper") -> list[Experiment]:
+def _runs(seeds: Iterable[int], *fields: Fields, profile: str = "paper") -> list[Experiment]:
     """Return every row at every seed; the first seed of all rows comes before the second of any."""
-    return [Experiment(**PROFILES[profile] | row | dict(seed=seed)) for seed in seeds for row in rows]
-
-
-def _betas(betas: Iterable[float], **fields: Any) -> list[Fields]:
-    return [fields | dict(beta=beta) for beta in betas]
+    return [Experiment(**PROFILES[profile] | row | dict(seed=seed)) for seed in seeds for row in fields]
 
 
 def _which_method() -> list[Experiment]:
-    at_100: Fields = dict(imbalance_factor=100.0)
-    methods: list[Fields] = [{}, dict(beta=0.9999), _DEFERRED, _BALANCED_SOFTMAX]
-    cifar10 = [dict(dataset="cifar10", **at_100) | row for row in methods]
-    methods.insert(1, dict(beta=0.99))
-    cifar100 = [dict(dataset="cifar100", **at_100) | row for row in methods]
-    return _runs(range(3), *cifar10, *cifar100)
+    methods: list[Fields] = [dict(beta=0.9999), dict(beta=0.9999, reweight_from=DEFERRED_FROM)]
+    methods.append(dict(loss="balanced_softmax"))
+    chosen: dict[str, list[Fields]] = {"cifar10": [{}, *methods], "cifar100": [{}, dict(beta=0.99), *methods]}
+    cells = [row | dict(dataset=dataset) for dataset, picks in chosen.items() for row in picks]
+    return _runs(range(3), *(cell | dict(imbalance_factor=100.0) for cell in cells))
 
 
 def _own_picks() -> list[Experiment]:
-    picks: dict[float, list[Fields]] = {
-        200.0: [_SOFTMAX | dict(beta=0.9999), _SOFTMAX],
-        100.0: [_ONE | dict(beta=0.9999), _ONE, _SIGMOID],
-        50.0: [_TWO | dict(beta=0.9999), _TWO, _HALF],
-    }
-    return _runs(range(3), *(row | dict(imbalance_factor=factor) for factor, rows in picks.items() for row in rows))
+    picks = (
+        (200.0, "softmax", None, 0.9999),
+        (200.0, "softmax", None, 0.0),
+        (100.0, "focal", 1.0, 0.9999),
+        (100.0, "focal", 1.0, 0.0),
+        (100.0, "sigmoid", None, 0.0),
+        (50.0, "focal", 2.0, 0.9999),
+        (50.0, "focal", 2.0, 0.0),
+        (50.0, "focal", 0.5, 0.0),
+    )
+    names = ("imbalance_factor", "loss", "gamma", "beta")
+    return _runs(range(3), *(dict(zip(names, pick, strict=True)) for pick in picks))
 
 
 def _length_of_training() -> list[Experiment]:
-    rows = [
-        dict(dataset=dataset, imbalance_factor=100.0, beta=beta)
-        for dataset in ("cifar10", "cifar100")
-        for beta in (0.0, 0.9999)
-    ]
-    longer = [row | dict(epochs=epochs) for epochs in LENGTHS for row in rows]
-    return _runs(range(5), *rows, profile="cpu") + _runs(range(5), *longer, profile="length")
+    pair = rows((100.0,), (("softmax", None),), (0.0, 0.9999))
+    short = [row | dict(dataset=dataset) for dataset in ("cifar10", "cifar100") for row in pair]
+    longer = [row | dict(epochs=epochs) for epochs in LENGTHS for row in short]
+    return _runs(range(5), *short, profile="cpu") + _runs(range(5), *longer, profile="length")
 
 
 def _smaller_beta() -> list[Experiment]:
@@ -69,12 +62,12 @@ def _smaller_beta() -> list[Experiment]:
 
 
 def _figure5(dataset: str, betas: Iterable[float]) -> list[Experiment]:
-    rows = [loss | row for loss in (_SOFTMAX, _SIGMOID, _HALF) for row in _betas(betas)]
-    return _runs(range(5), *(row | dict(dataset=dataset, imbalance_factor=50.0) for row in rows))
+    losses = (("softmax", None), ("sigmoid", None), ("focal", 0.5))
+    return _runs(range(5), *(row | dict(dataset=dataset) for row in rows((50.0,), losses, betas)))
 
 
 PLAN: dict[str, list[Experiment]] = {
-    "A": _runs(range(3), *_betas((0.0, 0.9999), imbalance_factor=50.0)),
+    "A": _runs(range(3), *GRIDS["rerun"]),
     "B": _which_method(),
     "C": _length_of_training(),
     "D": _runs(range(5), *(dict(imbalance_factor=200.0, drop_factor=factor) for factor in (0.1, 0.01))),

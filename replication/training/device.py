@@ -13,7 +13,7 @@ from replication.experiments.records import PRECISIONS
 from replication.training.captured import EAGER
 
 _switched: list[torch.device] = []  # a device for each open `cuda_switches`
-_before: dict[str, bool] = {}  # the switches before the first of them
+_before: list[bool] = []  # the switches before the first of them
 
 
 def pick_device(device: str) -> torch.device:
@@ -60,9 +60,11 @@ def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator
     if device.type != "cuda":
         yield
         return
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
     with EAGER:
         if not _switched:
-            _switch(deterministic)
+            _before[:] = _switch(deterministic, benchmark=not deterministic, tf32=False)
         _switched.append(device)
     try:
         yield
@@ -70,26 +72,20 @@ def cuda_switches(device: torch.device, deterministic: bool = False) -> Iterator
         with EAGER:
             _switched.pop()
             if not _switched:
-                _switch_back()
+                _switch(*_before)
 
 
-def _switch(deterministic: bool) -> None:
+def _switch(deterministic: bool, benchmark: bool, tf32: bool) -> tuple[bool, bool, bool]:
+    """Set the switches; return what they were before."""
     cudnn = torch.backends.cudnn
-    _before.update(
-        deterministic=torch.are_deterministic_algorithms_enabled(), benchmark=cudnn.benchmark, tf32=cudnn.allow_tf32
-    )
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch refuses cuBLAS without it
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.allow_tf32
     torch.use_deterministic_algorithms(deterministic)
-    cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+    cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
+    return before
 
 
-def _switch_back() -> None:
-    torch.use_deterministic_algorithms(_before["deterministic"])
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = _before["benchmark"], _before["tf32"]
-
-
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the model of a GPU or CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({_cpu_model()})"
@@ -102,6 +98,16 @@ def _cpu_model() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a context with a CUDA stream of its own, if the current one is the default one, which cannot be recorded.
+
+    On other devices the context does nothing.
+    """
+    if device.type == "cuda" and torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+        return torch.cuda.stream(torch.cuda.Stream(device))
+    return contextlib.nullcontext()
 
 
 def synchronize(device: torch.device) -> None:

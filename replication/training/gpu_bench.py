@@ -3,12 +3,12 @@
 On a machine without CUDA the same code runs with a small network, so that it can be rehearsed.
 """
 
-import contextlib
 import gc
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,15 @@ from replication.data.image_set import ImageSet
 from replication.experiments.experiment import Experiment
 from replication.training.cifar.resnet import ResNet
 from replication.training.cifar.train import CifarRun
-from replication.training.device import synchronize
+from replication.training.device import own_stream, synchronize
+from replication.training.plain_loop import (
+    bytes_an_image,
+    copy_rate,
+    multiplication_rate,
+    operations_an_image,
+    plain_loop,
+    seconds_of,
+)
 
 LOSSES: tuple[dict[str, Any], ...] = (
     dict(loss="softmax", beta=0.9999),
@@ -61,9 +69,6 @@ class Bench:
     def left(self) -> float:
         return self.seconds - (time.monotonic() - self.began)
 
-    def stream(self) -> contextlib.AbstractContextManager:
-        return torch.cuda.stream(torch.cuda.Stream(self.device)) if self.cuda else contextlib.nullcontext()
-
     def make(self, fields: dict, graphs: bool = True, precision: str = "bfloat16", device=None) -> CifarRun:
         device = device or self.device
         return CifarRun(
@@ -94,34 +99,32 @@ class Bench:
             (the runs, seconds to make them, seconds of each count's training).
         """
         counts = counts or (len(fields),)
-        made: list = [None] * len(fields)
-        errors: list[Exception] = []
         marks: list[float] = []  # times at which all threads were ready, before and after the training of each count
         barrier = threading.Barrier(len(fields), action=lambda: marks.append(time.monotonic()))
 
-        def life(k: int) -> None:
+        def life(k: int) -> CifarRun:
             try:
-                with self.stream():
-                    made[k] = self.make(fields[k])
+                with own_stream(self.device):
+                    run = self.make(fields[k])
                     synchronize(self.device)
                     for count in counts:
                         barrier.wait(PATIENCE)
                         if k < count:
-                            self.train(made[k], steps)
+                            self.train(run, steps)
                             synchronize(self.device)
                         barrier.wait(PATIENCE)
-            except Exception as error:
-                errors.append(error)
+                    return run
+            except Exception:
                 barrier.abort()
+                raise
 
         began = time.monotonic()
-        threads = [threading.Thread(target=life, args=(k,)) for k in range(len(fields))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
+        with ThreadPoolExecutor(len(fields)) as pool:
+            lives = [pool.submit(life, k) for k in range(len(fields))]
+        errors = [error for each in lives if (error := each.exception())]
+        if errors:  # the others are of threads that waited for the one that failed
+            raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+        made = [each.result() for each in lives]
         return made, marks[0] - began, [end - start for start, end in zip(marks[::2], marks[1::2], strict=True)]
 
     def speed(self, counts: tuple[int, ...]) -> None:
@@ -139,8 +142,7 @@ class Bench:
             self.say(f"     {most} runs made in {making:.1f} s")
             for k, seconds in zip(few_enough, training, strict=True):
                 rate = k * steps * self.base.batch_size / seconds
-                self.numbers[f"images/s, {k} at once" + (", compiled" if self.compile else "")] = round(rate)
-                self.say(f"     {k:2d} at once: {rate:9.0f} images/s")
+                self._note(f"images/s, {k} at once" + (", compiled" if self.compile else ""), round(rate))
             return self._free()
 
     def _free(self) -> None:
@@ -150,18 +152,11 @@ class Bench:
 
     def plain(self) -> None:
         """Measure the images per second of the straightforward loop, with torch's own switches."""
-        from replication.training.plain_loop import plain_loop
-
-        warm_up, steps = (30, 150) if self.cuda else (1, 1)
+        warm_up, steps, workers = (30, 150, PLAIN_WORKERS) if self.cuda else (1, 1, 0)
+        shape = dict(depth=self.base.depth, batch_size=self.base.batch_size, workers=workers)
         before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as that code usually has it
         try:
-            train = plain_loop(
-                self.data[0],
-                self.device,
-                depth=self.base.depth,
-                batch_size=self.base.batch_size,
-                workers=PLAIN_WORKERS if self.cuda else 0,
-            )
+            train = plain_loop(self.data[0], self.device, **shape)
             train(warm_up)
             self._note("images/s, plain loop", round(train(steps)))
         finally:
@@ -169,16 +164,13 @@ class Bench:
 
     def limits(self) -> None:
         """Measure the rates of multiplication and copying, and what an image needs of both at least."""
-        from replication.training import plain_loop
-
         model = ResNet(self.base.depth).to(self.device)
         size, elements = (8192, 2**28) if self.cuda else (256, 2**20)
-        rate = plain_loop.multiplication_rate(size, torch.bfloat16, self.device)
+        rate = multiplication_rate(size, torch.bfloat16, self.device)
         self._note("bfloat16 multiplication, TFLOP/s", round(rate / 1e12, 3))
-        self._note("memory, GB/s", round(plain_loop.copy_rate(elements, self.device) / 1e9))
-        operations = plain_loop.operations_an_image(model, self.device)
-        self._note("operations an image, MFLOP", round(operations / 1e6, 1))
-        self._note("memory traffic an image, MB", round(plain_loop.bytes_an_image(model, self.device, 2) / 1e6, 3))
+        self._note("memory, GB/s", round(copy_rate(elements, self.device) / 1e9))
+        self._note("operations an image, MFLOP", round(operations_an_image(model, self.device) / 1e6, 1))
+        self._note("memory traffic an image, MB", round(bytes_an_image(model, self.device, 2) / 1e6, 3))
 
     def _note(self, name: str, value: float) -> None:
         self.numbers[name] = value
@@ -189,14 +181,8 @@ class Bench:
         run = self.make(LOSSES[0])
         run.model.eval()
         for name, function in (("float32", run.test_logits), ("captured", run.test_once)):
-            times = []
-            for _ in range(4 if self.cuda else 1):
-                began = time.monotonic()
-                function()
-                synchronize(self.device)
-                times.append(time.monotonic() - began)
-            self.numbers[f"evaluation {name}, s"] = round(statistics.median(times), 4)
-        self.say(f"     { ({k: v for k, v in self.numbers.items() if k.startswith('evaluation')}) }")
+            times = seconds_of(function, self.device, 4 if self.cuda else 1)
+            self._note(f"evaluation {name}, s", round(statistics.median(times), 4))
 
     def profile(self) -> None:
         """Print where a step's time goes, kernel by kernel, if a profiler works here."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from replication.training.cifar.train import CifarRun
-from replication.training.device import cuda_switches, pick_device, synchronize
+from replication.training.device import cuda_switches, own_stream, pick_device, synchronize
 from replication.training.gpu_bench import LOSSES, Bench
 
 RUNS_AT_ONCE = (8, 4, 2, 1)  # in the order of their measurement
@@ -77,6 +77,7 @@ class Check(Bench):
         checks: name -> whether it passed.
         details: name -> what was compared.
         failed: the methods with a check that did not pass.
+        method: the one that is called at present.
     """
 
     def __init__(self, device: torch.device, seconds: float = 120.0, say: Callable[[str], object] = print):
@@ -84,22 +85,23 @@ class Check(Bench):
         self.checks: dict[str, bool] = {}
         self.details: dict[str, str] = {}
         self.failed: set[str] = set()
+        self.method = ""
         self.steps = 20 if self.cuda else 2
 
     def passed(self, name: str, holds: bool, detail: str = "") -> None:
         self.checks[name], self.details[name] = bool(holds), detail
+        if not holds:
+            self.failed.add(self.method)
         self.say(f"{'ok  ' if holds else 'FAIL'} {name}: {detail}  [{time.monotonic() - self.began:.0f} s]")
 
     def guarded(self, test: Callable[..., object], *arguments) -> None:
         """Call a check; an error of any kind counts as a failed check, and the others still run."""
-        before = set(self.checks)
+        self.method = test.__name__
         try:
-            with self.stream():
+            with own_stream(self.device):
                 test(*arguments)
         except Exception as error:
-            self.passed(test.__name__, False, f"{type(error).__name__}: {str(error)[:300]}")
-        if not all(held for name, held in self.checks.items() if name not in before):
-            self.failed.add(test.__name__)
+            self.passed(self.method, False, f"{type(error).__name__}: {str(error)[:300]}")
 
     @contextlib.contextmanager
     def same_bits(self):

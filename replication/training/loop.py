@@ -16,10 +16,11 @@ import replication
 from replication.experiments.experiment import Experiment
 from replication.experiments.large_scale import LargeScaleExperiment
 from replication.experiments.records import RunRecord
-from replication.training.device import _device_name
+from replication.training.device import device_name
 
 HISTORY_SEPARATOR = ", then "  # separates the devices, or commits, that a run had one after the other
-CHECKPOINT_SECONDS = 60.0  # between checkpoints by the clock
+CHECKPOINT_SECONDS = 60.0  # between checkpoints on CUDA
+CHECKPOINT_EPOCHS = 2  # between checkpoints on the CPU
 
 
 class OutOfTime(Exception):
@@ -88,8 +89,9 @@ def fit(
 
     Args:
         run: the run to train.
-        checkpoint_path: the file of its checkpoints.
-        checkpoint_every: epochs between checkpoints; None: one a minute.  They are written at evaluations only.
+        checkpoint_path: the file of its checkpoints, from which it resumes if there is one; the caller deletes it.
+        checkpoint_every: epochs between checkpoints, which are written at evaluations only; None: every second epoch on
+            the CPU, one a minute on CUDA.
         progress: called with the number of images trained on since the last call.
         evaluated: called with each new point of the curve.
         over: called after each evaluation; true ends the run, as its time is up.
@@ -98,6 +100,8 @@ def fit(
     Raises:
         OutOfTime: the time is up and the run is not done.
     """
+    if checkpoint_every is None and run.device.type == "cpu":
+        checkpoint_every = CHECKPOINT_EPOCHS
     git_state()  # before training, because a later commit is not the code that runs
     experiment = run.experiment
     curve, seconds = run.resume(checkpoint_path)
@@ -118,16 +122,15 @@ def fit(
         if evaluated:
             evaluated(curve[-1])
         now, ends = time.monotonic(), over()
-        if checkpoint_every is None:
-            due = now - saved_at >= CHECKPOINT_SECONDS
-        else:
-            due = epoch - saved_epoch >= checkpoint_every
         if keep_at and epoch in keep_at:
             run.save(keep_at[epoch], curve, seconds + now - started)
-        if epoch < experiment.epochs and checkpoint_path and (due or ends):
+        if epoch == experiment.epochs:
+            break
+        due = epoch - saved_epoch >= checkpoint_every if checkpoint_every else now - saved_at >= CHECKPOINT_SECONDS
+        if checkpoint_path and (due or ends):
             run.save(checkpoint_path, curve, seconds + now - started)
             saved_epoch, saved_at = epoch, now
-        if epoch < experiment.epochs and ends:
+        if ends:
             raise OutOfTime(f"{experiment.name} stopped at epoch {epoch} of {experiment.epochs}")
     here = time.monotonic() - started
     images = (run.step - done) * experiment.batch_size
@@ -162,7 +165,7 @@ def _environment(run: Run) -> dict:
 
 def history(run: Run) -> dict[str, list]:
     """Return the devices and commits that a run was trained with, those of its checkpoint first, the present last."""
-    here, commit = _device_name(run.device), git_state()[0]
+    here, commit = device_name(run.device), git_state()[0]
     commits = [*run.commits, commit] if commit else run.commits
     return dict(devices=list(dict.fromkeys([*run.devices, here])), commits=list(dict.fromkeys(commits)))
 

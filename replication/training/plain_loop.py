@@ -1,7 +1,9 @@
-"""The straightforward training loop with which the benchmarks compare ours, and the limits of a device."""
+"""The straightforward training loop with which the benchmarks compare ours, the limits of a device, and a timer."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+import timeit
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torchvision import transforms
 
 from replication.data.image_set import ImageSet
 from replication.training.cifar.resnet import ResNet
+from replication.training.device import synchronize
 
 
 class PilImages(Dataset):
@@ -46,7 +49,8 @@ def plain_loop(
 
     Args:
         data: the images to train on.
-        depth, batch_size: of the network and of a step.
+        depth: layers of the network.
+        batch_size: images of a step.
         workers: processes of the DataLoader.
     """
     model = ResNet(depth, len(data.class_names)).to(device)
@@ -60,12 +64,7 @@ def plain_loop(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
     )
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            yield from loader
-
-    stream = batches()
+    stream = itertools.chain.from_iterable(itertools.repeat(loader))  # epoch after epoch
 
     def train(steps: int) -> float:
         began = time.perf_counter()
@@ -75,8 +74,7 @@ def plain_loop(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         return steps * batch_size / (time.perf_counter() - began)
 
     return train
@@ -111,24 +109,21 @@ def bytes_an_image(model: nn.Module, device: torch.device, element_bytes: int) -
 def multiplication_rate(size: int, kind: torch.dtype, device: torch.device) -> float:
     """Return the floating-point operations per second of a (size x size) matrix product, the best of ten."""
     a = torch.randn(size, size, device=device, dtype=kind)
-    return 2 * size**3 / _least_seconds(lambda: a @ a, device)
+    return 2 * size**3 / min(seconds_of(lambda: a @ a, device, 10))
 
 
 def copy_rate(elements: int, device: torch.device) -> float:
     """Return the bytes per second, read and written, of a copy between two float32 vectors, the best of ten."""
     source = torch.zeros(elements, device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / _least_seconds(lambda: target.copy_(source), device)
+    return 2 * source.nbytes / min(seconds_of(lambda: target.copy_(source), device, 10))
 
 
-def _least_seconds(function: Callable[[], object], device: torch.device) -> float:
-    times = []
-    for _ in range(10):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        began = time.perf_counter()
+def seconds_of(function: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Return the seconds of each call, with all that it leaves to the device."""
+
+    def call() -> None:
         function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
-    return min(times)
+        synchronize(device)
+
+    return timeit.repeat(call, setup=lambda: synchronize(device), number=1, repeat=repeats)

@@ -71,7 +71,7 @@ SMALL = ["train", "--profile", "smoke", "--epochs", "1", "--imbalance", "10", "-
         (["train", "--profile", "smoke", "--seed", "9" * 5000], "seed", "int"),
         (["train", "--profile", "smoke", "--epochs", str(10**18)], "epochs", "at most"),
         (["train", "--profile", "smoke", "--depth", str(6 * 10**9 + 2)], "depth", "1202"),
-        (["train", "--profile", "smoke", "--batch-size", "10000", "--epochs", "1"], "batch-size", "at most"),
+        (["train", "--profile", "smoke", "--batch-size", "10000", "--epochs", "1"], "batch_size", "at most"),
         (["train", "--profile", "smoke", "--weight-decay", "1e400"], "weight_decay", ">= 0"),
         (["train", "--profile", "smoke", "--device", "meta"], "device", "cpu"),
         (["train", "--profile", "smoke", "--device", "hpu"], "device", "cpu"),

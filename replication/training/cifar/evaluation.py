@@ -56,15 +56,14 @@ def adjusted_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1
     return logits - tau * np.log(counts / counts.sum())
 
 
-def calibration_error(logits: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
+def calibration_error(logits: np.ndarray, targets: np.ndarray) -> float:
     """Return the expected calibration error of softmax probabilities, in percent (Guo et al. 2017).
 
-    It is the mean over test images of |accuracy - confidence| of the image's bin; bins are equally wide.
+    It is the mean over test images of |accuracy - confidence| of the image's bin, one of BINS of equal width.
 
     Args:
         logits: (n, C).
         targets: (n,) class indices.
-        bins: number of bins of [0, 1].
 
     >>> calibration_error(np.array([[100.0, 0.0], [100.0, 0.0]]), np.array([0, 1]))
     50.0
@@ -73,8 +72,8 @@ def calibration_error(logits: np.ndarray, targets: np.ndarray, bins: int = BINS)
     z = np.exp(z - z.max(1, keepdims=True))
     confidence = z.max(1) / z.sum(1)  # (n,)
     right = logits.argmax(1) == targets
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
+    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(index, weights=right - confidence, minlength=BINS)
     return float(100 * np.abs(gaps).sum() / len(targets))
 
 

@@ -12,23 +12,12 @@ from replication.losses import sigmoid_cross_entropy, sigmoid_focal_loss, softma
 from replication.theory.effective_number import class_balanced_weights
 
 
-class ClassWeights:
-    """The class weights of a run: a tensor that the loss reads and that changes in place when re-weighting begins.
-
-    Attributes:
-        now: (C,) float32, 1 until `balance` is called if the experiment defers re-weighting.
-    """
-
-    def __init__(self, experiment: Experiment, class_counts: Sequence[int], device: torch.device):
-        weights = class_balanced_weights(class_counts, experiment.beta)
-        if experiment.weights == "uniform_scaled":  # the average weight over the training images, for every class
-            weights = np.full_like(weights, np.average(weights, weights=class_counts))
-        self._balanced = torch.from_numpy(weights).to(device, torch.float32)
-        self.now = torch.ones_like(self._balanced) if experiment.reweight_from else self._balanced.clone()
-
-    def balance(self) -> None:
-        """Apply the class-balanced weights from now on."""
-        self.now.copy_(self._balanced)
+def class_weights(experiment: Experiment, class_counts: Sequence[int], device: torch.device) -> Tensor:
+    """Return the (C,) float32 weights of the classes, those that apply once re-weighting has begun."""
+    weights = class_balanced_weights(class_counts, experiment.beta)
+    if experiment.weights == "uniform_scaled":  # the average weight over the training images, for every class
+        weights = np.full_like(weights, np.average(weights, weights=class_counts))
+    return torch.from_numpy(weights).to(device, torch.float32)
 
 
 def training_loss(

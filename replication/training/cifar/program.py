@@ -16,10 +16,12 @@ from replication.data.augment import batch_order, crop_and_flip, crop_draws, pad
 from replication.data.image_set import ImageSet
 from replication.data.seeds import stream
 from replication.experiments.experiment import Experiment
+from replication.losses.terms import prior_bias
 from replication.training.captured import EAGER, captured
-from replication.training.cifar.losses import ClassWeights, plain_loss, training_loss
-from replication.training.cifar.resnet import ResNet, decay_groups, initialise, prior_bias
-from replication.training.device import autocast
+from replication.training.cifar.losses import class_weights, plain_loss, training_loss
+from replication.training.cifar.resnet import ResNet, decay_groups, initialise
+from replication.training.device import autocast, pick_precision
+from replication.training.loop import Run
 from replication.training.schedule import learning_rate
 
 TEST_BATCH = 500  # images per forward pass of the last evaluation, and of every evaluation on the CPU
@@ -29,40 +31,44 @@ WORTH_COMPILING = 1_000_000  # images in training from which compilation pays on
 SOFTMAX = ("softmax", "balanced_softmax")  # losses whose logits give probabilities by softmax
 
 
-class Program:
-    """The part of `CifarRun` that is on the device; `CifarRun` adds experiment, device and precision.
+class Program(Run):
+    """The part of `CifarRun` that is on the device.
 
-    Args:
-        data: the full training set and the test set.
-        compiled: whether to train through torch.compile; None: on CUDA, if the run is long enough to repay it.
-        graphs: whether the step and the test are recorded as CUDA graphs, on CUDA.
+    The arguments are those of `train`, but the device is torch's.  Without a compiler a run that is to be compiled
+    trains eagerly and says so.
     """
 
     experiment: Experiment
-    device: torch.device
-    precision: str
 
-    def __init__(self, data: tuple[ImageSet, ImageSet], compiled: bool | None, graphs: bool):
-        experiment, device = self.experiment, self.device
+    def __init__(
+        self,
+        experiment: Experiment,
+        data: tuple[ImageSet, ImageSet],
+        device: torch.device,
+        *,
+        compiled: bool | None = False,
+        precision: str | None = None,
+        graphs: bool = True,
+    ):
+        super().__init__(experiment, device, pick_precision(precision, device))
+        e = experiment
         self.source, self.test = data
-        assert experiment.imbalance_factor is not None  # __post_init__ has set it
-        self.kept = self.source.long_tailed(experiment.imbalance_factor, experiment.seed)
+        self.kept = self.source.long_tailed(e.imbalance_factor, e.seed)
         self.n, self.classes = len(self.kept), len(self.kept.class_names)
-        self.steps = experiment.epochs * self.n // experiment.batch_size
-        if self.steps < 1:
-            raise ValueError(f"batch_size must be at most epochs x images = {experiment.epochs * self.n}")
+        self.steps = e.steps(self.n)
         if 0 in self.test.class_counts:
             raise ValueError(f"data must hold test images of every class, got {self.test.class_counts} of each")
-        self.reweighted = self.steps_until(experiment.reweight_from * experiment.epochs)  # first balanced step
+        self.reweighted = self.steps_until(e.reweight_from * e.epochs)  # first balanced step
         self.graphs = graphs and device.type == "cuda"
         shape = self.kept.images.shape[1:]
-        e, network = experiment, None
         if compiled is None:
             compiled = device.type == "cuda" and e.epochs * self.n >= WORTH_COMPILING
+        network = None
         if compiled:
-            network = compiled_forward(e.depth, e.shortcut, self.classes, shape, e.batch_size, device, self.precision)
+            with EAGER:  # one thread compiles while the others wait for the result, which all of them share
+                network = _compile(e.depth, e.shortcut, self.classes, shape, e.batch_size, device, self.precision)
         self.compiled, self.network = network is not None, network or ResNet.forward
-        model = ResNet(experiment.depth, self.classes, shape[2], experiment.shortcut)
+        model = ResNet(e.depth, self.classes, shape[2], e.shortcut)
         order = self._order()
         with EAGER:
             self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -95,8 +101,9 @@ class Program:
         self.test_total = torch.zeros((), device=device)
         self.wrong = torch.zeros(self.classes, dtype=torch.int64, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
-        self.weights = ClassWeights(e, self.kept.class_counts, device)
-        self.loss = training_loss(e, self.weights.now, self.kept.class_counts)
+        self.balanced = class_weights(e, self.kept.class_counts, device)  # (C,)
+        self.weight = torch.ones_like(self.balanced) if e.reweight_from else self.balanced.clone()  # `balanced` later
+        self.loss = training_loss(e, self.weight, self.kept.class_counts)
         self.test_loss = plain_loss(e)
         groups = decay_groups(self.model, e.weight_decay, e.loss in SOFTMAX)
         self.optimiser = torch.optim.SGD(groups, lr=self.rate, momentum=0.9, fused=True)
@@ -128,7 +135,6 @@ class Program:
     def learning_rate(self, step: int) -> float:
         e = self.experiment
         epoch = step * e.batch_size / self.n
-        assert e.drop_factor is not None  # __post_init__ has set it
         return learning_rate(epoch, epochs=e.epochs, base=e.base_learning_rate, drop_factor=e.drop_factor)
 
     def _step(self) -> None:
@@ -166,12 +172,6 @@ class Program:
         return torch.cat([self.model(scale(images)) for images in self.test_images.split(TEST_BATCH)])
 
 
-def compiled_forward(*shape_and_device) -> Callable[[ResNet, Tensor], Tensor] | None:
-    """Call `_compile` in one thread while the others wait for the result, which all of them share."""
-    with EAGER:
-        return _compile(*shape_and_device)
-
-
 @functools.cache
 def _compile(
     depth: int,
@@ -184,13 +184,7 @@ def _compile(
 ) -> Callable[[ResNet, Tensor], Tensor] | None:
     """Return what torch.compile makes of ResNet.forward, called as f(model, images); None if it does not work here.
 
-    It is compiled once for all networks of a shape and serves each of them.
-
-    Args:
-        depth, shortcut, classes: of the network.
-        shape: (H, W, channels) of an image.
-        batch_size: images of a step.
-        device, precision: what trains.
+    It is compiled once for all networks of a shape, (H, W, channels) of an image, and serves each of them.
     """
     tqdm.write("compiling the network once for all runs of this shape (up to a minute)")
     try:

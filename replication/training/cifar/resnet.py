@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from replication.losses.terms import prior_bias  # noqa: F401
-
 
 class BatchNorm(nn.BatchNorm2d):
     """nn.BatchNorm2d that does not count its batches.

@@ -1,9 +1,9 @@
 """Train one run of the paper's CIFAR protocol (Section 5.2), with evaluation, bit-exact resuming and a record."""
 
-import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from replication.training import checkpoint
 from replication.training.captured import EAGER
 from replication.training.cifar.evaluation import adjusted_logits, calibration_error, errors, write_logits
 from replication.training.cifar.program import SOFTMAX, Program
-from replication.training.device import cuda_switches, pick_device, pick_precision, synchronize
-from replication.training.loop import Run, fit, history
+from replication.training.device import cuda_switches, own_stream, pick_device, synchronize
+from replication.training.loop import fit, history
 from replication.training.schedule import CIFAR
 
 EVALUATE_EVERY = 2  # epochs, as the authors' code
@@ -31,15 +31,10 @@ def train(
     deterministic: bool = False,
     precision: str | None = None,
     graphs: bool = True,
-    checkpoint_path: Path | None = None,
-    checkpoint_every: int | None = None,
     start_path: Path | None = None,
     logits_path: Path | None = None,
-    keep_at: Mapping[int, Path] | None = None,
     evaluate_every: int = EVALUATE_EVERY,
-    progress: Callable[[int], object] | None = None,
-    evaluated: Callable[[dict], object] | None = None,
-    over: Callable[[], bool] = lambda: False,
+    **fitting: Any,
 ) -> RunRecord:
     """Train one experiment and return its record.
 
@@ -51,67 +46,28 @@ def train(
         deterministic: bit-equal repetition on CUDA too, at a cost in speed (CPU runs repeat to the bit anyway).
         precision: of training, "float32" or "bfloat16" (autocast); None: bfloat16 on CUDA, float32 on the CPU.
         graphs: whether steps are recorded as CUDA graphs and replayed, on CUDA.
-        checkpoint_path: resume from this file if it exists, and keep it up to date; the caller deletes it.
-        checkpoint_every: epochs between checkpoints; None: every second epoch on the CPU, one a minute on CUDA.
         start_path: for deferred re-weighting, the checkpoint of the plain run at the epoch at which the weights begin.
         logits_path: file for the last test logits (float16).
-        keep_at: epoch -> file of a further checkpoint, for other runs that start there.
         evaluate_every: epochs between evaluations before the rate drops first; after that every second, as the paper.
-        progress: called with the number of images trained on since the last call.
-        evaluated: called with each new point of the curve.
-        over: called after each evaluation; true ends the run, as its time is up.
+        fitting: checkpoint_path and further arguments of `fit`.
 
     Raises:
         ValueError: fewer images than one batch over all epochs, or an unknown device or precision.
         OutOfTime: the time is up; the checkpoint is written.
     """
     chosen = pick_device(device)
-    stream_of_its_own: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if chosen.type == "cuda" and torch.cuda.current_stream(chosen) == torch.cuda.default_stream(chosen):
-        stream_of_its_own = torch.cuda.stream(torch.cuda.Stream(chosen))
-    with cuda_switches(chosen, deterministic), stream_of_its_own:
+    with cuda_switches(chosen, deterministic), own_stream(chosen):
         run = CifarRun(experiment, data, chosen, compiled=compiled, precision=precision, graphs=graphs)
         run.start_path, run.logits_path, run.evaluate_every = start_path, logits_path, evaluate_every
-        if checkpoint_every is None and chosen.type == "cpu":
-            checkpoint_every = EVALUATE_EVERY
-        return fit(
-            run,
-            checkpoint_path,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-            evaluated=evaluated,
-            over=over,
-            keep_at=keep_at,
-        )
+        return fit(run, **fitting)
 
 
-class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind of experiment it has
-    """The state of one run: its own network and optimiser, the images on the device, and the next step.
-
-    Args:
-        experiment, data: as for `train`.
-        device: a torch device.
-        compiled: whether to train through torch.compile; without a compiler the run trains eagerly and says so.
-        precision: "float32", "bfloat16" or None, as for `train`.
-        graphs: whether steps are recorded as CUDA graphs, on CUDA.
-    """
+class CifarRun(Program):
+    """The state of one run: its own network and optimiser, the images on the device, and the next step."""
 
     start_path: Path | None = None
     logits_path: Path | None = None
     evaluate_every: int = EVALUATE_EVERY
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        data: tuple[ImageSet, ImageSet],
-        device: torch.device,
-        *,
-        compiled: bool | None = False,
-        precision: str | None = None,
-        graphs: bool = True,
-    ):
-        Run.__init__(self, experiment, device, pick_precision(precision, device))
-        Program.__init__(self, data, compiled, graphs)
 
     def evaluation_epochs(self) -> list[int]:
         """Return the epochs to evaluate: each `evaluate_every`-th before the first drop of the rate, each second later.
@@ -131,11 +87,9 @@ class CifarRun(Program, Run):  # type: ignore[misc]  # Program knows which kind 
         self.model.train()
         self.total.zero_()
         first, last, size = self.step, self.steps_until(epoch), self.experiment.batch_size
-        if first >= self.reweighted:
-            self.weights.balance()
         for step in range(first, last):
-            if step == self.reweighted:
-                self.weights.balance()
+            if step == max(first, self.reweighted):
+                self.weight.copy_(self.balanced)
             self.train_once()
             if progress and self.device.type == "cpu":
                 progress(size)

@@ -9,8 +9,8 @@ The global batch, the order of the images, their crops and the initial weights a
 import contextlib
 import inspect
 import math
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,8 @@ from replication.data.large_images import (
 from replication.data.seeds import stream
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord
 from replication.losses import ClassBalancedLoss
+from replication.losses.terms import prior_bias
 from replication.training import checkpoint
-from replication.training.cifar.resnet import prior_bias
 from replication.training.device import autocast, cuda_switches, pick_precision
 from replication.training.large_scale import processes
 from replication.training.large_scale.resnet import decay_groups, initialise, resnet
@@ -52,12 +52,10 @@ def train(
     files: tuple[ImageFiles, ImageFiles],
     device: torch.device,
     *,
-    checkpoint_path: Path | None = None,
-    checkpoint_every: int = 1,
     micro_batch: int | None = None,
     workers: int = 0,
     skip_unreadable: bool = False,
-    progress: Callable[[int], object] | None = None,
+    **fitting: Any,
 ) -> LargeScaleRecord:
     """Train one experiment, in all processes of the group if there is one; each of them returns the record.
 
@@ -65,20 +63,17 @@ def train(
         experiment: what to run.
         files: training and validation images, from `list_images`.
         device: the device of this process.
-        checkpoint_path: resume from this file if it exists, and keep it up to date; only rank 0 reads and writes it.
-        checkpoint_every: epochs between checkpoints; there is an evaluation after each epoch.
         micro_batch: images of one forward pass; gradients add up over several if a process has more in a batch.
             Default: the largest divisor of its part of the batch up to 128.
         workers: worker processes that decode images, for each process.
         skip_unreadable: leave out images that cannot be read, naming and counting them, rather than stop at the first.
-        progress: called with the number of images trained on since the last call, of all processes together.
+        fitting: checkpoint_path, which only rank 0 reads and writes, and further arguments of `fit`.
 
     Raises:
         ValueError: batch, processes and micro-batch that do not divide, fewer images than a batch, an unreadable image.
     """
     with cuda_switches(device):
-        run = _LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable)
-        return fit(run, checkpoint_path, checkpoint_every=checkpoint_every, progress=progress)  # type: ignore[return-value]
+        return fit(_LargeRun(experiment, files, device, micro_batch, workers, skip_unreadable), **fitting)  # type: ignore[return-value]
 
 
 def part_of_batch(batch: int, count: int, micro_batch: int | None = None) -> tuple[int, int]:

@@ -1,11 +1,10 @@
 """Run experiments as Ray tasks, here or on a cluster; images and progress go through Ray, the driver writes records."""
 
-import functools
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,11 +13,11 @@ from filelock import Timeout
 
 import replication
 from replication.experiments.experiment import Experiment
-from replication.training.loop import HISTORY_SEPARATOR, OutOfTime, git_state
+from replication.training.loop import HISTORY_SEPARATOR, git_state
 from replication.training.one_run import RunOptions, existing_record, lock, write_record
 from replication.training.sweep.driver import Event, run_all
-from replication.training.sweep.progress import totals
-from replication.training.sweep.task import RUN_ERRORS, device_is_lost, load_once, reason, train_one
+from replication.training.sweep.progress import Progress, totals
+from replication.training.sweep.task import DeviceLost, load_once, outcome_of, train_one
 
 POLL = 0.5  # seconds between looks at the progress queue
 CONNECT_SECONDS = 10.0  # seconds to wait until somebody answers at the address
@@ -30,8 +29,7 @@ def run_on_ray(
     todo: list[Experiment],
     options: RunOptions,
     workers: int,
-    progress: Callable[[Experiment, int | dict], object],
-    report: Callable[..., object],
+    progress: Progress,
     address: str | None = None,
     gpus_per_run: float = 0.0,
 ) -> None:
@@ -43,7 +41,6 @@ def run_on_ray(
 
     Args:
         address: "auto" or HOST:PORT of a cluster that is up; None starts Ray on this machine and stops it at the end.
-        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
         ValueError: Ray is not installed, gpus_per_run is negative, the cluster does not answer, or no node has what
@@ -67,7 +64,7 @@ def run_on_ray(
                 f"threads and gpus_per_run must fit one node of the cluster: none has {wanted} for one run"
             )
         ray_options = dict(num_cpus=options.threads, num_gpus=gpus_per_run, max_retries=0)
-        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, report, options.over)
+        run_all(todo, _Tasks(ray, options, ray_options), workers, progress, options.over)
     finally:
         ray.shutdown()
 
@@ -87,13 +84,10 @@ def _connect(ray, address: str | None, cpus: int) -> None:
     try:
         if address not in (None, "auto"):
             _check_answers(address)
-        if address is not None:
-            _check_is_ray(address)
-        if address is None:
-            ray.init(
-                address="local", num_cpus=cpus, include_dashboard=False, **keywords
-            )  # do not join a running cluster
+        if address is None:  # "local": do not join a running cluster
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **keywords)
         else:  # the nodes run this code, whatever they have installed
+            _check_is_ray(address)
             ray.init(address=address, runtime_env=dict(py_modules=[replication]), **keywords)
     except Exception as error:  # Ray raises bare Exceptions if its own processes do not start in time
         raise ValueError(
@@ -103,7 +97,7 @@ def _connect(ray, address: str | None, cpus: int) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise OSError unless something answers at HOST:PORT; Ray itself would wait for minutes."""
+    """Raise ValueError unless something answers at HOST:PORT; Ray itself would wait for minutes."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     if not parts.hostname or not parts.port:
         raise ValueError("it names no port")
@@ -148,15 +142,11 @@ class _Tasks:
         if record:
             held.release()
             return "kept", record
-        task = self.task.remote(experiment, self.options, self._data(experiment), self.queue)
-        self.flying[task] = experiment, held
-        return None
-
-    def _data(self, experiment: Experiment):
-        """Return the experiment's images in Ray's object store, where they are put once."""
         if experiment.dataset not in self.images:
             self.images[experiment.dataset] = self.ray.put(load_once(experiment.dataset, self.options.data_root))
-        return self.images[experiment.dataset]
+        task = self.task.remote(experiment, self.options, self.images[experiment.dataset], self.queue)
+        self.flying[task] = experiment, held
+        return None
 
     def events(self) -> Iterator[Event]:
         done, _ = self.ray.wait(list(self.flying), timeout=POLL)
@@ -196,16 +186,11 @@ def _with_commit(record):
 
 def _run(experiment: Experiment, options: RunOptions, data, queue):
     """Run the task; return a record, or (outcome, None, reason) if there is none."""
-    tell = functools.partial(_tell, queue, experiment)
+
+    def tell(news: int | dict) -> None:
+        queue.actor.put_nowait.remote((experiment, news))  # does not wait for the driver's machine
+
     try:
-        return train_one(experiment, options, totals(tell, every=POLL), data, evaluated=tell)
-    except OutOfTime as end:
-        return "stopped", None, str(end)
-    except RUN_ERRORS as error:
-        if device_is_lost(error):
-            os._exit(1)  # the driver tries the run again, in another process
-        return "failed", None, reason(error)
-
-
-def _tell(queue, experiment: Experiment, news: int | dict) -> None:
-    queue.actor.put_nowait.remote((experiment, news))  # does not wait for the driver's machine
+        return outcome_of(lambda: train_one(experiment, options, totals(tell, every=POLL), data, evaluated=tell))
+    except DeviceLost:
+        os._exit(1)  # the driver tries the run again, in another process

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from replication.experiments.experiment import Experiment
+from replication.training.sweep.progress import Progress
 from replication.training.sweep.task import ATTEMPTS
 
 Event = tuple[str, Experiment, Any]
-"""("progress", run, argument of `progress`), ("outcome", run, arguments of `report`) or ("died", run, cause)."""
+"""("progress", run, news), ("outcome", run, arguments of `Progress.report`) or ("died", run, cause)."""
 
 
 class Crew(Protocol):
@@ -20,7 +21,7 @@ class Crew(Protocol):
         """Return how many runs are at work."""
 
     def start(self, experiment: Experiment) -> tuple | None:
-        """Start a run; return the arguments of `report` if there is nothing to start, as when it has a record."""
+        """Start a run; if it needs no start, as when it has a record, return the arguments of `Progress.report`."""
 
     def events(self) -> Iterator[Event]:
         """Wait until runs send events, and yield them."""
@@ -33,17 +34,13 @@ def run_all(
     todo: Iterable[Experiment],
     crew: Crew,
     workers: int,
-    progress: Callable[[Experiment, int | dict], object],
-    report: Callable[..., object],
+    progress: Progress,
     over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run every experiment, in this order and at most `workers` at once; start none once `over()` is true.
 
     A run whose worker dies is started again from its checkpoint; it is "failed" after ATTEMPTS deaths.  The crew is
     always stopped at the end.
-
-    Args:
-        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
         Exception: an error of the crew that is not the fault of one run, such as OSError for a full disk.
@@ -55,18 +52,18 @@ def run_all(
             while left and crew.busy() < workers and not over():
                 experiment = left.popleft()
                 if outcome := crew.start(experiment):
-                    report(experiment, *outcome)
+                    progress.report(experiment, *outcome)
             for kind, experiment, content in crew.events() if crew.busy() else ():
                 if kind == "progress":
                     progress(experiment, content)
                 elif kind == "outcome":
-                    report(experiment, *content)
+                    progress.report(experiment, *content)
                 else:
                     deaths[experiment] += 1
                     if deaths[experiment] < ATTEMPTS:
                         tqdm.write(f"again: {experiment.name} ({content}; it goes on from its last checkpoint)")
                         left.appendleft(experiment)
                     else:
-                        report(experiment, "failed", None, f"{content}, {ATTEMPTS} times")
+                        progress.report(experiment, "failed", None, f"{content}, {ATTEMPTS} times")
     finally:
         crew.stop()

@@ -16,8 +16,8 @@ FORMAT = "{desc}{percentage:.0f} %, {elapsed} so far, {remaining} left, {rate_fm
 class Progress:
     """A line on the whole sweep and one on the runs at work; counts in `outcomes` how the runs ended.
 
-    The first line is measured in `images`, the images of each run.  In a log file the second one stays away, and the
-    first ends with the run that was evaluated last.
+    The first line is measured in `images`, the images of each run.  A log file has no second line; there the first
+    ends with the state of the run that was evaluated last.
 
     >>> with Progress({experiment: 1000}, Counter()) as progress:  # doctest: +SKIP
     ...     progress(experiment, 500)
@@ -66,25 +66,17 @@ class Progress:
     def report(
         self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None
     ) -> None:
-        """Print how a run ended, and take the images that it will not see off the total."""
+        """Count and print how a run ended, and take the images that it will not see off the total."""
         self._show(experiment, None)
         if outcome == "finished":
             self(experiment, self.images[experiment])
         else:
             self.bar.total -= self.images[experiment] - self.furthest[experiment]
-        report_run(self.bar, self.outcomes, len(self.images), experiment, outcome, record, error, self.before)
-
-
-def report_run(
-    bar, outcomes: Counter, total: int, experiment, outcome: str, record=None, error: str | None = None, before: int = 0
-) -> None:
-    """Count and print how a run ended, and show the number of runs done beside the bar; `before`: done before it."""
-    outcomes["diverged" if record and record.status == "diverged" else outcome] += 1  # including kept ones
-    detail = (
-        f"{record.error:.2f} % error, {record.wall_seconds:.0f} s" if record and record.error is not None else error
-    )
-    tqdm.write(f"{outcome}: {experiment.name}" + (f" ({detail})" if detail else ""))
-    bar.set_description(f"{outcomes.total() - before}/{total} runs")
+        self.outcomes["diverged" if record and record.status == "diverged" else outcome] += 1  # including kept ones
+        if record and record.error is not None:
+            error = f"{record.error:.2f} % error, {record.wall_seconds:.0f} s"
+        tqdm.write(f"{outcome}: {experiment.name}" + (f" ({error})" if error else ""))
+        self.bar.set_description(f"{self.outcomes.total() - self.before}/{len(self.images)} runs")
 
 
 def state(experiment: Experiment, point: dict) -> str:

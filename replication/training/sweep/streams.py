@@ -4,33 +4,25 @@ The queue is the list of experiments in the order given, the most important firs
 can start and that can still end before the time limit.  Without CUDA the threads share the processor.
 """
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
 from replication.experiments.experiment import Experiment
-from replication.training.device import cuda_switches, pick_device
+from replication.training.device import cuda_switches, own_stream, pick_device
 from replication.training.loop import OutOfTime
 from replication.training.one_run import RunOptions, checkpoint_path, start_path
+from replication.training.sweep.progress import Progress
 from replication.training.sweep.task import attempt, load_once
 
 MARGIN = 0.9  # share of the rate so far that is counted on, because the last few runs do not fill the GPU
 POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill are noticed
 
 
-def run_in_streams(
-    todo: list[Experiment],
-    options: RunOptions,
-    workers: int,
-    images: dict[Experiment, int],
-    progress: Callable[[Experiment, int | dict], object],
-    report: Callable[..., object],
-) -> None:
+def run_in_streams(todo: list[Experiment], options: RunOptions, workers: int, progress: Progress) -> None:
     """Run every experiment that can end in time, `workers` at once.
 
     At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run stops at its next
@@ -39,8 +31,6 @@ def run_in_streams(
 
     Args:
         todo: the experiments, the most important first.
-        images: images that each experiment trains on.
-        progress, report: as in `replication.training.sweep.progress.Progress`.
 
     Raises:
         Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
@@ -48,7 +38,7 @@ def run_in_streams(
     device = pick_device(options.device)
     for dataset in dict.fromkeys(e.dataset for e in todo):
         load_once(dataset, options.data_root)  # once, before the threads need it
-    crew = _Crew(todo, options, images, progress, report)
+    crew = _Crew(todo, options, progress)
     with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
         lives = [pool.submit(crew.work, device) for _ in range(workers)]
         try:
@@ -67,9 +57,8 @@ def _failed(life: Future) -> bool:
 class _Crew:
     """The queue and the state of the runs at work; its methods may be called from any thread."""
 
-    def __init__(self, todo, options: RunOptions, images, progress, report):
-        self.left, self.options, self.images = deque(todo), options, images
-        self._progress, self._report = progress, report
+    def __init__(self, todo: list[Experiment], options: RunOptions, progress: Progress):
+        self.left, self.options, self.progress, self.images = deque(todo), options, progress, progress.images
         self.stop, self.guard = threading.Event(), threading.Lock()
         self.rate = _Rate()
         self.remaining: dict[Experiment, int] = {}  # images still to come, of each run at work
@@ -80,15 +69,14 @@ class _Crew:
     def work(self, device: torch.device) -> None:
         """Take experiments and run them, in one thread, until none is left or the time is up."""
         on_cuda = device.type == "cuda"
-        with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else contextlib.nullcontext():
+        with own_stream(device):
             while not self.over():
-                experiment = self._take()
-                if experiment is None:
-                    if not self._waiting():
-                        return
+                if experiment := self._take():
+                    self._run(experiment, on_cuda)
+                elif self._waiting():
                     time.sleep(POLL)
-                    continue
-                self._run(experiment, on_cuda)
+                else:
+                    return
 
     def _run(self, experiment: Experiment, on_cuda: bool) -> None:
         total, trained_before = 0, self._goes_on(experiment)
@@ -103,16 +91,16 @@ class _Crew:
                 if not trained_before:
                     self.rate.add(images)
                 trained_before = False  # a resumed run first reports what it had trained on before
-                self._progress(experiment, total)
+                self.progress(experiment, total)
 
         def evaluated(point: dict) -> None:
             with self.guard:
-                self._progress(experiment, point)
+                self.progress(experiment, point)
 
         try:
             outcome = attempt(experiment, self.options, tell, self.over, evaluated)
             with self.guard:
-                self._report(experiment, *outcome)
+                self.progress.report(experiment, *outcome)
         finally:
             with self.guard:
                 self.remaining.pop(experiment, None)

@@ -40,31 +40,30 @@ def sweep(
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    experiments = list(dict.fromkeys(experiments))
-    records = {e: existing_record(e, options) for e in experiments}
-    todo = [e for e, record in records.items() if record is None]
-    for experiment, record in records.items():
-        if record and experiment.dataset == "folder":
+    records = {e: existing_record(e, options) for e in dict.fromkeys(experiments)}
+    todo = [e for e, record in records.items() if not record]
+    kept = [record for record in records.values() if record]
+    for record in kept:
+        if record.experiment.dataset == "folder":
             check_same_images(record, load_once("folder", options.data_root)[0].fingerprint)
-    outcomes = Counter("diverged" if r.status == "diverged" else "kept" for r in records.values() if r)
+    outcomes = Counter("diverged" if record.status == "diverged" else "kept" for record in kept)
     wanted = PRECISIONS.get(options.precision or "")
-    others = sum(1 for record in records.values() if wanted and record and record.precision != wanted)
+    others = sum(1 for record in kept if wanted and record.precision != wanted)
     if others:
         tqdm.write(f"{others} there already in another precision than {wanted}: kept; other results hold a second one")
     if not todo:
         return outcomes
-    images = {e: _images(e, options) for e in todo}
     deferred = frozenset(e for e in todo if e.shared_start() is not None)
     options = replace(options, concurrent_runs=workers, keep_starts=deferred)
-    with Progress(images, outcomes) as progress:
+    with Progress({e: _images(e, options) for e in todo}, outcomes) as progress:
         if engine == "streams":
             from replication.training.sweep.streams import run_in_streams
 
-            run_in_streams(todo, options, workers, images, progress, progress.report)
+            run_in_streams(todo, options, workers, progress)
         elif engine == "ray":
             from replication.training.sweep.cluster import run_on_ray
 
-            run_on_ray(todo, options, workers, progress, progress.report, **cluster)
+            run_on_ray(todo, options, workers, progress, **cluster)
         elif workers == 1:
             for experiment in todo:
                 if options.over():
@@ -74,14 +73,13 @@ def sweep(
         else:
             from replication.training.sweep.workers import run_in_workers
 
-            run_in_workers(todo, options, workers, progress, progress.report)
-    outcomes["not started"] += len(experiments) - outcomes.total()
+            run_in_workers(todo, options, workers, progress)
+    outcomes["not started"] += len(records) - outcomes.total()
     return outcomes
 
 
 def _images(experiment: Experiment, options: RunOptions) -> int:
     """Return the number of images that a run trains on, over all epochs."""
     train, _ = load_once(experiment.dataset, options.data_root)
-    assert experiment.imbalance_factor is not None  # __post_init__ has set it
-    counts = train.long_tailed_counts(experiment.imbalance_factor)
-    return sum(counts) * experiment.epochs // experiment.batch_size * experiment.batch_size
+    kept = sum(train.long_tailed_counts(experiment.imbalance_factor))
+    return experiment.steps(kept) * experiment.batch_size

@@ -2,8 +2,10 @@
 
 import functools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from replication.data.image_set import ImageSet
 from replication.data.sources import load
@@ -83,23 +85,28 @@ def train_one(
 def starts_to_keep(experiment: Experiment, options: RunOptions) -> dict[int, Path]:
     """Return epoch -> file for each deferred run of the sweep that starts from this run."""
     deferred = [e for e in options.keep_starts if e.shared_start() == experiment]
-    epochs = {start_epoch(e): start_path(e, options) for e in deferred}
-    return {epoch: path for epoch, path in epochs.items() if path}
+    return {start_epoch(e): path for e in deferred if (path := start_path(e, options))}
 
 
 def attempt(
     experiment: Experiment, options: RunOptions, progress, over=None, evaluated=None
 ) -> tuple[str, RunRecord | None, str | None]:
-    """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them.
+    """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them."""
+    train = functools.partial(train_one, over=over, evaluated=evaluated)
+    return outcome_of(lambda: (*run_one(experiment, options, progress, train=train), None))
 
-    An error of this run alone is an outcome.  An error that later runs would meet too is raised: a full disk, a folder
-    that cannot be written, a GPU that this process has lost.
+
+def outcome_of(run: Callable[[], Any]) -> Any:
+    """Return what `run` returns, or ("stopped" | "failed", None, reason) if it ends by an error of this run alone.
+
+    Raises:
+        DeviceLost: this process has lost its GPU.
+        Exception: another error that later runs would meet too, such as OSError for a full disk.
     """
     from replication.training.loop import OutOfTime
 
     try:
-        train = functools.partial(train_one, over=over, evaluated=evaluated)
-        return *run_one(experiment, options, progress, train=train), None
+        return run()
     except OutOfTime as end:
         return "stopped", None, str(end)
     except RUN_ERRORS as error:

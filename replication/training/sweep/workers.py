@@ -1,12 +1,11 @@
 """Run experiments in worker processes of this machine; one that dies is replaced, and its run resumes."""
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -18,29 +17,23 @@ from tqdm import tqdm
 from replication.experiments.experiment import Experiment
 from replication.training.one_run import RunOptions
 from replication.training.sweep.driver import Event, run_all
-from replication.training.sweep.progress import totals
+from replication.training.sweep.progress import Progress, totals
 from replication.training.sweep.task import DeviceLost, attempt
 
 CONTEXT = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
 
 
-def run_in_workers(
-    todo: list[Experiment],
-    options: RunOptions,
-    workers: int,
-    progress: Callable[[Experiment, int | dict], object],
-    report: Callable[..., object],
-) -> None:
+def run_in_workers(todo: list[Experiment], options: RunOptions, workers: int, progress: Progress) -> None:
     """Run every experiment in one of `workers` processes, which divide CPU threads and GPUs between them.
 
     A worker that dies is replaced; its run is resumed, and is "failed" once ATTEMPTS workers have died running it.  The
-    workers end with this process.  For `progress` and `report` see `replication.training.sweep.progress.Progress`.
+    workers end with this process.
 
     Raises:
         Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
     """
     options = replace(options, threads=options.threads or max(1, cpu_count() // workers))
-    run_all(todo, _Crew(options), workers, progress, report, options.over)
+    run_all(todo, _Crew(options), workers, progress, options.over)
 
 
 class _Crew:
@@ -144,10 +137,13 @@ def _work(connection: Connection, options: RunOptions, slot: int) -> None:
     """Run experiments from the pipe and send progress and outcomes, until the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent ends its workers
     options = replace(options, device=_own_device(options.device, slot))
+
+    def tell(news: int | dict) -> None:
+        connection.send(("progress", news))
+
     try:
         while True:
             experiment = connection.recv()
-            tell = functools.partial(_tell, connection)
             try:
                 outcome = attempt(experiment, options, totals(tell), evaluated=tell)
             except BrokenPipeError:
@@ -170,7 +166,3 @@ def _send_error(connection: Connection, error: Exception) -> None:
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
     connection.send(("error", error))
-
-
-def _tell(connection: Connection, news: int | dict) -> None:
-    connection.send(("progress", news))

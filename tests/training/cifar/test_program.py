@@ -12,10 +12,11 @@ from replication.data.seeds import stream
 from replication.data.sources import load
 from replication.experiments.experiment import Experiment
 from replication.losses import arguments
+from replication.losses.terms import prior_bias
 from replication.training import captured as captured_module
 from replication.training.cifar import program
-from replication.training.cifar.losses import ClassWeights, training_loss
-from replication.training.cifar.resnet import BatchNorm, ResNet, decay_groups, initialise, prior_bias
+from replication.training.cifar.losses import class_weights, training_loss
+from replication.training.cifar.resnet import BatchNorm, ResNet, decay_groups, initialise
 from replication.training.cifar.train import CifarRun, train
 from replication.training.schedule import learning_rate
 
@@ -43,7 +44,7 @@ def plain_loop(experiment: Experiment, precision: str):
             model.get_submodule(parent).register_module(leaf, nn.BatchNorm2d(module.num_features))
     prior = e.loss in ("sigmoid", "focal") and e.last_bias == "prior"
     initialise(model, stream(e.seed, "weights"), prior_bias(10) if prior else 0.0)
-    loss_of = training_loss(e, ClassWeights(e, kept.class_counts, CPU).now, kept.class_counts)
+    loss_of = training_loss(e, class_weights(e, kept.class_counts, CPU), kept.class_counts)
     groups = decay_groups(model, e.weight_decay, "softmax" in e.loss)
     optimiser = torch.optim.SGD(groups, lr=0.0, momentum=0.9, fused=True)
     padded, targets = pad(torch.from_numpy(kept.images), kept.padding), torch.from_numpy(kept.targets)

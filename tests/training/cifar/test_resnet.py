@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from replication.training.cifar.resnet import Block, ResNet, decay_groups, initialise, prior_bias
+from replication.losses.terms import prior_bias
+from replication.training.cifar.resnet import Block, ResNet, decay_groups, initialise
 
 
 def parameters(model):

@@ -234,10 +234,10 @@ def test_a_record_names_each_kind_of_machine_that_it_ran_on(tmp_path, monkeypatc
 
     save = module.CifarRun.save
     monkeypatch.setattr(module.CifarRun, "save", stopped)
-    monkeypatch.setattr(loop, "_device_name", lambda device: "CPU (one)")
+    monkeypatch.setattr(loop, "device_name", lambda device: "CPU (one)")
     with pytest.raises(KeyboardInterrupt):
         train(experiment, DIGITS, device="cpu", checkpoint_path=path, checkpoint_every=2)
-    monkeypatch.setattr(loop, "_device_name", lambda device: "CPU (two)")
+    monkeypatch.setattr(loop, "device_name", lambda device: "CPU (two)")
     assert train(experiment, DIGITS, device="cpu", checkpoint_path=path).device == "CPU (one), then CPU (two)"
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from replication.training.cifar.resnet import prior_bias
+from replication.losses.terms import prior_bias
 from replication.training.large_scale.resnet import decay_groups, initialise, resnet
 
 

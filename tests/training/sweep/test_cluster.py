@@ -92,7 +92,7 @@ def run_tasks(results, deaths: int, runs=RUNS, death="WorkerCrashedError") -> Co
     ray, outcomes = _FakeRay(deaths, death), Counter()
     with Progress(dict.fromkeys(runs, 10**6), outcomes) as progress:
         tasks = cluster._Tasks(ray, here(results), dict(num_cpus=1))
-        run_all(runs, tasks, 2, progress, progress.report)
+        run_all(runs, tasks, 2, progress)
     assert not tasks.flying
     return outcomes
 
@@ -112,7 +112,7 @@ def test_a_run_must_fit_one_node(tmp_path, monkeypatch, threads, share):
         cluster, "_ray", lambda: nodes(dict(CPU=4), dict(CPU=2, GPU=1), dict(CPU=2, GPU=1), started=started)
     )
     with pytest.raises(ValueError, match="must fit one node of the cluster: none has"):
-        cluster.run_on_ray(RUNS, replace(here(tmp_path), threads=threads), 1, None, None, gpus_per_run=share)
+        cluster.run_on_ray(RUNS, replace(here(tmp_path), threads=threads), 1, None, gpus_per_run=share)
     assert started[0]["address"] == "local"  # none that is up already is joined
 
 
@@ -126,7 +126,7 @@ def test_runs_that_asked_for_no_gpu_use_none(tmp_path, monkeypatch, share, devic
     monkeypatch.setattr(cluster, "_Tasks", lambda ray, options, *_: places.append(options))
     monkeypatch.setattr(cluster, "run_all", lambda *_: None)
     options = replace(here(tmp_path), device="auto")
-    cluster.run_on_ray(RUNS, options, 1, None, None, gpus_per_run=share)
+    cluster.run_on_ray(RUNS, options, 1, None, gpus_per_run=share)
     assert places[0].device == device
 
 
@@ -135,7 +135,7 @@ def test_a_cluster_that_does_not_answer_is_given_up(tmp_path, monkeypatch, addre
     started = []
     monkeypatch.setattr(cluster, "_ray", lambda: nodes(dict(CPU=4), started=started))
     with pytest.raises(ValueError, match="address must be auto or HOST:PORT"):
-        cluster.run_on_ray(RUNS, here(tmp_path), 1, None, None, address=address)
+        cluster.run_on_ray(RUNS, here(tmp_path), 1, None, address=address)
     assert not started
 
 
@@ -149,7 +149,7 @@ def test_what_answers_but_is_no_ray_is_given_up(tmp_path, monkeypatch, init, sai
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ValueError, match=f"address must.*{said}"):
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        cluster.run_on_ray(RUNS, here(tmp_path), 1, None, None, address=address)
+        cluster.run_on_ray(RUNS, here(tmp_path), 1, None, address=address)
     assert not started
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from sweep_processes import SMALL
+from sweep_processes import SMALL, Told
 
 from replication.training.sweep.driver import run_all
 from replication.training.sweep.task import ATTEMPTS
@@ -44,13 +44,9 @@ class ScriptedCrew:
 
 def ends(crew, workers, runs=RUNS, **keywords):
     """[(run, outcome)] in the order of the reports."""
-    told = []
-
-    def report(experiment, outcome, record=None, error=None):
-        told.append((experiment, outcome))
-
-    run_all(runs, crew, workers, lambda *_: None, report, **keywords)
-    return told
+    told = Told()
+    run_all(runs, crew, workers, told, **keywords)
+    return [end[:2] for end in told.ends]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 9])

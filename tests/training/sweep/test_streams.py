@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from sweep_processes import SMALL, TIMES, command, exit_code, here, start, wait_for
+from sweep_processes import SMALL, TIMES, Told, command, exit_code, here, start, wait_for
 
 from replication.__main__ import main
 from replication.data.sources import load
@@ -73,7 +73,7 @@ def test_without_time_nothing_is_begun(tmp_path):
 def test_a_run_that_cannot_end_in_time_is_not_begun_and_a_shorter_one_is(tmp_path):
     long, short = replace(SMALL, epochs=200), SMALL
     options = replace(here(tmp_path), deadline=time.time() + 1000)
-    crew = streams._Crew([long, short], options, {long: 200_000, short: 4_000}, None, None)
+    crew = streams._Crew([long, short], options, Told({long: 200_000, short: 4_000}))
     assert crew._fits(long)  # nothing is known yet
     crew.rate.trained, crew.rate.began = 100_000, time.monotonic() - 1000  # so 90,000 images fit into 1000 seconds
     assert not crew._fits(long) and crew._take() == short
@@ -85,11 +85,11 @@ def test_images_that_a_checkpoint_brings_are_no_speed(tmp_path):
     """Else a run that goes on would seem infinitely fast, and runs would begin that cannot end."""
     experiment, options = replace(SMALL, epochs=6), here(tmp_path)
     total = _images(experiment, options)
-    started = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
+    started = streams._Crew([experiment], options, Told({experiment: total}))
     asked = []
     started.over = lambda: len(asked) >= 2 or bool(asked.append(0))  # before the run, and after epochs 2 and 4
     started.work(torch.device("cpu"))
-    again = streams._Crew([experiment], options, {experiment: total}, lambda *_: None, lambda *_: None)
+    again = streams._Crew([experiment], options, Told({experiment: total}))
     again.work(torch.device("cpu"))
     assert record_path(experiment, options.runs(experiment)).exists()
     assert 0 < again.rate.trained < total / 2
@@ -98,7 +98,7 @@ def test_images_that_a_checkpoint_brings_are_no_speed(tmp_path):
 def test_a_thread_waits_for_the_state_of_a_run_at_work_if_there_is_time_for_the_rest(tmp_path):
     """100,000 images each at 1,000 a second: the plain run has 30 seconds to go, the deferred one then needs 20."""
     options = replace(here(tmp_path), deadline=time.time() + 60)
-    crew = streams._Crew([DEFERRED], options, {PLAIN: 100_000, DEFERRED: 100_000}, None, None)
+    crew = streams._Crew([DEFERRED], options, Told({PLAIN: 100_000, DEFERRED: 100_000}))
     crew.rate.trained, crew.rate.began = 1_000_000, time.monotonic() - 1000
     crew.remaining[PLAIN] = 30_000
     assert crew._take() is None and crew._waiting()
@@ -133,18 +133,17 @@ def test_a_deferred_run_goes_on_whole_after_its_plain_run_failed(tmp_path, monke
 
 def test_a_stop_ends_a_run_on_the_cpu_at_its_next_step(tmp_path):
     """An evaluation may be an hour away there."""
-    told, outcomes = [], []
+    news = []
 
     def progress(_, images):
-        told.append(images)
+        news.append(images)
         crew.stop.set()
 
     options = here(tmp_path)
-    crew = streams._Crew(
-        [SMALL], options, {SMALL: _images(SMALL, options)}, progress, lambda _, o, *r: outcomes.append(o)
-    )
+    told = Told({SMALL: _images(SMALL, options)}, progress)
+    crew = streams._Crew([SMALL], options, told)
     crew.work(torch.device("cpu"))
-    assert told == [SMALL.batch_size] and outcomes == ["stopped"]
+    assert news == [SMALL.batch_size] and [outcome for _, outcome, _ in told.ends] == ["stopped"]
 
 
 def test_a_data_set_is_read_once_whoever_asks(monkeypatch):

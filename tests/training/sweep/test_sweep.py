@@ -12,7 +12,19 @@ from itertools import product
 import pytest
 import torch
 from PIL import Image
-from sweep_processes import CONTEXT, SMALL, command, content, exit_code, here, hold_lock, start, sweep_all, wait_for
+from sweep_processes import (
+    CONTEXT,
+    SMALL,
+    Told,
+    command,
+    content,
+    exit_code,
+    here,
+    hold_lock,
+    start,
+    sweep_all,
+    wait_for,
+)
 
 from replication.__main__ import main
 from replication.experiments.records import read_record, record_path
@@ -268,32 +280,31 @@ class _Crew:
 
 
 def test_a_run_whose_worker_dies_is_taken_up_again(finished, tmp_path, monkeypatch, quick_workers):
-    crew, outcomes, killed = _Crew(monkeypatch), {}, []
+    crew, killed = _Crew(monkeypatch), []
 
     def progress(experiment, images):
         if not killed:
             killed.append(experiment)
             crew.kill(experiment)
 
-    run_in_workers(RUNS, here(tmp_path), 2, progress, lambda e, outcome, *_: outcomes.setdefault(e, outcome))
-    assert len(killed) == 1 and outcomes == dict.fromkeys(RUNS, "finished")
+    told = Told(news=progress)
+    run_in_workers(RUNS, here(tmp_path), 2, told)
+    assert len(killed) == 1 and len(told.ends) == 3 and set(told.ends) == {(e, "finished") for e in RUNS}
     assert content(record_of(killed[0], tmp_path)) == content(record_of(killed[0], finished))
 
 
 def test_a_run_whose_workers_always_die_fails_and_the_others_finish(tmp_path, monkeypatch, quick_workers):
-    crew, outcomes, kills = _Crew(monkeypatch), {}, []
+    crew, kills = _Crew(monkeypatch), []
 
     def progress(experiment, images):
         if experiment == RUNS[1]:
             kills.append(images)
             crew.kill(experiment)
 
-    def report(experiment, outcome, record=None, error=None):
-        outcomes[experiment] = outcome, error
-
-    run_in_workers(RUNS, here(tmp_path), 2, progress, report)
-    assert outcomes[RUNS[1]] == ("failed", "its worker process died (SIGKILL), 3 times")
-    assert outcomes[RUNS[0]][0] == outcomes[RUNS[2]][0] == "finished"
+    told = Told(news=progress)
+    run_in_workers(RUNS, here(tmp_path), 2, told)
+    failed = (RUNS[1], "failed", "its worker process died (SIGKILL), 3 times")
+    assert len(told.ends) == 3 and {failed, (RUNS[0], "finished"), (RUNS[2], "finished")} == set(told.ends)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
