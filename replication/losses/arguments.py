@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from replication.theory.arguments import shown
 from replication.theory.effective_number import PASSED_LABELS
 
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
@@ -205,5 +206,4 @@ def _is_number(value: object) -> bool:
 
 
 def _kind(value: object) -> str:
-    text = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else " ".join(repr(value).split())
-    return text if len(text) <= 100 else text[:97] + "..."
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else shown(value)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from replication.theory import torus
-from replication.theory.arguments import check_draws, check_replicates, check_volume, log_grid
+from replication.theory.arguments import check_draws, check_from_one, check_replicates, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.occupancy import covered, occupancy_moments
 
@@ -92,7 +92,7 @@ def verify(
     >>> verify(volume=2, draws=[1, 2], replicates=100)["E_n"].tolist()
     [1.0, 1.5]
     """
-    draws = log_grid(10 * check_volume(volume), 40) if draws is None else check_draws(draws)
+    draws = log_grid(10 * check_from_one("volume", volume), 40) if draws is None else check_draws(draws)
     replicates = check_replicates(replicates, len(draws))
     if geometry == "prototypes":
         volumes: NDArray[np.float64] = covered(volume, draws, replicates, seed).astype(np.float64)
