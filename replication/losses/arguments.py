@@ -33,15 +33,14 @@ class LossOptions:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        # Every call of a loss passes here, so the usual types are tried first.
         gamma, index, smoothing = self.gamma, self.ignore_index, self.label_smoothing
-        if not (type(gamma) is float or _is_number(gamma)) or not 0 <= gamma < math.inf:
+        if not _is_number(gamma) or not 0 <= gamma < math.inf:
             raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}")
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}, got {self.reduction!r}")
-        if type(index) is not int and (not isinstance(index, (int, np.integer)) or isinstance(index, bool)):
+        if not isinstance(index, (int, np.integer)) or isinstance(index, bool):
             raise TypeError(f"ignore_index must be an integer, got {index!r}")
-        if not (type(smoothing) is float or _is_number(smoothing)) or not 0 <= smoothing <= 1:
+        if not _is_number(smoothing) or not 0 <= smoothing <= 1:
             raise ValueError(f"label_smoothing must be a number in [0, 1], got {smoothing!r}")
 
 
@@ -88,9 +87,7 @@ def check_gamma_fits(gamma: float, dtype: torch.dtype) -> None:
 
 
 def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
-    """Return the class weights as a tensor, ones for None, and whether all are known to be positive."""
-    if weight is None:
-        return logits.new_ones(logits.shape[1]), True
+    """Return the class weights as a tensor, and whether all are known to be positive."""
     if not isinstance(weight, Tensor):
         try:
             weight = torch.as_tensor(weight, device=logits.device if isinstance(logits, Tensor) else None)
