@@ -1,13 +1,13 @@
 """Run the notebooks in order and keep the executed copies, as .ipynb and HTML, with an index page of the results."""
 
 import contextlib
-import html
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,16 +19,19 @@ from replication.report.figures.style import figure_caption
 
 LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.5rem }}
-figure {{ margin: 0 }} figure img {{ width: 100%; border: 1px solid #ddd }} figcaption {{ color: #555 }}
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.5rem }
+figure { margin: 0 } figure img { width: 100%; border: 1px solid #ddd } figcaption { color: #555 }
 </style></head><body>
-<h1>{title}</h1><p>{text}</p>
-<h2>Notebooks</h2><ul>{notebooks}</ul><h2>Tables</h2><ul>{tables}</ul><h2>Figures</h2><main>{figures}</main>
+<h1>{{ title }}</h1><p>{{ text }}</p>
+<h2>Notebooks</h2><ul>{% for p in notebooks %}<li><a href="{{ p }}">{{ p.stem }}</a></li>{% endfor %}</ul>
+<h2>Tables</h2><ul>{% for p in tables %}<li><a href="{{ p }}">{{ p.stem }}</a></li>{% endfor %}</ul>
+<h2>Figures</h2><main>{% for p in figures %}<figure><a href="{{ p }}"><img src="{{ p }}" alt="{{ p.stem }}"></a>
+<figcaption>{{ caption(p.stem) }}</figcaption></figure>{% endfor %}</main>
 </body></html>
 """
 
@@ -40,7 +43,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
     the site in RESULTS/<profile>/site.
 
     Returns:
-        0, or 1 if a notebook failed (it is named with its cell and error, and what was executed is kept).
+        0, or 1 if a notebook failed (it is named with its cell and error, and what was executed is kept) or the site.
 
     Raises:
         ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
@@ -66,7 +69,11 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
             return 1
     index = write_index(results / profile, profile)
     if find_spec("sphinx"):  # the extra docs
-        index = write_site(results, profile)
+        try:
+            index = write_site(results, profile)
+        except subprocess.CalledProcessError:
+            print(f"the site could not be built (its error is above); the notebooks are complete: open {index}")
+            return 1
     minutes = (time.monotonic() - started) / 60
     print(f"figures: {results / profile / 'figures'}, tables: {results / profile / 'tables'}")
     print(f"reproduced in {minutes:.1f} minutes ({profile} profile, {len(names)} notebooks): open {index}")
@@ -78,23 +85,14 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    relative = lambda path: os.path.relpath(path.resolve(), notebook.parent)  # noqa: E731
-    parameters = dict(
-        profile=profile,
-        results=relative(results),
-        data_root=None if data_root is None else relative(data_root.expanduser()),
-        device=device,
-    )
+    relative = partial(os.path.relpath, start=notebook.parent)
+    data = None if data_root is None else relative(data_root.expanduser().resolve())
+    parameters = dict(profile=profile, results=relative(results.resolve()), data_root=data, device=device)
     try:
         with _kernel() as kernel:
-            papermill.execute_notebook(
-                _without_fields(notebook),
-                _without_fields(copy),
-                parameters,
-                cwd=notebook.parent,
-                kernel_name="python3",
-                **kernel,
-            )
+            source, target = _without_fields(notebook), _without_fields(copy)
+            kernel |= dict(cwd=notebook.parent, kernel_name="python3")
+            papermill.execute_notebook(source, target, parameters, **kernel)
     except papermill.PapermillExecutionError as error:
         return one_line(f"cell {error.exec_count}: {error.ename}: {error.evalue}")
     except (DeadKernelError, RuntimeError) as error:  # the kernel did not start, or was killed for memory, say
@@ -177,22 +175,20 @@ def write_site(results: Path, profile: str) -> Path:
 
 def write_index(folder: Path, profile: str) -> Path:
     """Write FOLDER/index.html, with all figures and links to the notebooks and tables."""
-    link = lambda path: f'<a href="{path.relative_to(folder)}">{html.escape(path.stem)}</a>'  # noqa: E731
+    from jinja2 import Environment
+
     text = (
         "The smoke profile trains on scikit-learn's digits: it proves the pipeline and nothing else."
         if profile == "smoke"
         else f"Measured in the {profile} profile, whose budget each table's caption gives; theory and print beside it."
     )
-    figures = (
-        f'<figure><a href="{p.relative_to(folder)}"><img src="{p.relative_to(folder)}" alt="{html.escape(p.stem)}"></a>'
-        f"<figcaption>{html.escape(figure_caption(p.stem))}</figcaption></figure>"
-        for p in sorted(folder.glob("*/*.png"))
+    notebooks, tables, figures = (
+        [path.relative_to(folder) for path in sorted(folder.glob(pattern))]
+        for pattern in ("notebooks/*.html", "**/tables/*.md", "*/*.png")
     )
-    page = PAGE.format(
-        title=f"Class-balanced loss, replicated: {profile} profile",
-        text=text,
-        notebooks="".join(f"<li>{link(p)}</li>" for p in sorted((folder / "notebooks").glob("*.html"))),
-        tables="".join(f"<li>{link(p)}</li>" for p in sorted(folder.glob("**/tables/*.md"))),
-        figures="".join(figures),
+    title = f"Class-balanced loss, replicated: {profile} profile"
+    page = Environment(autoescape=True).from_string(INDEX)
+    content = page.render(
+        title=title, text=text, notebooks=notebooks, tables=tables, figures=figures, caption=figure_caption
     )
-    return write_text(folder / "index.html", page)
+    return write_text(folder / "index.html", content)
