@@ -69,7 +69,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     (('cat',), [('1.png', 0)])
     """
     entries = sorted(os.scandir(split), key=lambda entry: entry.name)
-    names = tuple(entry.name for entry in entries if entry.is_dir() and not _hidden(entry.name))
+    names = tuple(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     left_out = Counter(_reason(entry.name) or "outside the class folders" for entry in entries if entry.is_file())
     images = []
     for label, name in enumerate(names):
@@ -101,7 +101,7 @@ def _files(folder: str, left_out: Counter[str]) -> list[str]:
         above = (*above, os.path.realpath(folder))
         entries = list(os.scandir(folder))
         folders = [entry for entry in entries if entry.is_dir()]
-        shown = [entry for entry in folders if not _hidden(entry.name)]
+        shown = [entry for entry in folders if not entry.name.startswith(".")]
         inner = [entry.path for entry in shown if os.path.realpath(entry.path) not in above]
         names = [entry.name for entry in entries if entry.is_file()]
         left_out["hidden folders"] += len(folders) - len(shown)
@@ -114,14 +114,10 @@ def _files(folder: str, left_out: Counter[str]) -> list[str]:
     return [os.path.join(root, name) for root, names in sorted(walk(folder, ())) for name in names]
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
 def _reason(name: str) -> str | None:
     """Return why a file is left out, or None."""
     ending = os.path.splitext(name)[1].lower()
-    if _hidden(name):
+    if name.startswith("."):
         return "hidden"
     return None if ending in ENDINGS else f"with the ending {ending}" if ending else "without an ending"
 

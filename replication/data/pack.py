@@ -175,18 +175,9 @@ def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
     if not sets:
         raise ValueError(f"data_root must hold {dataset}, but {path} was packed for {', '.join(names)}: pack it anew")
     (train, test), held = sets, about[dataset]
-    packed = PackedSet(
-        train.images,
-        train.targets,
-        train.class_names,
-        train.padding,
-        train.flip,
-        whole_fingerprint=held["whole_fingerprint"],
-        whole_class_counts=tuple(held["whole_class_counts"]),
-        runs=tuple((factor, seed) for factor, seed in held["runs"]),
-        path=str(path),
-    )
-    return packed, test
+    images = train.images, train.targets, train.class_names, train.padding, train.flip
+    runs = tuple((factor, seed) for factor, seed in held["runs"])
+    return PackedSet(*images, held["whole_fingerprint"], tuple(held["whole_class_counts"]), runs, str(path)), test
 
 
 def _read_set(archive: zipfile.ZipFile, split: str, about: dict[str, Any], dataset: str) -> ImageSet:

@@ -100,19 +100,10 @@ def verify(
     else:
         volumes = torus.covered_volume(geometry, d, volume, draws, replicates, seed)
         exact_sd = torus.exact_sd(geometry, d, volume, draws, torus.default_probes(geometry, d, draws))
-    frame = pd.DataFrame(
-        {
-            "geometry": geometry,
-            "d": d if geometry != "prototypes" else 0,
-            "N": float(volume),
-            "n": draws,
-            "replicates": replicates,
-            "mean": volumes.mean(0),
-            "standard_error": volumes.std(0, ddof=1) / np.sqrt(replicates),
-            "exact_sd": exact_sd,
-        }
-    )
-    return rescored(frame)
+    d = d if geometry != "prototypes" else 0
+    mean, standard_error = volumes.mean(0), volumes.std(0, ddof=1) / np.sqrt(replicates)
+    columns = dict(geometry=geometry, d=d, N=float(volume), n=draws, replicates=replicates, mean=mean)
+    return rescored(pd.DataFrame(columns | dict(standard_error=standard_error, exact_sd=exact_sd)))
 
 
 def battery(cases: Iterable[Case] = QUICK, seed: int = 0) -> pd.DataFrame:
@@ -139,13 +130,8 @@ def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
     standard_error = (frame["exact_sd"] / np.sqrt(frame["replicates"])).fillna(frame["standard_error"])
     difference, negligible = frame["mean"] - expected, 1e-9 * expected  # the rounding of E_n and of a table on file
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(
-            standard_error > negligible,
-            difference / standard_error,
-            np.where(
-                np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference)
-            ),  # no spread: exact or wrong
-        )
+        no_spread = np.where(np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference))  # exact or wrong
+        z = np.where(standard_error > negligible, difference / standard_error, no_spread)
     return frame.assign(E_n=expected, z=z)[COLUMNS]
 
 

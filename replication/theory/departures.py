@@ -202,25 +202,11 @@ def _departure(
     }
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(error > 0, (mean - exact) / error, np.nan)
-    return pd.DataFrame(
-        {
-            "geometry": law,
-            "d": d,
-            "N": volume,
-            "n": draws,
-            "replicates": replicates,
-            "mean": mean,
-            "standard_error": error,
-            "E_n": effective_number(draws, beta_from_volume(volume)),
-            "exact_mean": exact,
-            "z": z,
-            **at_n,
-            "fitted_N": fit_volume(mean, draws),
-            "fitted_low": low,
-            "fitted_high": high,
-            "misfit": best_misfit(mean, error, draws),
-        }
-    )
+    effective = effective_number(draws, beta_from_volume(volume))
+    columns = dict(geometry=law, d=d, N=volume, n=draws, replicates=replicates, mean=mean, standard_error=error)
+    columns |= dict(E_n=effective, exact_mean=exact, z=z) | at_n
+    columns |= dict(fitted_N=fit_volume(mean, draws), fitted_low=low, fitted_high=high)
+    return pd.DataFrame(columns | dict(misfit=best_misfit(mean, error, draws)))
 
 
 def clamped_mean(volume: float, draws: ArrayLike) -> FloatArray:
