@@ -94,7 +94,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
 def _files(folder: str, left_out: Counter[str]) -> list[str]:
     """List all files under a folder except those in hidden folders, folder by folder in alphabetical order.
 
-    Left out and counted are also links to nothing, FIFOs, at which a reader would wait, and links to a folder above.
+    Links to nothing, FIFOs (at which a reader would wait) and links to a folder above are counted in `left_out`.
     """
 
     def walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:

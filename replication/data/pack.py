@@ -57,7 +57,7 @@ class PackedSet(ImageSet):
 
     def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
         """As in ImageSet, but raise ValueError if the pack lacks images that this run needs."""
-        factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural": a pack lacks images
+        factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural" needs these and more
         if not any(seed == held and factor >= smallest for smallest, held in self.runs):
             raise ValueError(
                 f"data_root must hold the images of imbalance_factor {imbalance_factor} and seed {seed}; {self.path} "

@@ -80,12 +80,9 @@ def class_balanced_weights(
     covered = np.asarray(effective_number(counts, beta), dtype=np.float64)
     filled = counts > 0
     weights = np.zeros_like(covered)
-    if not normalize:
-        weights[filled] = 1.0 / covered[filled]
-        return weights
-    weights[filled] = covered[filled].min() / covered[filled]  # Relative to the rarest, so equal counts give 1 exactly.
-    weights *= filled.sum() / weights.sum()
-    return weights
+    unit = covered[filled].min() if normalize else 1.0  # Relative to the rarest, so equal counts give 1 exactly.
+    weights[filled] = unit / covered[filled]
+    return weights * (filled.sum() / weights.sum()) if normalize else weights
 
 
 def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:

@@ -203,9 +203,7 @@ def exact_sd(geometry: str, d: int, volume: float, draws: ArrayLike, probes: int
         log_missed = n * np.log1p(-1 / volume)  # N > 1, as reach fits twice
         log_ratio = np.log1p((shared - 1 / volume) / volume / (1 - 1 / volume) ** 2)  # of P(both missed) to P(missed)^2
         near = (np.expm1(n * log_ratio) * weight).sum(1)
-        far = (volume - (2 * reach) ** d if geometry == "cubes" else volume - 2**d) * np.expm1(
-            draws * np.log1p(-1 / np.float64(volume - 1) ** 2)
-        )
+        far = (volume - 2**d) * np.expm1(draws * np.log1p(-1 / np.float64(volume - 1) ** 2))
     variance = np.where(draws > 0, volume * np.exp(2 * log_missed[:, 0]) * (near + far), 0.0)
     variance = np.where(draws == 1, 0.0, np.maximum(variance, 0))
     if probes is not None:
@@ -221,5 +219,5 @@ def _overlaps(geometry: str, d: int) -> tuple[FloatArray, FloatArray]:
     x, w = (x + 1) / 2, w / 2
     if geometry == "cubes":  # 2^d times the density of a product of d uniforms, in the quantile of Gamma(d)
         return np.exp(-special.gammaincinv(d, x)), 2.0**d * w
-    distance_share = x  # |h| / (2 r); a shell has volume d h^(d-1) V_d dh, in all (2 r)^d V_d = 2^d
-    return special.betainc((d + 1) / 2, 0.5, 1 - x**2), 2.0**d * d * distance_share ** (d - 1) * w
+    # x is |h| / (2 r); a shell has volume d h^(d-1) V_d dh, in all (2 r)^d V_d = 2^d
+    return special.betainc((d + 1) / 2, 0.5, 1 - x**2), 2.0**d * d * x ** (d - 1) * w

@@ -38,7 +38,10 @@ def expected_volume(d: int, volume: float, n: int) -> float:
         """1 - (1 - p)^n, averaged over the places that lie near an edge along k of the axes."""
         if k == 0:
             return float(-np.expm1(n * np.log1p(-scale))) if scale < 1 else 1.0
-        term = lambda g: -np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k)  # noqa: E731
+
+        def term(g: float) -> float:
+            return float(-np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k))
+
         near, far = (integrate.quad(term, *ends, limit=200)[0] for ends in ((0, k), (k, np.inf)))
         return float(near + far)
 
