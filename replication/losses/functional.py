@@ -40,8 +40,7 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # log 2
     tensor(0.6931)
     """
-    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
-    return evaluate(softmax_loss, logits, target, weight, options)
+    return evaluate(softmax_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
 
 
 def sigmoid_cross_entropy(
@@ -59,8 +58,7 @@ def sigmoid_cross_entropy(
     >>> sigmoid_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # 2 log 2
     tensor(1.3863)
     """
-    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
-    return evaluate(sigmoid_loss, logits, target, weight, options)
+    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
 
 
 def sigmoid_focal_loss(
@@ -80,8 +78,7 @@ def sigmoid_focal_loss(
     >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # 2 log 2 / 2
     tensor(0.6931)
     """
-    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
-    return evaluate(sigmoid_loss, logits, target, weight, options)
+    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
 
 
 def softmax_focal_loss(
@@ -101,8 +98,7 @@ def softmax_focal_loss(
     >>> softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # log 2 / 2
     tensor(0.3466)
     """
-    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
-    return evaluate(softmax_loss, logits, target, weight, options)
+    return evaluate(softmax_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
 
 
 def balanced_softmax_loss(

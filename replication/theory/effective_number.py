@@ -191,17 +191,17 @@ def check_counts(
 
 def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> list[Any]:
     """Return the values of a mapping or Series in the order of the classes that its keys name."""
-    keys, values = zip(*class_counts.items(), strict=True) if len(class_counts) else ((), ())
-    wanted = list(range(len(keys))) if class_names is None else list(class_names)
+    items = list(class_counts.items())
+    wanted = list(range(len(items))) if class_names is None else list(class_names)
     try:
-        by_key = dict(zip(keys, values, strict=True))
-        if len(by_key) == len(keys) == len(wanted):
+        by_key = dict(items)
+        if len(by_key) == len(items) == len(wanted):
             return [by_key[name] for name in wanted]
     except (KeyError, TypeError):
         pass
     allowed = "0 ... C-1" if class_names is None else f"the class_names {shown(wanted)}"
     cure = "; give class_names, or a count of 0 for a class without samples" if class_names is None else ""
-    raise ValueError(f"class_counts must have the keys {allowed}, got {shown(list(keys))}{cure}")
+    raise ValueError(f"class_counts must have the keys {allowed}, got {shown([key for key, _ in items])}{cure}")
 
 
 def _are_labels(counts: NDArray[np.float64]) -> bool:

@@ -47,13 +47,11 @@ def pack_checkpoints(
     return _pack([*newest, *there], Path(results), Path(out), "checkpoints", max_bytes, most)
 
 
-def pack_logits(
-    results: Path | str, out: Path | str, names: Iterable[str], max_bytes: int = MAX_BYTES, most: int = 2
-) -> tuple[list[Path], list[Path]]:
+def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> tuple[list[Path], list[Path]]:
     """Pack the test logits of some runs into OUT/logits-1.tar, ..., in the order of their names.
 
     Args:
-        results, out, max_bytes, most: as for `pack_checkpoints`, for RESULTS/*/runs/*.npz.
+        results, out: as for `pack_checkpoints`, for RESULTS/*/runs/*.npz.
         names: of the experiments.
 
     Returns:
@@ -64,7 +62,7 @@ def pack_logits(
     """
     wanted = set(names)
     files = sorted(path for path in Path(results).glob("*/runs/*.npz") if path.stem in wanted)
-    return _pack(files, Path(results), Path(out), "logits", max_bytes, most)
+    return _pack(files, Path(results), Path(out), "logits", MAX_BYTES, most=2)
 
 
 def _pack(
