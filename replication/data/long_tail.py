@@ -28,10 +28,8 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     >>> sum(long_tailed_counts(5000, 10, 100))
     12406
     """
-    largest, num_classes = (
-        check_whole("largest", largest, 1, LARGEST),
-        check_whole("num_classes", num_classes, 1, LARGEST),
-    )
+    largest = check_whole("largest", largest, 1, LARGEST)
+    num_classes = check_whole("num_classes", num_classes, 1, LARGEST)
     factor = check_from_one("imbalance_factor", imbalance_factor)
     if num_classes > 1 and factor > largest:
         raise ValueError(
