@@ -199,7 +199,9 @@ def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArr
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (float, int, np.integer, np.floating)) and not isinstance(value, bool)
+    if isinstance(value, float):  # the usual case first, as every call of a loss passes here
+        return True
+    return isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _kind(value: object) -> str:
