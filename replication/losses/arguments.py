@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from replication.theory.arguments import shown
-from replication.theory.effective_number import PASSED_LABELS
+from replication.theory.effective_number import PASSED_LABELS, shown
 
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDEX_TYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}

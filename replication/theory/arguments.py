@@ -1,11 +1,14 @@
-"""Checks of the arguments that the functions of the theory, the data and the losses share."""
+"""Checks of the arguments that the functions of the theory and the data share."""
 
 import math
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+# These two are defined there because the losses can be copied into another project with that file alone.
+from replication.theory.effective_number import check_whole as check_whole
+from replication.theory.effective_number import shown as shown
 
 MOST = 10**8  # prototypes or sets that one replicate may follow, and results that one call may return: gigabytes
 LARGEST = 2**62  # the largest number of draws, so that sums of two stay in int64
@@ -33,23 +36,6 @@ def check_from_one(name: str, value: object) -> float:
     if not 1 <= number < math.inf:
         raise ValueError(f"{name} must be a finite number >= 1, got {shown(value)}")
     return number
-
-
-def check_whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
-    """Return a whole number as an int, or raise a ValueError that names the argument.
-
-    >>> check_whole("d", 3.0, 1, 6)
-    3
-    """
-    try:
-        whole = int(value)
-        allowed = whole == value and least <= whole <= most
-    except (TypeError, ValueError, OverflowError):
-        allowed = False
-    if not allowed:
-        limits = f"from {least} to {most}" if most < math.inf else f">= {least}"
-        raise ValueError(f"{name} must be a whole number {limits}, got {shown(value)}")
-    return whole
 
 
 def check_whole_volume(volume: float) -> int:
@@ -94,16 +80,3 @@ def check_replicates(replicates: int, columns: int = 1) -> int:
             f"replicates must be at most {MOST // columns:g} for {columns} numbers of draws, got {number:g}"
         )
     return number
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message repeats it, in one line of at most 80 characters.
-
-    >>> shown("svhn"), shown(10**5000)
-    ("'svhn'", 'a value of type int')
-    """
-    try:
-        text = " ".join(repr(value).split())
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -7,14 +7,13 @@ and n >= 1, and E_n = n for beta = 1, the limit N -> infinity.
 Class counts enter the package through `check_counts` alone, whatever form they have.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Number
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from replication.theory.arguments import check_whole, shown
 
 EMPTY = ("error", "zero")
 MANY_A_CLASS = 25  # samples of a class on average, from which on numbers that could be labels are taken for labels
@@ -187,6 +186,36 @@ def check_counts(
             f'number to divide by; empty="zero" gives it weight 0{hint}'
         )
     return counts
+
+
+def check_whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return a whole number as an int, or raise a ValueError that names the argument.
+
+    >>> check_whole("d", 3.0, 1, 6)
+    3
+    """
+    try:
+        whole = int(value)
+        allowed = whole == value and least <= whole <= most
+    except (TypeError, ValueError, OverflowError):
+        allowed = False
+    if not allowed:
+        limits = f"from {least} to {most}" if most < math.inf else f">= {least}"
+        raise ValueError(f"{name} must be a whole number {limits}, got {shown(value)}")
+    return whole
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message repeats it, in one line of at most 80 characters.
+
+    >>> shown("svhn"), shown(10**5000)
+    ("'svhn'", 'a value of type int')
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> list[Any]:
