@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
     the site in RESULTS/<profile>/site.
 
     Returns:
-        0, or 1 if a notebook failed (it is named with its cell and error, and what was executed is kept).
+        0, or 1 if a notebook failed (it is named with its cell and error, and what was executed is kept) or the site.
 
     Raises:
         ValueError: there are no notebooks beside the package (an installation without the repository), or data_root is
@@ -55,7 +56,11 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
             return 1
     index = write_index(results / profile, profile)
     if find_spec("sphinx"):  # the extra docs
-        index = write_site(results, profile)
+        try:
+            index = write_site(results, profile)
+        except subprocess.CalledProcessError:
+            print(f"the site could not be built (its error is above); the notebooks are complete: open {index}")
+            return 1
     minutes = (time.monotonic() - started) / 60
     print(f"figures: {results / profile / 'figures'}, tables: {results / profile / 'tables'}")
     print(f"reproduced in {minutes:.1f} minutes ({profile} profile, {len(names)} notebooks): open {index}")
@@ -72,14 +77,9 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     parameters |= dict(profile=profile, device=device)
     try:
         with _kernel() as kernel:
-            papermill.execute_notebook(
-                _without_fields(notebook),
-                _without_fields(copy),
-                parameters,
-                cwd=notebook.parent,
-                kernel_name="python3",
-                **kernel,
-            )
+            source, target = _without_fields(notebook), _without_fields(copy)
+            kernel |= dict(cwd=notebook.parent, kernel_name="python3")
+            papermill.execute_notebook(source, target, parameters, **kernel)
     except papermill.PapermillExecutionError as error:
         return one_line(f"cell {error.exec_count}: {error.ename}: {error.evalue}")
     except (DeadKernelError, RuntimeError) as error:  # the kernel did not start, or was killed for memory, say

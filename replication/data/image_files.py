@@ -1,5 +1,6 @@
 """List the images of a folder and open one; everything that reads a user's own images uses these functions."""
 
+import contextlib
 import multiprocessing
 import os
 from collections import Counter
@@ -8,21 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # the errors of `open_image`
-ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {  # the transposition that turns an image of each EXIF orientation upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def split_folders(root: Path, names: tuple[str, ...] = ("test", "val")) -> tuple[Path, Path]:
@@ -69,7 +60,7 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     (('cat',), [('1.png', 0)])
     """
     entries = sorted(os.scandir(split), key=lambda entry: entry.name)
-    names = tuple(entry.name for entry in entries if entry.is_dir() and not _hidden(entry.name))
+    names = tuple(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     left_out = Counter(_reason(entry.name) or "outside the class folders" for entry in entries if entry.is_file())
     images = []
     for label, name in enumerate(names):
@@ -82,7 +73,8 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
     said = ", ".join(f"{n} {reason}" for reason, n in left_out.most_common() if n)
     if said and multiprocessing.parent_process() is None:  # the worker processes of a sweep stay silent
         tqdm.write(f"left out of {split}: {said}")
-    empty = [names[k] for k in sorted(set(range(len(names))) - {label for _, label in images})]
+    filled = {label for _, label in images}
+    empty = [name for label, name in enumerate(names) if label not in filled]
     if empty or not names:
         where = f"; none in {', '.join(empty[:5])}" if empty else ""
         raise ValueError(
@@ -94,14 +86,14 @@ def list_class_folders(split: Path | str) -> tuple[tuple[str, ...], list[tuple[s
 def _files(folder: str, left_out: Counter[str]) -> list[str]:
     """List all files under a folder except those in hidden folders, folder by folder in alphabetical order.
 
-    Left out and counted are also links to nothing, FIFOs, at which a reader would wait, and links to a folder above.
+    Links to nothing, FIFOs (at which a reader would wait) and links to a folder above are counted in `left_out`.
     """
 
     def walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         above = (*above, os.path.realpath(folder))
         entries = list(os.scandir(folder))
         folders = [entry for entry in entries if entry.is_dir()]
-        shown = [entry for entry in folders if not _hidden(entry.name)]
+        shown = [entry for entry in folders if not entry.name.startswith(".")]
         inner = [entry.path for entry in shown if os.path.realpath(entry.path) not in above]
         names = [entry.name for entry in entries if entry.is_file()]
         left_out["hidden folders"] += len(folders) - len(shown)
@@ -114,14 +106,10 @@ def _files(folder: str, left_out: Counter[str]) -> list[str]:
     return [os.path.join(root, name) for root, names in sorted(walk(folder, ())) for name in names]
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
 def _reason(name: str) -> str | None:
     """Return why a file is left out, or None."""
     ending = os.path.splitext(name)[1].lower()
-    if _hidden(name):
+    if name.startswith("."):
         return "hidden"
     return None if ending in ENDINGS else f"with the ending {ending}" if ending else "without an ending"
 
@@ -143,10 +131,10 @@ def open_image(path: Path | str | BinaryIO) -> Image.Image:
     [0, 1, 255]
     """
     with Image.open(path) as opened:
-        opened.load()  # which turns a TIFF upright and drops its orientation
-        turn = UPRIGHT.get(_orientation(opened))
-        image = _rgb(opened)
-    return image.transpose(turn) if turn is not None else image
+        opened.load()  # Errors of the pixels are raised here.
+        with contextlib.suppress(Exception):  # A damaged EXIF block raises many kinds; the pixels may still be whole.
+            ImageOps.exif_transpose(opened, in_place=True)
+        return _rgb(opened)
 
 
 def stored_size(path: Path | str | BinaryIO) -> tuple[int, int]:
@@ -161,14 +149,6 @@ def stored_size(path: Path | str | BinaryIO) -> tuple[int, int]:
     with Image.open(path) as image:
         width, height = image.size
     return width, height
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block raises errors of many kinds, and the pixels may still be whole
-        return 1
-    return value if value in UPRIGHT else 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -78,7 +78,12 @@ def list_images(dataset: str, data_root: Path | str | None) -> tuple[ImageFiles,
         raise ValueError(f"data_root must be a folder that exists, got {data_root and str(data_root)!r} (--data-root)")
     root = Path(data_root).expanduser()
     try:
-        train, test = {"ilsvrc2012": _imagenet, "folder": _folder}.get(dataset, _inat)(root, dataset)
+        if dataset == "folder":
+            train, test = _folder(root)
+        elif dataset == "ilsvrc2012":
+            train, test = _imagenet(root)
+        else:
+            train, test = _inaturalist(root, dataset[-4:])
     except (RuntimeError, FileNotFoundError) as error:  # torchvision's
         raise ValueError(f"{root} does not hold {dataset} as torchvision reads it: {error}") from error
     _check(dataset, root, train, test)
@@ -112,7 +117,7 @@ def _class_folders(root: Path, names: tuple[str, ...]) -> tuple[ImageFiles, Imag
     return train, test
 
 
-def _folder(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
+def _folder(root: Path) -> tuple[ImageFiles, ImageFiles]:
     train = _list_file(root, "train")
     test = _list_file(root, "test") or _list_file(root, "val")
     if train is None or test is None:
@@ -153,7 +158,7 @@ def _listed(root: Path, path: Path) -> tuple[list[str], list[int]]:
     return paths, targets
 
 
-def _imagenet(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
+def _imagenet(root: Path) -> tuple[ImageFiles, ImageFiles]:
     from torchvision import datasets
 
     if not any((root / name).exists() for name in ("meta.bin", "ILSVRC2012_devkit_t12.tar.gz")):
@@ -163,13 +168,12 @@ def _imagenet(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
     return train, val
 
 
-def _inat(root: Path, dataset: str) -> tuple[ImageFiles, ImageFiles]:
-    year = dataset[-4:]
+def _inaturalist(root: Path, year: str) -> tuple[ImageFiles, ImageFiles]:
     if (root / f"train{year}.json").is_file():
         return _competition(root, year, "train"), _competition(root, year, "val")
     if not (root / "train" / year).is_dir():
         raise ValueError(
-            f"data_root must hold train{year}.json, val{year}.json and their images for {dataset}, or train/{year}/ "
+            f"data_root must hold train{year}.json, val{year}.json and their images for inat{year}, or train/{year}/ "
             f"and val/{year}/ in torchvision's layout; {root} holds neither"
         )
     from torchvision import datasets
@@ -190,20 +194,19 @@ def _competition(root: Path, year: str, split: str) -> ImageFiles:
     path = root / f"{split}{year}.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {image["id"]: image["file_name"] for image in data["images"]}
+        places = {image["id"]: image["file_name"].split("/", 1) for image in data["images"]}
         categories = sorted((category["id"], str(category["name"])) for category in data["categories"])
         label = {number: k for k, (number, _) in enumerate(categories)}
-        chosen = [(*names[a["image_id"]].split("/", 1), label[a["category_id"]]) for a in data["annotations"]]
-        files = [(top, rest, k) for top, rest, k in chosen]  # each lies in a folder: train_val2018/...
+        targets = [label[a["category_id"]] for a in data["annotations"]]
+        files = [(top, rest) for top, rest in (places[a["image_id"]] for a in data["annotations"])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} cannot be used as the competition's JSON ({type(error).__name__}: {error})"
         ) from error
     if not files:
         raise ValueError(f"{path} holds no annotations")
-    top = files[0][0]  # train_val2018, which torchvision renames to 2018
+    top, _ = files[0]  # train_val2018, which torchvision renames to 2018
     place = next((folder for folder in (top, year) if (root / folder).is_dir()), None)
     if place is None:
         raise ValueError(f"{root} must hold the images of {path.name} in {top}/ or {year}/; it holds neither")
-    paths = [str(root / place / rest) for _, rest, _ in files]
-    return _files(paths, [k for *_, k in files], (name for _, name in categories))
+    return _files([str(root / place / rest) for _, rest in files], targets, (name for _, name in categories))

@@ -17,12 +17,9 @@ from replication.data.image_files import UNREADABLE, open_image
 from replication.data.image_lists import ImageFiles
 from replication.data.seeds import stream
 
-MEAN_AND_STD = {
-    "inat2017": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
-    "inat2018": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),
-    "ilsvrc2012": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "folder": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
+INATURALIST = (0.466, 0.471, 0.380), (0.195, 0.194, 0.192)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_AND_STD = {"inat2017": INATURALIST, "inat2018": INATURALIST, "ilsvrc2012": IMAGENET, "folder": IMAGENET}
 IGNORED = -100  # the target of an image that cannot be read
 
 
@@ -51,7 +48,7 @@ def test_transform(size: int) -> v2.Transform:
     >>> test_transform(32)(Image.new("RGB", (50, 40))).shape
     torch.Size([3, 32, 32])
     """
-    return v2.Compose([v2.Lambda(functools.partial(central_crop, size=size)), v2.PILToTensor()])
+    return v2.Compose([functools.partial(central_crop, size=size), v2.PILToTensor()])
 
 
 def central_crop(image: Image.Image, size: int) -> Image.Image:

@@ -5,14 +5,11 @@ images' own bytes alone, so an archive and a folder of PNG files in any order gi
 """
 
 import hashlib
-import math
-import operator
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 
-from replication.theory.arguments import LARGEST, shown
+from replication.theory.arguments import LARGEST, check_from_one, check_whole, shown
 
 
 def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) -> list[int]:
@@ -31,9 +28,9 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     >>> sum(long_tailed_counts(5000, 10, 100))
     12406
     """
-    largest = _whole("largest", largest)
-    num_classes = _whole("num_classes", num_classes)
-    factor = _factor(imbalance_factor)
+    largest = check_whole("largest", largest, 1, LARGEST)
+    num_classes = check_whole("num_classes", num_classes, 1, LARGEST)
+    factor = check_from_one("imbalance_factor", imbalance_factor)
     if num_classes > 1 and factor > largest:
         raise ValueError(
             f"imbalance_factor must be at most largest = {largest}, or a class is empty; got {shown(imbalance_factor)}"
@@ -41,26 +38,6 @@ def long_tailed_counts(largest: int, num_classes: int, imbalance_factor: float) 
     steps = max(num_classes - 1, 1)
     counts = [int(largest * (1.0 / factor) ** (i / steps)) for i in range(num_classes)]
     return [max(count, 1) for count in counts]  # 49 * (1 / 49) rounds to less than 1
-
-
-def _factor(value: float) -> float:
-    try:
-        number = float(value) if isinstance(value, Real) else math.nan
-    except OverflowError:  # a Python integer beyond float64
-        number = math.inf
-    if not 1 <= number < math.inf:
-        raise ValueError(f"imbalance_factor must be a finite number >= 1, got {shown(value)}")
-    return number
-
-
-def _whole(name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= LARGEST:
-        raise ValueError(f"{name} must be a whole number >= 1 and at most 2**62, got {shown(value)}")
-    return number
 
 
 def keep_indices(images: np.ndarray, targets: np.ndarray, class_counts: Sequence[int], seed: int) -> np.ndarray:

@@ -57,7 +57,7 @@ class PackedSet(ImageSet):
 
     def long_tailed_indices(self, imbalance_factor: float | str, seed: int) -> np.ndarray:
         """As in ImageSet, but raise ValueError if the pack lacks images that this run needs."""
-        factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural": a pack lacks images
+        factor = 1.0 if isinstance(imbalance_factor, str) else imbalance_factor  # "natural" needs these and more
         if not any(seed == held and factor >= smallest for smallest, held in self.runs):
             raise ValueError(
                 f"data_root must hold the images of imbalance_factor {imbalance_factor} and seed {seed}; {self.path} "
@@ -175,18 +175,9 @@ def read_pack(path: Path | str, dataset: str) -> tuple[PackedSet, ImageSet]:
     if not sets:
         raise ValueError(f"data_root must hold {dataset}, but {path} was packed for {', '.join(names)}: pack it anew")
     (train, test), held = sets, about[dataset]
-    packed = PackedSet(
-        train.images,
-        train.targets,
-        train.class_names,
-        train.padding,
-        train.flip,
-        whole_fingerprint=held["whole_fingerprint"],
-        whole_class_counts=tuple(held["whole_class_counts"]),
-        runs=tuple((factor, seed) for factor, seed in held["runs"]),
-        path=str(path),
-    )
-    return packed, test
+    images = train.images, train.targets, train.class_names, train.padding, train.flip
+    runs = tuple((factor, seed) for factor, seed in held["runs"])
+    return PackedSet(*images, held["whole_fingerprint"], tuple(held["whole_class_counts"]), runs, str(path)), test
 
 
 def _read_set(archive: zipfile.ZipFile, split: str, about: dict[str, Any], dataset: str) -> ImageSet:

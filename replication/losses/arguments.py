@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from replication.theory.effective_number import PASSED_LABELS
+from replication.theory.effective_number import PASSED_LABELS, shown
 
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDEX_TYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
@@ -32,15 +32,14 @@ class LossOptions:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        # Every call of a loss passes here, so the usual types are tried first.
         gamma, index, smoothing = self.gamma, self.ignore_index, self.label_smoothing
-        if not (type(gamma) is float or _is_number(gamma)) or not 0 <= gamma < math.inf:
+        if not _is_number(gamma) or not 0 <= gamma < math.inf:
             raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}")
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}, got {self.reduction!r}")
-        if type(index) is not int and (not isinstance(index, (int, np.integer)) or isinstance(index, bool)):
+        if not isinstance(index, (int, np.integer)) or isinstance(index, bool):
             raise TypeError(f"ignore_index must be an integer, got {index!r}")
-        if not (type(smoothing) is float or _is_number(smoothing)) or not 0 <= smoothing <= 1:
+        if not _is_number(smoothing) or not 0 <= smoothing <= 1:
             raise ValueError(f"label_smoothing must be a number in [0, 1], got {smoothing!r}")
 
 
@@ -87,9 +86,7 @@ def check_gamma_fits(gamma: float, dtype: torch.dtype) -> None:
 
 
 def check_weight(weight: Any, logits: Tensor) -> tuple[Tensor, bool]:
-    """Return the class weights as a tensor, ones for None, and whether all are known to be positive."""
-    if weight is None:
-        return logits.new_ones(logits.shape[1]), True
+    """Return the class weights as a tensor, and whether all are known to be positive."""
     if not isinstance(weight, Tensor):
         try:
             weight = torch.as_tensor(weight, device=logits.device if isinstance(logits, Tensor) else None)
@@ -201,9 +198,10 @@ def warn_of_counts(class_counts: NDArray[np.float64], beta: float, weight: NDArr
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (float, int, np.integer, np.floating)) and not isinstance(value, bool)
+    if isinstance(value, float):  # the usual case first, as every call of a loss passes here
+        return True
+    return isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _kind(value: object) -> str:
-    text = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else " ".join(repr(value).split())
-    return text if len(text) <= 100 else text[:97] + "..."
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else shown(value)

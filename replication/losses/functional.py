@@ -18,9 +18,8 @@ from replication.losses.arguments import (
     check_weight_shape,
     extremes_on_cpu,
     has_one_logit,
-    is_traced,
 )
-from replication.losses.kernels import focal_sum, focal_sum_by_autograd
+from replication.losses.kernels import focal_sum
 from replication.losses.targets import coefficients, divisor, per_class, place, two_classes
 from replication.losses.terms import binary_term, finite_where_unused, softmax_factors
 from replication.theory.effective_number import check_counts
@@ -41,8 +40,7 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # log 2
     tensor(0.6931)
     """
-    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
-    return _evaluate(softmax_loss, logits, target, weight, options)
+    return evaluate(softmax_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
 
 
 def sigmoid_cross_entropy(
@@ -60,8 +58,7 @@ def sigmoid_cross_entropy(
     >>> sigmoid_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))  # 2 log 2
     tensor(1.3863)
     """
-    options = LossOptions(0.0, reduction, ignore_index, label_smoothing)
-    return _evaluate(sigmoid_loss, logits, target, weight, options)
+    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(0.0, reduction, ignore_index, label_smoothing))
 
 
 def sigmoid_focal_loss(
@@ -81,8 +78,7 @@ def sigmoid_focal_loss(
     >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # 2 log 2 / 2
     tensor(0.6931)
     """
-    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
-    return _evaluate(sigmoid_loss, logits, target, weight, options)
+    return evaluate(sigmoid_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
 
 
 def softmax_focal_loss(
@@ -102,8 +98,7 @@ def softmax_focal_loss(
     >>> softmax_focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=1)  # log 2 / 2
     tensor(0.3466)
     """
-    options = LossOptions(gamma, reduction, ignore_index, label_smoothing)
-    return _evaluate(softmax_loss, logits, target, weight, options)
+    return evaluate(softmax_loss, logits, target, weight, LossOptions(gamma, reduction, ignore_index, label_smoothing))
 
 
 def balanced_softmax_loss(
@@ -128,7 +123,7 @@ def balanced_softmax_loss(
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
     log_prior = per_class(_log_counts(class_counts, logits), logits)
-    return _evaluate(softmax_loss, logits + log_prior, target, None, options)
+    return evaluate(softmax_loss, logits + log_prior, target, None, options)
 
 
 def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
@@ -151,25 +146,25 @@ def _log_counts(class_counts: Any, logits: Tensor) -> Tensor:
 LossFunction = Callable[[Tensor, Tensor, Tensor, bool, LossOptions], Tensor]
 
 
-def _evaluate(loss: LossFunction, logits: Tensor, target: Tensor, weight: Any, options: LossOptions) -> Tensor:
-    """Check the weights, which are known to be right in `ClassBalancedLoss`, and evaluate."""
-    if weight is None:
-        check_tensors(logits, target, options)
-    weight, positive = check_weight(weight, logits)
-    return evaluate(loss, logits, target, weight, positive, options)
-
-
 def evaluate(
-    loss: LossFunction, logits: Tensor, target: Tensor, weight: Tensor, positive: bool, options: LossOptions
+    loss: LossFunction, logits: Tensor, target: Tensor, weight: Any, options: LossOptions, positive: bool | None = None
 ) -> Tensor:
-    """Check logits, target and the shape of the weights, and compute `loss`: `softmax_loss` or `sigmoid_loss`."""
-    if loss is sigmoid_loss and weight.numel() == 2 and has_one_logit(logits):
-        logits, target = two_classes(logits, target, options.ignore_index)
-        return evaluate(loss, logits, target, weight, positive, options) / 2  # Both classes have the same term.
+    """Check the arguments and compute `loss`: `softmax_loss` or `sigmoid_loss`.
+
+    `positive` says whether all weights are, if their values have been checked before; None checks them.
+    """
+    if weight is not None:
+        if positive is None:
+            weight, positive = check_weight(weight, logits)
+        if loss is sigmoid_loss and weight.numel() == 2 and has_one_logit(logits):
+            logits, target = two_classes(logits, target, options.ignore_index)
+            return evaluate(loss, logits, target, weight, options, positive) / 2  # Both classes have the same term.
     check_tensors(logits, target, options)
-    check_weight_shape(weight, logits)
     if logits.dtype in HALF_PRECISION:
         logits = logits.float()
+    if weight is None:
+        weight, positive = logits.new_ones(logits.shape[1]), True
+    check_weight_shape(weight, logits)
     if options.gamma != 0:
         check_gamma_fits(options.gamma, logits.dtype)
     if weight.dtype != logits.dtype:
@@ -177,7 +172,7 @@ def evaluate(
     if target.dtype != torch.int64 and target.ndim != logits.ndim:
         target = target.long()  # In a smaller type ignore_index could wrap around to a class.
     try:
-        return loss(logits, target, weight, positive, options)
+        return loss(logits, target, weight, bool(positive), options)
     except (IndexError, RuntimeError):
         check_indices(target, logits, options.ignore_index)
         raise
@@ -224,25 +219,13 @@ def sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool,
     if target.ndim == logits.ndim:
         return _dense_sigmoid_loss(logits, target, weight, options)
     index, weight, excluded = place(logits, target, weight, positive, options)
-    loss = _focal_sum(logits, index, weight, excluded, gamma, reduction != "none")
+    loss = focal_sum(logits, index, weight, excluded, gamma, reduction != "none")
     if e == 0:
         return loss
     logits = logits if excluded is None else torch.where(excluded, 0, logits)
     uniform = binary_term(logits, torch.full_like(logits, 1 / logits.shape[1]), gamma).sum(1)  # (B, ...)
     uniform = coefficients(weight, index.unsqueeze(1), excluded).squeeze(1) * uniform
     return (1 - e) * loss + e * _total(uniform, reduction)
-
-
-def _focal_sum(
-    logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
-) -> Tensor:
-    """Call the fast kernel, or its formula for weights that are learned, compilers, tracers and torch.func."""
-    if not (is_traced() or weight.requires_grad):
-        try:
-            return focal_sum(logits, index, weight, excluded, gamma, total)
-        except RuntimeError:
-            pass
-    return focal_sum_by_autograd(logits, index, weight, excluded, gamma, total)
 
 
 def _dense_sigmoid_loss(logits: Tensor, target: Tensor, weight: Tensor, options: LossOptions) -> Tensor:

@@ -5,8 +5,9 @@ With u_i = z_i, and u_y = -z_y for the true class y, the term of a class is `ter
     f(u)  = sigmoid(u)^gamma softplus(u)
     f'(u) = sigmoid(u)^gamma (gamma sigmoid(-u) softplus(u) + sigmoid(u))
 
-`focal_sum` never builds a one-hot target. It computes f' in the forward pass, in pieces of the batch that fit a cache,
-so that at most two tensors of the logits' size exist beside the logits: f' and the gradient.
+No one-hot target is built. f' is computed in the forward pass, in pieces of the batch that fit a cache, so that at most
+two tensors of the logits' size exist beside the logits: f' and the gradient. Compilers, tracers, torch.func and
+learnable weights differentiate the formula itself.
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from replication.losses.arguments import is_traced
 from replication.losses.targets import coefficients
 from replication.losses.terms import focal_term
 
@@ -37,25 +39,16 @@ def focal_sum(
         gamma: focusing parameter, >= 0.
         total: whether to sum over the targets.
 
-    Raises:
-        RuntimeError: under torch.func and forward-mode differentiation. A Function that they accept costs a fifth of
-            this loss for a small batch, so the caller falls back on `focal_sum_by_autograd` there.
-    """
-    value: Tensor
-    value, slope = _FocalSlope.apply(logits, index, weight, excluded, gamma, total)
-    if slope is not None:
-        value = _FocalValue.apply(logits, (value, slope), total)
-    return value
-
-
-def focal_sum_by_autograd(
-    logits: Tensor, index: Tensor, weight: Tensor, excluded: Tensor | None, gamma: float, total: bool
-) -> Tensor:
-    """Compute `focal_sum` in operations that compilers, torch.func and learnable weights can differentiate.
-
-    >>> focal_sum_by_autograd(torch.zeros(1, 2), torch.tensor([0]), torch.ones(2), None, gamma=1.0, total=True)  # log 2
+    >>> focal_sum(torch.zeros(1, 2), torch.tensor([0]), torch.ones(2), None, gamma=1.0, total=True)  # log 2
     tensor(0.6931)
     """
+    loss: Tensor
+    if not (is_traced() or weight.requires_grad):
+        try:
+            loss, slope = _FocalSlope.apply(logits, index, weight, excluded, gamma, total)
+            return loss if slope is None else _FocalValue.apply(logits, (loss, slope), total)
+        except RuntimeError:  # A Function that torch.func and forward mode accept costs a fifth of a small loss.
+            pass
     index = index.unsqueeze(1)  # (B, 1, ...)
     terms = focal_term(_signed_logits(logits, index, excluded), gamma)
     loss = (coefficients(weight, index, excluded) * terms).sum(1)

@@ -121,7 +121,7 @@ class ClassBalancedLoss(nn.Module):
         self._beta = beta
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return evaluate(LOSSES[self.loss], logits, target, self.weight, self.empty != "zero", self.options)
+        return evaluate(LOSSES[self.loss], logits, target, self.weight, self.options, self.empty != "zero")
 
     def extra_repr(self) -> str:
         focal = f", gamma={self.gamma}" if "focal" in self.loss else ""

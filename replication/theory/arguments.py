@@ -1,9 +1,14 @@
-"""Checks of the arguments that the theory's functions share."""
+"""Checks of the arguments that the functions of the theory and the data share."""
 
 import math
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+# These two are defined there because the losses can be copied into another project with that file alone.
+from replication.theory.effective_number import check_whole as check_whole
+from replication.theory.effective_number import shown as shown
 
 MOST = 10**8  # prototypes or sets that one replicate may follow, and results that one call may return: gigabytes
 LARGEST = 2**62  # the largest number of draws, so that sums of two stay in int64
@@ -18,15 +23,18 @@ def log_grid(largest: float, points: int) -> NDArray[np.int64]:
     return np.unique(np.geomspace(1, min(max(largest, 1), float(LARGEST)), points).round().astype(np.int64))
 
 
-def check_volume(volume: float) -> float:
-    """Return the volume N as a float, or raise ValueError.
+def check_from_one(name: str, value: object) -> float:
+    """Return a finite number >= 1 as a float, or raise a ValueError that names the argument.
 
-    >>> check_volume(2.5)
-    2.5
+    >>> check_from_one("volume", 3)
+    3.0
     """
-    number = _number(volume)
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # a Python integer beyond float64
+        number = math.inf
     if not 1 <= number < math.inf:
-        raise ValueError(f"volume must be a finite number >= 1, got {shown(volume)}")
+        raise ValueError(f"{name} must be a finite number >= 1, got {shown(value)}")
     return number
 
 
@@ -36,7 +44,7 @@ def check_whole_volume(volume: float) -> int:
     >>> check_whole_volume(100.0)
     100
     """
-    if check_volume(volume) != int(volume):
+    if check_from_one("volume", volume) != int(volume):
         raise ValueError(
             f"volume must be a whole number for the prototypes, got {volume!r}: with N not whole the covered "
             "volume can pass N and the paper's p = E/N passes 1 (the N of the paper's betas, 10 to 10000, are whole)"
@@ -66,50 +74,9 @@ def check_replicates(replicates: int, columns: int = 1) -> int:
     >>> check_replicates(1000, columns=40)
     1000
     """
-    number = _number(replicates)
-    if not (number >= 2 and number == np.floor(number)):
-        raise ValueError(f"replicates must be a whole number >= 2 (a variance needs two), got {shown(replicates)}")
+    number = check_whole("replicates", replicates, 2)  # a variance needs two
     if number * columns > MOST:
         raise ValueError(
             f"replicates must be at most {MOST // columns:g} for {columns} numbers of draws, got {number:g}"
         )
-    return int(number)
-
-
-def check_seed(seed: int) -> int:
-    """Return the seed as an int, or raise ValueError.
-
-    >>> check_seed(0)
-    0
-    """
-    try:
-        whole = int(seed)
-        allowed = whole >= 0 and whole == seed
-    except (TypeError, ValueError, OverflowError):
-        allowed = False
-    if not allowed:
-        raise ValueError(f"seed must be a whole number >= 0, got {shown(seed)}")
-    return whole
-
-
-def _number(value: object) -> float:
-    """Return a real number as a float, infinite beyond float64; NaN if the value is not a number."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except OverflowError:
-        return math.inf
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message repeats it, in at most 80 characters.
-
-    >>> shown("svhn"), shown(10**5000)
-    ("'svhn'", 'a value of type int')
-    """
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return number

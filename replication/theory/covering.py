@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from replication.theory import torus
-from replication.theory.arguments import check_draws, check_replicates, check_volume, log_grid
+from replication.theory.arguments import check_draws, check_from_one, check_replicates, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.occupancy import covered, occupancy_moments
 
@@ -92,7 +92,7 @@ def verify(
     >>> verify(volume=2, draws=[1, 2], replicates=100)["E_n"].tolist()
     [1.0, 1.5]
     """
-    draws = log_grid(10 * check_volume(volume), 40) if draws is None else check_draws(draws)
+    draws = log_grid(10 * check_from_one("volume", volume), 40) if draws is None else check_draws(draws)
     replicates = check_replicates(replicates, len(draws))
     if geometry == "prototypes":
         volumes: NDArray[np.float64] = covered(volume, draws, replicates, seed).astype(np.float64)
@@ -100,19 +100,10 @@ def verify(
     else:
         volumes = torus.covered_volume(geometry, d, volume, draws, replicates, seed)
         exact_sd = torus.exact_sd(geometry, d, volume, draws, torus.default_probes(geometry, d, draws))
-    frame = pd.DataFrame(
-        {
-            "geometry": geometry,
-            "d": d if geometry != "prototypes" else 0,
-            "N": float(volume),
-            "n": draws,
-            "replicates": replicates,
-            "mean": volumes.mean(0),
-            "standard_error": volumes.std(0, ddof=1) / np.sqrt(replicates),
-            "exact_sd": exact_sd,
-        }
-    )
-    return rescored(frame)
+    d = d if geometry != "prototypes" else 0
+    mean, standard_error = volumes.mean(0), volumes.std(0, ddof=1) / np.sqrt(replicates)
+    columns = dict(geometry=geometry, d=d, N=float(volume), n=draws, replicates=replicates, mean=mean)
+    return rescored(pd.DataFrame(columns | dict(standard_error=standard_error, exact_sd=exact_sd)))
 
 
 def battery(cases: Iterable[Case] = QUICK, seed: int = 0) -> pd.DataFrame:
@@ -139,13 +130,8 @@ def rescored(frame: pd.DataFrame, volume_factor: float = 1.0) -> pd.DataFrame:
     standard_error = (frame["exact_sd"] / np.sqrt(frame["replicates"])).fillna(frame["standard_error"])
     difference, negligible = frame["mean"] - expected, 1e-9 * expected  # the rounding of E_n and of a table on file
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(
-            standard_error > negligible,
-            difference / standard_error,
-            np.where(
-                np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference)
-            ),  # no spread: exact or wrong
-        )
+        no_spread = np.where(np.abs(difference) <= negligible, 0.0, np.copysign(np.inf, difference))  # exact or wrong
+        z = np.where(standard_error > negligible, difference / standard_error, no_spread)
     return frame.assign(E_n=expected, z=z)[COLUMNS]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 from tqdm import tqdm
 
-from replication.theory.arguments import MOST, check_draws, check_replicates, check_seed, check_volume, log_grid
+from replication.theory.arguments import MOST, check_draws, check_from_one, check_replicates, check_whole, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.torus import check_geometry, first_cover
 from replication.theory.volume_estimate import volume_from_covered
@@ -115,7 +115,7 @@ def covered_share(
     [[0.0, 1.0], [0.0, 1.0]]
     """
     d, volume, side = check_law(law, d, volume)
-    draws, seed = check_draws(draws), check_seed(seed)
+    draws, seed = check_draws(draws), check_whole("seed", seed, 0)
     replicates = check_replicates(replicates, len(draws))
     if draws.max() > MOST // d:
         raise ValueError(f"draws must be at most {MOST // d:g}, as each set is simulated: got {draws.max():g}")
@@ -182,7 +182,7 @@ def departures(
     >>> bool((table["exact_mean"] < table["E_n"]).all())  # the formula is too large unless the samples are uniform
     True
     """
-    draws = log_grid(5 * check_volume(volume), 20)[1:]  # the first set covers 1, whatever N is
+    draws = log_grid(5 * check_from_one("volume", volume), 20)[1:]  # the first set covers 1, whatever N is
     tables = [_departure(law, d, volume, draws, replicates, seed + k, resamples) for k, (law, d) in enumerate(cases)]
     return pd.concat(tables, ignore_index=True)
 
@@ -202,25 +202,11 @@ def _departure(
     }
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(error > 0, (mean - exact) / error, np.nan)
-    return pd.DataFrame(
-        {
-            "geometry": law,
-            "d": d,
-            "N": volume,
-            "n": draws,
-            "replicates": replicates,
-            "mean": mean,
-            "standard_error": error,
-            "E_n": effective_number(draws, beta_from_volume(volume)),
-            "exact_mean": exact,
-            "z": z,
-            **at_n,
-            "fitted_N": fit_volume(mean, draws),
-            "fitted_low": low,
-            "fitted_high": high,
-            "misfit": best_misfit(mean, error, draws),
-        }
-    )
+    effective = effective_number(draws, beta_from_volume(volume))
+    columns = dict(geometry=law, d=d, N=volume, n=draws, replicates=replicates, mean=mean, standard_error=error)
+    columns |= dict(E_n=effective, exact_mean=exact, z=z) | at_n
+    columns |= dict(fitted_N=fit_volume(mean, draws), fitted_low=low, fitted_high=high)
+    return pd.DataFrame(columns | dict(misfit=best_misfit(mean, error, draws)))
 
 
 def clamped_mean(volume: float, draws: ArrayLike) -> FloatArray:
@@ -231,7 +217,7 @@ def clamped_mean(volume: float, draws: ArrayLike) -> FloatArray:
     >>> clamped_mean(2.5, [1, 2]).tolist()
     [1.0, 1.6]
     """
-    volume, draws = check_volume(volume), check_draws(draws)
+    volume, draws = check_from_one("volume", volume), check_draws(draws)
     if max(volume, draws.max()) > MOST:
         raise ValueError(f"volume and draws must be at most {MOST:g}, got {volume:g} and {draws.max():g}")
     covered = np.arange(1, int(np.ceil(volume)) + 1)

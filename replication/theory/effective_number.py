@@ -7,7 +7,7 @@ and n >= 1, and E_n = n for beta = 1, the limit N -> infinity.
 Class counts enter the package through `check_counts` alone, whatever form they have.
 """
 
-import operator
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Number
 from typing import Any
@@ -79,12 +79,9 @@ def class_balanced_weights(
     covered = np.asarray(effective_number(counts, beta), dtype=np.float64)
     filled = counts > 0
     weights = np.zeros_like(covered)
-    if not normalize:
-        weights[filled] = 1.0 / covered[filled]
-        return weights
-    weights[filled] = covered[filled].min() / covered[filled]  # Relative to the rarest, so equal counts give 1 exactly.
-    weights *= filled.sum() / weights.sum()
-    return weights
+    unit = covered[filled].min() if normalize else 1.0  # Relative to the rarest, so equal counts give 1 exactly.
+    weights[filled] = unit / covered[filled]
+    return weights * (filled.sum() / weights.sum()) if normalize else weights
 
 
 def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:
@@ -103,7 +100,7 @@ def class_counts(labels: Any, num_classes: int | None = None) -> NDArray[np.int6
     array = _numbers("labels", getattr(labels, "targets", labels), "; give the class index of each sample")
     if array.ndim != 1:
         raise ValueError(f"labels must be one class index per sample, shape (n,), got shape {array.shape}")
-    classes = 0 if num_classes is None else _whole(num_classes)
+    classes = 0 if num_classes is None else check_whole("num_classes", num_classes, 1)
     if array.size == 0 and num_classes is None:
         raise ValueError("labels must hold at least one label where num_classes is not given, got none")
     _require("labels", array, (array >= 0) & (array < 2**31) & (array == np.floor(array)), "class indices >= 0")
@@ -185,42 +182,61 @@ def check_counts(
         )
     if vacant and empty == "error":
         raise ValueError(
-            f"class_counts must be > 0, got 0 for classes {_brief(vacant)}: without samples a class has no effective "
+            f"class_counts must be > 0, got 0 for classes {shown(vacant)}: without samples a class has no effective "
             f'number to divide by; empty="zero" gives it weight 0{hint}'
         )
     return counts
 
 
+def check_whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return a whole number as an int, or raise a ValueError that names the argument.
+
+    >>> check_whole("d", 3.0, 1, 6)
+    3
+    """
+    try:
+        whole = int(value)
+        allowed = whole == value and least <= whole <= most
+    except (TypeError, ValueError, OverflowError):
+        allowed = False
+    if not allowed:
+        limits = f"from {least} to {most}" if most < math.inf else f">= {least}"
+        raise ValueError(f"{name} must be a whole number {limits}, got {shown(value)}")
+    return whole
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message repeats it, in one line of at most 80 characters.
+
+    >>> shown("svhn"), shown(10**5000)
+    ("'svhn'", 'a value of type int')
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a deep list
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> list[Any]:
     """Return the values of a mapping or Series in the order of the classes that its keys name."""
-    keys, values = zip(*class_counts.items(), strict=True) if len(class_counts) else ((), ())
-    wanted = list(range(len(keys))) if class_names is None else list(class_names)
+    items = list(class_counts.items())
+    wanted = list(range(len(items))) if class_names is None else list(class_names)
     try:
-        by_key = dict(zip(keys, values, strict=True))
-        if len(by_key) == len(keys) == len(wanted):
+        by_key = dict(items)
+        if len(by_key) == len(items) == len(wanted):
             return [by_key[name] for name in wanted]
     except (KeyError, TypeError):
         pass
-    allowed = "0 ... C-1" if class_names is None else f"the class_names {_brief(wanted)}"
+    allowed = "0 ... C-1" if class_names is None else f"the class_names {shown(wanted)}"
     cure = "; give class_names, or a count of 0 for a class without samples" if class_names is None else ""
-    raise ValueError(f"class_counts must have the keys {allowed}, got {_brief(list(keys))}{cure}")
+    raise ValueError(f"class_counts must have the keys {allowed}, got {shown([key for key, _ in items])}{cure}")
 
 
 def _are_labels(counts: NDArray[np.float64]) -> bool:
     """Whether these whole numbers are distributed as labels are; see `check_counts`."""
     classes, largest = len(np.unique(counts)), counts.max()
     return bool(counts.min() <= 1 < classes and largest <= 2 * classes and counts.size >= MANY_A_CLASS * largest)
-
-
-def _whole(num_classes: Any) -> int:
-    """Return the number of classes as an int >= 1."""
-    try:
-        number = operator.index(num_classes)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"num_classes must be a whole number >= 1, got {_brief(num_classes)}")
-    return number
 
 
 def _numbers(name: str, value: Any, cure: str = "") -> NDArray[np.float64]:
@@ -236,7 +252,7 @@ def _numbers(name: str, value: Any, cure: str = "") -> NDArray[np.float64]:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a meta tensor has no values.
         cause = error
     cure = "" if hasattr(value, "detach") else cure
-    raise ValueError(f"{name} must be real numbers, got {_brief(value)}{cure}") from cause
+    raise ValueError(f"{name} must be real numbers, got {shown(value)}{cure}") from cause
 
 
 def _on_host(value: Any) -> Any:
@@ -249,13 +265,6 @@ def _on_host(value: Any) -> Any:
     if isinstance(value, (set, frozenset)) or not isinstance(value, Iterable):
         raise TypeError("no numbers in an order")  # NumPy would read every sample of a data set.
     return [_on_host(item) if hasattr(item, "detach") else item for item in value]
-
-
-def _brief(value: Any) -> str:
-    """Return the value in one line of at most 80 characters."""
-    many = isinstance(value, (list, tuple)) and len(value) > 20
-    text = " ".join((f"{list(value[:20])!r}"[:-1] + ", ...]" if many else repr(value)).split())
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _require(name: str, value: NDArray[np.float64], holds: NDArray[np.bool_], allowed: str, cure: str = "") -> None:

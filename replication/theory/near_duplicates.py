@@ -68,13 +68,12 @@ def random_crops(images: np.ndarray, padding: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    chosen = zip(
-        padded,
-        generator.integers(2 * padding + 1, size=(len(images), 2)),
-        generator.integers(2, size=len(images)),
-        strict=True,
-    )
-    result = [x[t : t + height, s : s + width][:, :: -1 if m else 1].ravel() for x, (t, s), m in chosen]
+    corners = generator.integers(2 * padding + 1, size=(len(images), 2))
+    mirrored = generator.integers(2, size=len(images))
+    result = [
+        image[top : top + height, left : left + width][:, :: -1 if flip else 1].ravel()
+        for image, (top, left), flip in zip(padded, corners, mirrored, strict=True)
+    ]
     return np.array(result, dtype=np.float64)
 
 
@@ -120,6 +119,7 @@ def near_duplicates(
         features = random_crops(images, padding, seed) if augmentation == AUGMENTATIONS[2] else flat
         copies = crops(images, padding) if augmentation == AUGMENTATIONS[1] else ()
         frame = beta_from_features(features, radius, targets, copies)
-        frames.append(frame.assign(augmentation=augmentation, class_name=[class_names[c] for c in frame["class_name"]]))
-    table = pd.concat(frames, ignore_index=True)
-    return table[["class_name", "augmentation", *[c for c in table if c not in ("class_name", "augmentation")]]]
+        frame["class_name"] = [class_names[c] for c in frame["class_name"]]
+        frame.insert(1, "augmentation", augmentation)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from replication.theory.arguments import MOST, check_draws, check_replicates, check_seed, check_whole_volume
+from replication.theory.arguments import MOST, check_draws, check_replicates, check_whole, check_whole_volume
 
 CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
 
@@ -68,7 +68,7 @@ def covered_literally(volume: float, draws: ArrayLike, replicates: int, seed: in
     >>> covered_literally(1, [0, 1, 5], 2).tolist()
     [[0, 1, 1], [0, 1, 1]]
     """
-    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_seed(seed)
+    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_whole("seed", seed, 0)
     replicates = check_replicates(replicates, len(draws))
     if prototypes > MOST:
         raise ValueError(f"volume must be at most {MOST:g}, as each prototype is marked: got {float(volume):g}")
@@ -113,7 +113,7 @@ def covered(
     >>> covered(1, [0, 1, 5], 2).tolist()
     [[0, 1, 1], [0, 1, 1]]
     """
-    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_seed(seed)
+    prototypes, draws, seed = check_whole_volume(volume), check_draws(draws), check_whole("seed", seed, 0)
     replicates = check_replicates(replicates, len(draws))
     last = int(draws.max())
     waits = max(min(prototypes, last) - 1, 0)  # the first draw is always new

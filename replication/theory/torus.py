@@ -4,14 +4,12 @@ Each point is missed by one set with probability 1 - 1/N, so n sets are expected
 E_n, whatever the shape and the dimension (Robbins 1944).  Shape and dimension show in the variance, also given here.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from tqdm import tqdm
 
-from replication.theory.arguments import MOST, check_draws, check_replicates, check_seed, check_volume, shown
+from replication.theory.arguments import MOST, check_draws, check_from_one, check_replicates, check_whole
 
 FloatArray = NDArray[np.float64]
 GEOMETRIES = ("cubes", "balls")
@@ -28,27 +26,14 @@ def check_geometry(geometry: str, d: int, volume: float) -> tuple[int, float, fl
     """
     if geometry not in GEOMETRIES:
         raise ValueError(f"geometry must be one of {', '.join(GEOMETRIES)}, got {geometry!r}")
-    if d not in range(1, 7):
-        raise ValueError(f"d must be a whole number from 1 to 6, got {shown(d)}")
-    volume = check_volume(volume)
+    d, volume = check_whole("d", d, 1, 6), check_from_one("volume", volume)
     side = volume ** (1 / d)
     if geometry == "balls" and ball_radius(d) > side / 2 * (1 + 1e-12):
         raise ValueError(
             f"volume must be at least {(2 * ball_radius(d)) ** d:.4g} for balls of volume 1 in d = {d} to fit the "
             f"torus (radius {ball_radius(d):.4g} above half its side {side:.4g}), got {volume!r}"
         )
-    return int(d), volume, side
-
-
-def check_probes(probes: int | None) -> int | None:
-    """Return the number of probe points, or raise ValueError.
-
-    >>> check_probes(128)
-    128
-    """
-    if probes is not None and not (1 <= probes <= MOST and probes == math.floor(probes)):
-        raise ValueError(f"probes must be None or a whole number from 1 to {MOST:g}, got {shown(probes)}")
-    return None if probes is None else int(probes)
+    return d, volume, side
 
 
 def ball_radius(d: int) -> float:
@@ -99,11 +84,14 @@ def covered_volume(
     [[0.0, 1.0], [0.0, 1.0]]
     """
     d, volume, side = check_geometry(geometry, d, volume)
-    draws, seed = check_draws(draws), check_seed(seed)
+    draws, seed = check_draws(draws), check_whole("seed", seed, 0)
     replicates = check_replicates(replicates, len(draws))
     if draws.max() > MOST // d:
         raise ValueError(f"draws must be at most {MOST // d:g}, as each set is simulated: got {draws.max():g}")
-    probes = default_probes(geometry, d, draws) if isinstance(probes, str) else check_probes(probes)
+    if probes == "auto":
+        probes = default_probes(geometry, d, draws)
+    elif probes is not None:
+        probes = check_whole("probes", probes, 1, MOST)
     if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
         raise ValueError(
             f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares"
@@ -205,7 +193,7 @@ def exact_sd(geometry: str, d: int, volume: float, draws: ArrayLike, probes: int
     [0.0, 0.081, 2.083]
     """
     d, volume, side = check_geometry(geometry, d, volume)
-    draws, probes = check_draws(draws), check_probes(probes)
+    draws = check_draws(draws)
     reach = 1.0 if geometry == "cubes" else 2 * ball_radius(d)  # sets further apart than this share nothing
     if 2 * reach > side * (1 + 1e-12):
         return np.full(len(draws), np.nan)
@@ -215,12 +203,11 @@ def exact_sd(geometry: str, d: int, volume: float, draws: ArrayLike, probes: int
         log_missed = n * np.log1p(-1 / volume)  # N > 1, as reach fits twice
         log_ratio = np.log1p((shared - 1 / volume) / volume / (1 - 1 / volume) ** 2)  # of P(both missed) to P(missed)^2
         near = (np.expm1(n * log_ratio) * weight).sum(1)
-        far = (volume - (2 * reach) ** d if geometry == "cubes" else volume - 2**d) * np.expm1(
-            draws * np.log1p(-1 / np.float64(volume - 1) ** 2)
-        )
+        far = (volume - 2**d) * np.expm1(draws * np.log1p(-1 / np.float64(volume - 1) ** 2))
     variance = np.where(draws > 0, volume * np.exp(2 * log_missed[:, 0]) * (near + far), 0.0)
     variance = np.where(draws == 1, 0.0, np.maximum(variance, 0))
     if probes is not None:
+        probes = check_whole("probes", probes, 1, MOST)
         mean = -volume * np.expm1(log_missed[:, 0])
         variance = variance * (1 - 1 / probes) + mean * (volume - mean) / probes
     return np.sqrt(variance)
@@ -232,5 +219,5 @@ def _overlaps(geometry: str, d: int) -> tuple[FloatArray, FloatArray]:
     x, w = (x + 1) / 2, w / 2
     if geometry == "cubes":  # 2^d times the density of a product of d uniforms, in the quantile of Gamma(d)
         return np.exp(-special.gammaincinv(d, x)), 2.0**d * w
-    distance_share = x  # |h| / (2 r); a shell has volume d h^(d-1) V_d dh, in all (2 r)^d V_d = 2^d
-    return special.betainc((d + 1) / 2, 0.5, 1 - x**2), 2.0**d * d * distance_share ** (d - 1) * w
+    # x is |h| / (2 r); a shell has volume d h^(d-1) V_d dh, in all (2 r)^d V_d = 2^d
+    return special.betainc((d + 1) / 2, 0.5, 1 - x**2), 2.0**d * d * x ** (d - 1) * w

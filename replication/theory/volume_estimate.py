@@ -19,6 +19,8 @@ from replication.theory.effective_number import beta_from_volume
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200
 LARGEST_VOLUME = 1e18
+COUNTED = ["class_name", "radius", "draws", "pairs", "collisions"]
+ESTIMATED = ["N", "N_low", "N_high", "beta", "beta_low", "beta_high"]
 FloatArray = NDArray[np.float64]
 
 
@@ -67,8 +69,8 @@ def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEst
 
     The likelihood is N! / (N - k)! / N^n, and k alone is sufficient.  The interval is exact (it holds the N under which
     neither "as few" nor "as many" distinct has probability below (1 - level)/2; coverage at least `level`) up to
-    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats, N is infinite and
-    the lower limit is the N at which no repeat has probability (1 - level)/2, exact at every size.
+    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats, N is infinite and the lower limit is
+    the N at which no repeat has probability (1 - level)/2, exact at every size.
 
     Raises:
         ValueError: distinct or draws not whole, distinct outside 1 .. draws, level outside (0, 1).
@@ -210,7 +212,8 @@ def beta_from_features(
         variant = _check_features("variants", variant, features.shape)
         for name, index in members.items():
             close[name] = close[name] + pairs_within(features[index], variant[index], radius)
-    return pd.DataFrame([_row(name, radius, close[name], level) for name in members])
+    rows = [(name, radius, *_estimate(close[name], level)) for name in members]
+    return pd.DataFrame(rows, columns=[*COUNTED, *ESTIMATED])
 
 
 def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | None) -> FloatArray:
@@ -220,7 +223,8 @@ def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | Non
     return array
 
 
-def _row(name: object, radius: float, close: sparse.csr_matrix, level: float) -> dict[str, object]:
+def _estimate(close: sparse.csr_matrix, level: float) -> tuple[float, ...]:
+    """Return what follows the radius in a row of `beta_from_features`, from the matrix of the pairs that coincide."""
     draws = close.shape[0]
     close = ((close + close.T) > 0).tolil()
     close.setdiag(False)
@@ -233,17 +237,4 @@ def _row(name: object, radius: float, close: sparse.csr_matrix, level: float) ->
         excess = max(1.0, 1.0 + shared / collisions)
     point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f, level) for f in (1.0, excess))
     estimate = VolumeEstimate(point.volume, limits.low, limits.high)
-    beta, beta_low, beta_high = estimate.beta
-    return {
-        "class_name": name,
-        "radius": radius,
-        "draws": draws,
-        "pairs": int(pairs),
-        "collisions": int(collisions),
-        "N": estimate.volume,
-        "N_low": estimate.low,
-        "N_high": estimate.high,
-        "beta": beta,
-        "beta_low": beta_low,
-        "beta_high": beta_high,
-    }
+    return draws, int(pairs), int(collisions), *estimate, *estimate.beta

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, stats
 
-from replication.theory.arguments import check_replicates, check_volume
+from replication.theory.arguments import check_from_one, check_replicates, check_whole
 from replication.theory.effective_number import beta_from_volume, effective_number
 
 
@@ -30,7 +30,7 @@ def expected_volume(d: int, volume: float, n: int) -> float:
     >>> round(expected_volume(1, 100, 100), 2)
     63.24
     """
-    side = check_volume(volume) ** (1 / check_dimension(d))
+    side = check_from_one("volume", volume) ** (1 / check_whole("d", d, 1))
     room = side - 1
     scale, near_edge = max(room, 1.0) ** -d, 2 * min(room, 1.0) / side
 
@@ -38,23 +38,15 @@ def expected_volume(d: int, volume: float, n: int) -> float:
         """1 - (1 - p)^n, averaged over the places that lie near an edge along k of the axes."""
         if k == 0:
             return float(-np.expm1(n * np.log1p(-scale))) if scale < 1 else 1.0
-        term = lambda g: -np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k)  # noqa: E731
+
+        def term(g: float) -> float:
+            return float(-np.expm1(n * np.log1p(-scale * np.exp(-g))) * stats.gamma.pdf(g, k))
+
         near, far = (integrate.quad(term, *ends, limit=200)[0] for ends in ((0, k), (k, np.inf)))
         return float(near + far)
 
     chances = stats.binom.pmf(np.arange(d + 1), d, near_edge)
     return volume * float(chances @ [covered(k) for k in range(d + 1)])
-
-
-def check_dimension(d: int) -> int:
-    """Return the dimension d as an int, or raise ValueError.
-
-    >>> check_dimension(3.0)
-    3
-    """
-    if not (d == int(d) and d >= 1):
-        raise ValueError(f"d must be a whole number >= 1, got {d!r}")
-    return int(d)
 
 
 def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int = 0, probes: int = 256) -> np.ndarray:
@@ -63,7 +55,7 @@ def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int =
     >>> simulated_volume(2, 100, 1, replicates=2, probes=10_000).shape
     (2,)
     """
-    side = check_volume(volume) ** (1 / check_dimension(d))
+    side = check_from_one("volume", volume) ** (1 / check_whole("d", d, 1))
     shares = np.empty(check_replicates(replicates))
     for r in range(replicates):
         generator = np.random.default_rng([seed, d, r])

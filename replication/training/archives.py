@@ -17,9 +17,8 @@ from replication.training.checkpoint import DIGEST
 from replication.training.cifar.evaluation import logits_fingerprint
 
 MAX_BYTES = 15 * 2**20  # of one archive
-CHECKPOINT = re.compile(
-    r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)"
-)  # relative, without dots that lead elsewhere
+# Names in an archive: relative, without dots that lead elsewhere.
+CHECKPOINT = re.compile(r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)")
 LOGITS = re.compile(r"[a-z][a-z-]*/runs/\w[\w.+-]*\.npz")
 HEADER = 4 * tarfile.BLOCKSIZE  # bytes at most per member: its header, the header of a long name, the name, the padding
 LARGEST = 2**31  # bytes: a broken header may give any size, which must not be allocated
@@ -48,13 +47,11 @@ def pack_checkpoints(
     return _pack([*newest, *there], Path(results), Path(out), "checkpoints", max_bytes, most)
 
 
-def pack_logits(
-    results: Path | str, out: Path | str, names: Iterable[str], max_bytes: int = MAX_BYTES, most: int = 2
-) -> tuple[list[Path], list[Path]]:
+def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> tuple[list[Path], list[Path]]:
     """Pack the test logits of some runs into OUT/logits-1.tar, ..., in the order of their names.
 
     Args:
-        results, out, max_bytes, most: as for `pack_checkpoints`, for RESULTS/*/runs/*.npz.
+        results, out: as for `pack_checkpoints`, for RESULTS/*/runs/*.npz.
         names: of the experiments.
 
     Returns:
@@ -65,32 +62,31 @@ def pack_logits(
     """
     wanted = set(names)
     files = sorted(path for path in Path(results).glob("*/runs/*.npz") if path.stem in wanted)
-    return _pack(files, Path(results), Path(out), "logits", max_bytes, most)
+    return _pack(files, Path(results), Path(out), "logits", MAX_BYTES, most=2)
 
 
 def _pack(
     files: list[Path], results: Path, out: Path, kind: str, max_bytes: int, most: int
 ) -> tuple[list[Path], list[Path]]:
     """Put each file into the first archive that has room for it."""
-    loads: list[tuple[int, list[Path]]] = [(tarfile.RECORDSIZE, []) for _ in range(most)]
-    left_out: list[Path] = []
+    room = [max_bytes - tarfile.RECORDSIZE] * most
+    loads: dict[Path, list[Path]] = {}
+    left_out = []
     for path in files:
         size = path.stat().st_size + HEADER
-        place = next((k for k, (full, _) in enumerate(loads) if full + size <= max_bytes), None)
+        place = next((k for k in range(most) if size <= room[k]), None)
         if place is None:
             left_out.append(path)
         else:
-            full, held = loads[place]
-            loads[place] = full + size, [*held, path]
-    filled = [held for _, held in loads if held]
-    archives = [out / f"{kind}-{number}.tar" for number, _ in enumerate(filled, 1)]
-    for archive, held in zip(archives, filled, strict=True):
+            room[place] -= size
+            loads.setdefault(out / f"{kind}-{place + 1}.tar", []).append(path)
+    for archive, held in loads.items():
         with whole_file(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
             for path in held:
                 tar.add(path, path.relative_to(results).as_posix(), recursive=False)
-    for old in set(out.glob(f"{kind}-*.tar")) - set(archives):
+    for old in set(out.glob(f"{kind}-*.tar")) - set(loads):
         old.unlink()
-    return archives, left_out
+    return list(loads), left_out
 
 
 def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:

@@ -52,17 +52,10 @@ class OwnerFile:
         self.path = path
 
     def acquire(self) -> "OwnerFile":
-        if not self._create() and not (self._free_from_the_dead() and self._create()):
+        owner = f"{os.getpid()} {socket.gethostname()}"
+        if not _create(self.path, owner) and not (self._free_from_the_dead() and _create(self.path, owner)):
             raise Timeout(str(self.path))
         return self
-
-    def _create(self) -> bool:
-        try:
-            with open(self.path, "x", encoding="utf-8") as file:
-                file.write(f"{os.getpid()} {socket.gethostname()}")
-        except FileExistsError:
-            return False
-        return True
 
     def _free_from_the_dead(self) -> bool:
         """Remove the file if its owner on this host has ended; otherwise say who holds it.
@@ -70,10 +63,7 @@ class OwnerFile:
         One process does this at a time, or a second could remove the file that the first has made meanwhile.
         """
         guard = self.path.with_name(f"{self.path.name}.freed")
-        try:
-            with open(guard, "x", encoding="utf-8"):
-                pass
-        except FileExistsError:
+        if not _create(guard):
             return False
         try:
             return self._is_free()
@@ -105,11 +95,21 @@ class OwnerFile:
         self.release()
 
 
+def _create(path: Path, content: str = "") -> bool:
+    """Create a file, or return False if there is one already."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _is_alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except (ValueError, OSError, OverflowError):  # no process id, or another user's process: it may still run
-        return True
+        pass
     return True

@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from replication.cli import notebooks
 from replication.cli.notebooks import LONGEST_SOCKET_FOLDER, execute, write_html
 from replication.report.tables.table import Table
 
@@ -84,6 +85,15 @@ def test_an_executed_notebook_holds_no_progress_bar(tmp_path, monkeypatch):
 def test_the_first_error_is_reported_in_one_line(tmp_path):
     failure = run(write_notebook(tmp_path, "raise ValueError('one\\ntwo')"), tmp_path)
     assert failure == "cell 3: ValueError: one two"  # papermill adds one
+
+
+def test_a_site_that_fails_leaves_the_notebooks_and_their_index(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", write_notebook(tmp_path / "notebooks").parent)
+    monkeypatch.setattr(notebooks, "find_spec", lambda name: True)  # Sphinx is there, docs/build.py is not
+    assert notebooks.reproduce("smoke", tmp_path / "a&b", device="cpu") == 1
+    index = tmp_path / "a&b" / "smoke" / "index.html"
+    assert str(index) in capsys.readouterr().out
+    assert '<a href="notebooks/01_test.html">01_test</a>' in index.read_text(encoding="utf-8")
 
 
 def test_what_comes_from_a_file_is_no_html_in_a_page(tmp_path):

@@ -140,7 +140,7 @@ def test_seed_decides_and_replicates_are_a_prefix():
         (("balls", 6, 12, 3, 2), "volume must be at least 12.3.* for balls"),
         (("cubes", 2, 10, -3, 2), "draws must be whole numbers >= 0"),
         (("cubes", 2, 10, 3, 1), "replicates must be a whole number >= 2"),
-        (("cubes", 2, 10, 3, 2, 0, 0), "probes must be None or a whole number from 1 to .*, got 0"),
+        (("cubes", 2, 10, 3, 2, 0, 0), "probes must be a whole number from 1 to .*, got 0"),
         (("balls", 2, 10, 3, 2, 0, None), "probes must be a number for balls in d = 2"),
     ],
 )
