@@ -77,6 +77,6 @@ def check_replicates(replicates: int, columns: int = 1) -> int:
     number = check_whole("replicates", replicates, 2)  # a variance needs two
     if number * columns > MOST:
         raise ValueError(
-            f"replicates must be at most {MOST // columns:g} for {columns} numbers of draws, got {number:g}"
+            f"replicates must be at most {MOST // columns:g} for {columns} numbers of draws, got {shown(number)}"
         )
     return number
