@@ -49,9 +49,10 @@ def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> st
     images = {path.relative_to(results).as_posix() for path in written if path.suffix == ".png"}
     profiles, pages = evidence.profiles, (*evidence.profiles, *TITLES)
     by_topic = {topic: list(group) for topic, group in groupby(statements(evidence), lambda s: s.topic)}
-    simulated = evidence.covering.get("verify")
+    simulated, answers = evidence.covering.get("verify"), claims.answers(evidence)
     return TEMPLATES.get_template("front_page.md.j2").render(
-        answers=claims.answers(evidence),
+        answers=answers,
+        in_short=claims.in_short(answers),
         linked=lambda text, link: f"[{text}]({link})" if link.split("/")[0] in pages else text,
         figure=lambda path: f"![{figure_caption(Path(path).stem)}]({path})" if path in images else "",
         wrong_or_loose=claims.wrong_or_loose(evidence),
@@ -66,6 +67,7 @@ def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> st
         simulations=0 if simulated is None else len(simulated),
         scope=claims.scope(evidence),
         missing=missing_columns(evidence.full),
+        unused=[loss for loss in ("sigmoid", "focal") if loss not in set(evidence.full.records["loss"])],
         large_scale_hours=cost_table(evidence.large_scale).data["gpu_hours"].sum(),
         topics=by_topic,
         rows=markdown_rows,

@@ -97,19 +97,20 @@ def _rebalancing(e: Evidence) -> tuple[str, str, str]:
         return "Not run yet", "-", NOT_RUN
     effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale"),
                "a smaller loss": ("smaller scale, plain", "smaller scale, balanced")}  # fmt: skip
-    helps, numbers = [], []
+    helps = []
     for name, parts in effects.items():
         seen = [by[part].word for part in parts]
         helps += [name] if BETTER in seen and WORSE not in seen else []
-        numbers.append(" or ".join(f"{by[part].estimate:+.1f}" for part in parts))
     together = "; they interact" if by["interaction"].word == "shown" else ""
-    said = "balancing {}, scale {} (short training)".format(*numbers)
+    first, second = (by[part].estimate for part in effects["Re-balancing"])
+    whole = first + by["smaller scale, balanced"].estimate
+    said = f"{whole:+.1f}: balancing first {first:+.1f}, last {second:+.1f} (short training)"
     return f"{' and '.join(helps) or 'Undecided'}{together}", "-", said
 
 
 def _choice(e: Evidence) -> tuple[str, str, str]:
     most = e.selection_bias["bias_over_plain"].max()
-    return f"At most {most:.1f} points", _span(e.selection_bias["change"]), "by resampling"
+    return f"At most {most:.1f} points", _span(e.selection_bias["change"]), "CIFAR-10, -100, resampled"
 
 
 def _method(e: Evidence) -> tuple[str, str, str]:
@@ -135,6 +136,18 @@ ANSWERS = {  # question: its answer, and the page that its link leads to
 def answers(evidence: Evidence) -> list[Answer]:
     """The seven answers of the front page."""
     return [Answer(question, *find(evidence), f"{page}/README.md") for question, (find, page) in ANSWERS.items()]
+
+
+def in_short(found: list[Answer]) -> str:
+    """Say in one sentence what the answers on the formula, on CIFAR-10 and -100, and on methods come to."""
+    formula, cifar10, _, cifar100, *_, method = (answer.answer for answer in found)
+    parts = ["The formula holds" if formula.startswith("Yes") else "The formula is not confirmed"]
+    harm = ", not on CIFAR-100 at 0.9999" if cifar100 == "No" else ""
+    if cifar10.startswith("Yes"):
+        parts.append(f"the loss helps on CIFAR-10{harm}")
+    if method.startswith("Shift logits"):
+        parts.append("later methods do better")
+    return "; ".join(parts) + "."
 
 
 def wrong_or_loose(evidence: Evidence) -> list[str]:

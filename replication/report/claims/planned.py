@@ -118,7 +118,7 @@ class Rule:
             right = [f.word == c.claimed for c, f in pairs if f.word not in (words.NOT_RUN, words.AWAITING)]
             counted = f"{sum(right)} of {len(right)} as claimed" if right else ""
         if word == words.NOT_RUN:
-            return f"; at one fixed beta, our runs: {counted}" if counted else ""
+            return f"; at a beta fixed beforehand, our runs: {counted}" if counted else ""
         said = "our runs await their planned seeds" if word == words.AWAITING else f"our runs: {word}"
         return f"; {said} ({counted})" if counted else f"; {said}"
 
