@@ -4,6 +4,7 @@ import json
 import os
 
 from replication.cli.options import add_shared, folder
+from replication.files import check_writable, write_text
 
 
 def add_arguments(parser) -> None:
@@ -24,13 +25,17 @@ def add_arguments(parser) -> None:
 
 def check(args) -> int:
     """Print the checks, the measurements and the options to use with `sweep`; return 1 if a check failed, else 0."""
+    if args.out:
+        if args.out.is_dir():
+            raise ValueError(f"out must name a file, got the folder {str(args.out)!r}")
+        check_writable(args.out.parent)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before torch makes a handle: deterministic cuBLAS
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # as many hardware queues as streams
     from replication.training.gpu_check import check_gpu
 
     found = check_gpu(args.device, args.seconds, args.compile, args.compare, say=lambda line: print(line, flush=True))
     if args.out:
-        args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        write_text(args.out, json.dumps(found, indent=1))
     failed = [name for name, passed in found["checks"].items() if not passed]
     if failed:
         print(f"failed: {', '.join(failed)}")

@@ -34,7 +34,7 @@ def test_on_cuda(name):
 def test_a_rehearsal_passes_and_says_how_to_train(tmp_path, capsys, monkeypatch):
     """On the CPU, by the command line; the file holds what the page on GPUs and `make gpu` read."""
     monkeypatch.setattr(gpu_check.Check, "profile", lambda check: None)
-    path = tmp_path / "check.json"
+    path = tmp_path / "not yet there" / "check.json"
     assert main(["check-gpu", "--device", "cpu", "--no-compile", "--out", str(path)]) == 0
     found = json.loads(path.read_text())
     assert (
@@ -48,7 +48,8 @@ def test_a_rehearsal_passes_and_says_how_to_train(tmp_path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--device", "gpu"], ["--device", "cuda:99"], ["--seconds", "0"], ["--seconds", "nan"]]
+    "arguments",
+    [["--device", "gpu"], ["--device", "cuda:99"], ["--seconds", "0"], ["--seconds", "nan"], ["--out", "."]],
 )
 def test_bad_options_end_with_2(arguments, capsys):
     assert main(["check-gpu", *arguments]) == 2
