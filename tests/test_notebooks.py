@@ -109,6 +109,11 @@ def test_digits_appear_in_05_alone(reproduced):
     assert [name for name in NAMES if "digits" in text_of(executed(reproduced, name))] == [NAMES[4]]
 
 
+def test_notebooks_show_text_and_no_python_objects(reproduced):
+    objects = re.compile(r"\b(Statement|Weighing|Finding|Answer|Evidence|Profile)\(\w+=")
+    assert not [name for name in NAMES if objects.search(text_of(executed(reproduced, name)))]
+
+
 def test_08_says_what_the_front_page_says(reproduced):
     shown, page = text_of(executed(reproduced, "08")), (NOTEBOOKS.parent / "results" / "README.md").read_text()
     weighed = statements(read_evidence(NOTEBOOKS.parent / "results"))
