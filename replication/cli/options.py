@@ -51,7 +51,7 @@ def check_threads(threads: int | None) -> None:
 
 
 def check_least(args, **least: int) -> None:
-    """Check that each of these options, if it is given, is at least its number.
+    """Raise ValueError if one of these options was given and is below its lower limit.
 
     >>> check_least(argparse.Namespace(workers=2, epochs=None), workers=0, epochs=1)
     """

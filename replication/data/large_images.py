@@ -24,7 +24,7 @@ IGNORED = -100  # the target of an image that cannot be read
 
 
 def crop_padding(size: int) -> int:
-    """Return the pixels around the evaluation crop, both sides together: a seventh of its side, as in the paper.
+    """Return how much wider than the evaluation crop the resized image is, in pixels: a seventh, as in the paper.
 
     >>> crop_padding(224), crop_padding(320)
     (32, 46)

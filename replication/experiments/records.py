@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 STATUSES = ("finished", "diverged")
 PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of training: as asked for, and as records name it
-ROUNDING = 1e-9  # by which a mean of hundreds may be off
+ROUNDING = 1e-9  # tolerance for a mean over hundreds of classes
 CURVE_FIELDS = dict(epoch=int, error=float)  # what the report needs of each evaluated epoch
 
 

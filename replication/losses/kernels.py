@@ -21,7 +21,7 @@ from replication.losses.targets import coefficients
 from replication.losses.terms import focal_term
 
 EXACT = 40.0  # From here on softplus(u) and u are the same number in float64.
-PIECE_PER_CORE = 2**16  # elements that fit the cache of a core and are enough work to share between cores
+PIECE_PER_CORE = 2**16  # elements of a piece: small enough for a core's cache, large enough to be worth sharing
 SMALLEST_PIECE_ON_GPU = 2**22  # elements: enough to keep a GPU busy for longer than a kernel launch takes
 PIECES = 8
 

@@ -48,7 +48,7 @@ def coefficients(weight: Tensor, index: Tensor, excluded: Tensor | None) -> Tens
 
 
 def divisor(reduction: str, own: Tensor, kept: Tensor) -> Tensor | int:
-    """Return the divisor of the reduction for dense targets, from the weight of each and whether it is kept."""
+    """Return what the sum over dense targets is divided by, given each target's weight and whether it counts."""
     if reduction == "mean":
         return torch.count_nonzero(kept).clamp(min=1)
     return _one_if_zero(own.sum()) if reduction == "weighted_mean" else 1

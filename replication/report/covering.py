@@ -87,7 +87,7 @@ def run(
 
 
 def _with_other_sets(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add the rows of the file for data sets that are missing this time, so that no measurement is lost."""
+    """Keep the rows of data sets that are not at hand this time, so that no measurement is lost."""
     if not path.is_file():
         return table
     old = pd.read_csv(path)

@@ -177,8 +177,8 @@ def check(frame: pd.DataFrame, level: float = TABLE_LEVEL) -> Check:
     passed = bool(means_hold and smallest >= level)
     message = (
         f"{'passed' if passed else 'FAILED'}: largest |z| {largest:.2f} of {len(frame)} rows, bound {bound:.2f} at "
-        f"level {level:g}; {int(too_far.sum())} means out of bounds; {len(p)} variances of {known} known, smallest "
-        f"corrected p {smallest:.2g}"
+        f"level {level:g}; {int(too_far.sum())} means out of bounds; {len(p)} of {known} known variances tested"
+        + (f", smallest corrected p {smallest:.2g}" if len(p) else "")
     )
     return Check(passed, message, bound, largest, smallest, len(p), known)
 

@@ -9,7 +9,7 @@ from replication.theory.effective_number import check_counts, class_balanced_wei
 
 
 class WeightSummary(NamedTuple):
-    """What one beta does to the class counts: a row of `describe_weights`."""
+    """The effect of one beta on given class counts: a row of `describe_weights`."""
 
     beta: float
     smallest: float  # effective number of the smallest class

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EMPTY = ("error", "zero")
-MANY_A_CLASS = 25  # samples of a class on average, from which on numbers that could be labels are taken for labels
+MANY_A_CLASS = 25  # average samples of a class above which numbers that could be labels are taken for labels
 PASSED_LABELS = "; did you pass labels? class_counts(labels) counts them, and so does ClassBalancedLoss.from_labels"
 
 
@@ -234,7 +234,7 @@ def _in_class_order(class_counts: Any, class_names: Sequence[Any] | None) -> lis
 
 
 def _are_labels(counts: NDArray[np.float64]) -> bool:
-    """Whether these whole numbers are distributed as labels are; see `check_counts`."""
+    """Return whether these whole numbers look like labels, not counts; see `check_counts`."""
     classes, largest = len(np.unique(counts)), counts.max()
     return bool(counts.min() <= 1 < classes and largest <= 2 * classes and counts.size >= MANY_A_CLASS * largest)
 

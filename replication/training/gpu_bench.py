@@ -163,7 +163,7 @@ class Bench:
             torch.backends.cudnn.benchmark = before
 
     def limits(self) -> None:
-        """Measure the rates of multiplication and copying, and what an image needs of both at least."""
+        """Measure how fast the device multiplies and copies, and count the least that one image needs of each."""
         model = ResNet(self.base.depth).to(self.device)
         size, elements = (8192, 2**28) if self.cuda else (256, 2**20)
         rate = multiplication_rate(size, torch.bfloat16, self.device)

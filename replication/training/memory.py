@@ -1,4 +1,4 @@
-"""Ends of memory, which libraries report as errors of several kinds, in one line that says what to do."""
+"""Recognise out-of-memory errors, which libraries raise as several kinds, and say in one line what to do."""
 
 SIGNS = ("out of memory", "allocate memory", "ALLOC_FAILED")  # of CUDA, of torch on the CPU, of cuBLAS
 

@@ -18,7 +18,7 @@ from replication.training.run_lock import run_lock
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run beside its experiment: where images come from, where records go, and the device."""
+    """The options of a run other than its experiment: where images come from, where records go, and the device."""
 
     results: Path
     data_root: Path | None = None

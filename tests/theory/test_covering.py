@@ -101,7 +101,7 @@ def test_which_variances_are_judged_does_not_depend_on_what_was_simulated(commit
     changed = {name: committed[name] * factor for name in ("mean", "standard_error")}
     other = check(committed.assign(**changed))
     assert 0 < verdict.variances == other.variances < verdict.known == other.known == (committed["exact_sd"] > 0).sum()
-    assert f"{verdict.variances} variances of {verdict.known} known" in verdict.message and not other.passed
+    assert f"{verdict.variances} of {verdict.known} known variances tested" in verdict.message and not other.passed
 
 
 def test_torus_rows_have_their_exact_spread():

@@ -37,7 +37,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _entries(frame: pd.DataFrame, lowest: pd.DataFrame) -> pd.DataFrame:
-    """Index by `ENTRY` the cells at beta 0 and at the beta fixed beforehand, and the lowest ones."""
+    """Return the plain cells, those at the fixed beta and the lowest ones, indexed by `ENTRY`."""
     kept = frame[frame["beta"].isin([0.0]) | (frame["beta"] == frame["dataset"].map(fixed_beta))]
     names = [f"CB {cell.label}, beta {cell.beta:g}" if cell.beta else cell.label for cell in kept.itertuples()]
     return pd.concat([kept.assign(row=names), lowest.assign(row=LOWEST)]).set_index(ENTRY)
@@ -53,7 +53,7 @@ def _lowest(ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def _filled(frame: pd.DataFrame, counts: list[str], texts: list[str]) -> pd.DataFrame:
-    """Put 0 and empty text where nothing is measured."""
+    """Fill the cells without a measurement: 0 seeds, empty text."""
     numbers = {name: pd.to_numeric(frame[name]).fillna(0).astype(int) for name in counts}
     return frame.assign(**numbers, **{name: frame[name].fillna("") for name in texts})
 

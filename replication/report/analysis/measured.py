@@ -119,7 +119,7 @@ def paired_summaries(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def enough(seeds: pd.Series) -> pd.Series:
-    """Return which of these numbers of seeds are enough: three, or the largest if all are smaller."""
+    """Return a mask of the cells with enough seeds: at least three, or as many as the best cell if none has three."""
     return seeds >= seeds.clip(upper=SEEDS).max()
 
 

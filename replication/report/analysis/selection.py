@@ -103,7 +103,7 @@ def _named(name: str, bias: SelectionBias) -> dict[str, float]:
 
 
 def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
-    """Estimate this for our runs: the best of the k class-balanced cells with enough seeds, with our noise.
+    """Estimate, for our runs, what choosing the best of the k class-balanced cells with enough seeds gains by chance.
 
     Columns: k; sd of one run, without the effects of cell and seed; bias, bias_low, bias_high of a pick among single
     runs around our cell means; shrinkage: how much worse the pick of one seed is on the others, averaged; the change at

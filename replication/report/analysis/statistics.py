@@ -19,7 +19,7 @@ class Summary(NamedTuple):
     """The mean of n values, its t-interval, and the smallest mean that n values of this spread can show."""
 
     mean: float
-    sd: float  # sample standard deviation (n - 1); NaN for n < 2, as is all that follows from it
+    sd: float  # sample standard deviation (n - 1); for n < 2 it and the fields below are NaN
     n: int
     low: float
     high: float
@@ -81,7 +81,7 @@ def _detectable_noncentrality(n: int) -> float:
 
 @cache
 def expected_minimum(k: int) -> float:
-    """Return the expected minimum of k independent standard normals: what the best of k equals gains by chance.
+    """Return the expected minimum of k independent standard normals, which is the gain of picking the best of k equals.
 
     Raises:
         ValueError: k < 1 or not whole.

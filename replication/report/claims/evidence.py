@@ -118,7 +118,7 @@ def statement(id: str) -> Callable:
 
 
 def weigh(kind: str, findings: Iterable[Finding], word: str | None = None) -> Weighing:
-    """Weigh findings of one kind; the default word is against if any finding is, and for if all are."""
+    """Weigh findings of one kind; without `word`, one failed finding decides against, and all together for."""
     findings = tuple(findings)
     found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
     if word is None:
@@ -127,7 +127,7 @@ def weigh(kind: str, findings: Iterable[Finding], word: str | None = None) -> We
 
 
 def weighing(kind: str, verdict: Any, spec: dict, numbers: dict) -> Weighing:
-    """Make a verdict into a Weighing, unless it is one: a bool (it holds, or not), a word, or None for not run.
+    """Return a Weighing for a verdict: True or False (it holds or not), a word, None (not run), or a Weighing itself.
 
     Findings that follow it in a tuple are shown beside it.
     """
@@ -143,7 +143,7 @@ def weighing(kind: str, verdict: Any, spec: dict, numbers: dict) -> Weighing:
 
 
 def bottom_line(words: set[str], spec: dict) -> str:
-    """Choose what to say: `line`, or `fails` if a kind of evidence speaks against it, `holds` if only for it."""
+    """Return the bottom line: `line` if there is one, `fails` if any evidence is against, `holds` if all is for it."""
     if words == {NOT_RUN}:
         return spec.get("not_run", "Not run.")
     if "line" in spec:

@@ -35,12 +35,12 @@ class Contrast:
     scale: float = 1.0
 
     def of(self, error: Callable[[Experiment], Any]) -> Any:
-        """Return its value for the errors that a function gives to runs."""
+        """Return the value of the comparison, given a function from a run to its error."""
         plus, minus = (np.mean([error(run) for run in side], axis=0) for side in (self.plus, self.minus))
         return self.scale * (plus - minus)
 
     def values(self, errors: Errors) -> dict[int, Any]:
-        """Return its value at each planned seed whose runs are complete; further seeds are left out."""
+        """Return the value at each planned seed for which all runs are there; other seeds are left out."""
         found = {}
         for seed in self.seeds:
             here = {e: errors.get(replace(e, seed=seed)) for e in (*self.plus, *self.minus)}
@@ -49,7 +49,7 @@ class Contrast:
         return found
 
     def printed(self) -> float:
-        """Return its value in the paper's Figures 8 to 10; NaN if they lack a cell."""
+        """Return the value printed in Figures 8 to 10; NaN if they lack a cell."""
         return float(self.of(printed_error))
 
     def finding(self, errors: Errors) -> Finding:
@@ -111,7 +111,7 @@ class Rule:
         return word, findings, self._clause(word, findings)
 
     def _clause(self, word: str, findings: list[Finding]) -> str:
-        """Say the word for a bottom line, with the number of comparisons that are as claimed; empty if none ran."""
+        """Return the end of a bottom line: the word for our runs and how many comparisons agree; empty if none ran."""
         counted = tally(findings)
         if any(c.claimed != BETTER for c in self.parts):
             pairs = zip(self.parts, findings, strict=False)

@@ -14,7 +14,7 @@ from replication.report.claims.finding import Finding, from_bool
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 treats separately
 
 
-def _differences(e: Evidence, dataset: str) -> pd.DataFrame:
+def figure5_differences(e: Evidence, dataset: str) -> pd.DataFrame:
     """Return class-balanced minus plain in the cells of Figure 5: imbalance 50, three losses."""
     maps = e.heat_maps.query("imbalance_factor == 50 and label in @paper.FIGURE5_LOSSES")
     return paper.difference_to_plain(maps[maps["dataset"] == dataset])
@@ -61,7 +61,7 @@ def r3(e: Evidence):
 @statement("R4")
 def r4(e: Evidence):
     gap = float(np.abs(e.class_balanced_weights(long_tailed_counts(5000, 10, 50), 0.9) - 1).max())
-    here = _differences(e, "cifar10")
+    here = figure5_differences(e, "cifar10")
     d, none = here[here["beta"] > 0.9], here[here["beta"] == 0.9]
     steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
     better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
@@ -73,14 +73,14 @@ def r4(e: Evidence):
 
 @statement("R5a")
 def r5a(e: Evidence):
-    d = _differences(e, "cifar100")
+    d = figure5_differences(e, "cifar100")
     right = int(((d["difference"] < 0) == (d["beta"] < 0.995)).sum())
     return dict(right=right, cells=len(d)), dict(print=right == len(d))
 
 
 @statement("R5b")
 def r5b(e: Evidence):
-    d = _differences(e, "cifar100").query("beta in (0.99, 0.999)")
+    d = figure5_differences(e, "cifar100").query("beta in (0.99, 0.999)")
     printed = []
     for beta, group in d.groupby("beta"):
         said = ", ".join(f"{r.label} {r.difference:+.2f}" for r in group.itertuples())

@@ -91,7 +91,7 @@ def _large(e: Evidence) -> pd.DataFrame:
 
 
 def _without_plan(e: Evidence) -> str | None:
-    """Runs whose seeds no plan fixes are not weighed, even if there are some."""
+    """Return "not run": no plan fixes seeds for these runs, so records that exist are not weighed."""
     return words.UNDECIDED if len(pairs(e.large_scale)) else None
 
 

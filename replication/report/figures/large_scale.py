@@ -35,6 +35,6 @@ def figure7(records: pd.DataFrame) -> Figure | None:
 
 
 def counts_figure() -> Figure:
-    """As Figure 6, on iNaturalist."""
+    """Draw Figure 6 for iNaturalist."""
     sets = [(TITLES[name], class_counts(name)) for name in ("inat2017", "inat2018")]
     return effective_numbers_figure({f"{name}: {n.sum():,} images, {len(n):,} classes": n for name, n in sets})

@@ -33,7 +33,7 @@ def losses_figure(
 
 
 def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.ndarray, title: str) -> Figure:
-    """Draw two slopes of one loss against a logit (n,), with a mark at the bottom where the second is NaN."""
+    """Draw two computed slopes of one loss against the logit, (n,); marks show where the second is NaN."""
     figure, (axis,) = panels(3.6, width=6.4)
     axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
     axis.plot(logit, widespread, color=style.THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")

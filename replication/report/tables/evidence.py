@@ -26,7 +26,7 @@ def published_bias_table() -> Table:
 
 
 def choice_table() -> Table:
-    """By data set, from the printed numbers: the gain of the best of 20, what choosing explains, one fixed beta."""
+    """From the printed numbers, by data set: gain of the best of 20, how much is chance, gain of one fixed beta."""
     groups = selection.published_selection_bias().groupby("dataset", sort=False)
     data = groups.agg(
         lowest=("change", "min"),
@@ -66,7 +66,7 @@ def methods_table(profile: Profile) -> Table:
 
 
 def short_methods_table(profile: Profile) -> Table:
-    """The same without spreads, words and cost."""
+    """Methods at imbalance 100 for the front page: without spreads, words and cost."""
     return captioned("short_methods", methods(profile).query("n > 0"), profile.name)
 
 

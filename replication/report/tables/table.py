@@ -116,7 +116,7 @@ TEMPLATES.globals |= {"interval": interval, "paired": paired_change}
 
 
 def rendered(template: str, **facts) -> str:
-    """Return a template of captions.toml with the facts rendered in, on one line."""
+    """Render a template of captions.toml with these facts, on one line."""
     return " ".join(TEMPLATES.from_string(template).render(facts).split())
 
 

@@ -13,7 +13,7 @@ from replication.theory.effective_number import class_balanced_weights
 
 
 def class_weights(experiment: Experiment, class_counts: Sequence[int], device: torch.device) -> Tensor:
-    """Return the (C,) float32 weights of the classes, those that apply once re-weighting has begun."""
+    """Return the class weights of an experiment, (C,) float32; deferred runs use them from `reweight_from` on."""
     weights = class_balanced_weights(class_counts, experiment.beta)
     if experiment.weights == "uniform_scaled":  # the average weight over the training images, for every class
         weights = np.full_like(weights, np.average(weights, weights=class_counts))

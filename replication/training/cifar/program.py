@@ -102,7 +102,7 @@ class Program(Run):
         self.wrong = torch.zeros(self.classes, dtype=torch.int64, device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.balanced = class_weights(e, self.kept.class_counts, device)  # (C,)
-        self.weight = torch.ones_like(self.balanced) if e.reweight_from else self.balanced.clone()  # `balanced` later
+        self.weight = torch.ones_like(self.balanced) if e.reweight_from else self.balanced.clone()  # 1 until then
         self.loss = training_loss(e, self.weight, self.kept.class_counts)
         self.test_loss = plain_loss(e)
         groups = decay_groups(self.model, e.weight_decay, e.loss in SOFTMAX)

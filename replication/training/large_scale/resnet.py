@@ -51,7 +51,7 @@ def initialise(model: ResNet, seed: int, last_bias: float = 0.0) -> None:
 
 
 def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Draw standard normals, and again those beyond +-2 (faster here than torch's method, which inverts erf)."""
+    """Draw standard normals; draw those beyond +-2 anew (faster here than torch's method, which inverts erf)."""
     draws = torch.empty(shape).normal_(generator=generator)
     while (outside := draws.abs() > 2).any():
         draws[outside] = torch.empty(int(outside.sum())).normal_(generator=generator)

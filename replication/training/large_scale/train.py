@@ -179,7 +179,7 @@ class _LargeRun(Run):
         return images.contiguous(memory_format=torch.channels_last)  # (B, 3, H, W)
 
     def _agree_on_unreadable(self, files: ImageFiles, micro_batches) -> None:
-        """Share images that one process cannot read with all others: all stop, or all continue without them."""
+        """Tell all processes which images one of them cannot read; all stop, or all continue without these."""
         bad = [int(i) for _, targets, index in micro_batches for i in index[targets == IGNORED]]
         if not processes.any_of(bool(bad)):
             return

@@ -66,7 +66,7 @@ class Progress:
     def report(
         self, experiment: Experiment, outcome: str, record: RunRecord | None = None, error: str | None = None
     ) -> None:
-        """Count and print how a run ended, and take the images that it will not see off the total."""
+        """Count and print how a run ended, and subtract the images on which it will not train from the total."""
         self._show(experiment, None)
         if outcome == "finished":
             self(experiment, self.images[experiment])

@@ -17,7 +17,7 @@ from replication.training.one_run import RunOptions, checkpoint_path, run_one, s
 ATTEMPTS = 3  # of a run whose worker process dies
 RUN_ERRORS = (RuntimeError, ValueError, ArithmeticError, MemoryError)  # of one run; any other error ends the sweep
 _LOADING = threading.Lock()
-_load = functools.lru_cache(maxsize=len(DATASETS))(load)  # data sets: a plan alternates between them
+_load = functools.lru_cache(maxsize=len(DATASETS))(load)  # all stay loaded: a plan alternates between them
 
 
 def load_once(dataset: str, data_root: Path | str | None = None) -> tuple[ImageSet, ImageSet]:
@@ -36,7 +36,7 @@ def device_is_lost(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return a line on the error that ended a run; for an end of memory it says what to do.
+    """Return one line on the error that ended a run; if memory ran out, it says what to do.
 
     >>> reason(ValueError("beta must be in [0, 1]"))
     'ValueError: beta must be in [0, 1]'

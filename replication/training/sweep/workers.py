@@ -99,7 +99,7 @@ def _ctrl_c_held() -> Iterator[None]:
 
 
 class _Worker:
-    """A process and our end of the pipe to it; it runs `experiment`, and is number `slot` of those at work."""
+    """A worker process: our end of its pipe, the experiment that it runs, its number among those at work."""
 
     def __init__(self, options: RunOptions, slot: int):
         self.slot = slot
