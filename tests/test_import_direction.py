@@ -21,7 +21,7 @@ BELOW = {  # room -> the rooms that it may import beside itself; files.py is ope
     "report": {"theory", "losses", "data", "experiments"},
     "cli": {"theory", "losses", "data", "experiments", "training", "report"},
 }
-REPORT_BELOW = {  # the same inside report; site, front_page and covering write pages from all of them
+REPORT_BELOW = {  # the same inside report; the modules beside them write pages from all of these
     "analysis": set(),
     "claims": {"analysis"},
     "figures": {"analysis"},

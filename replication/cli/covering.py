@@ -38,12 +38,15 @@ def covering(args) -> int:
         raise ValueError(
             "full must stand without volume, draws, replicates, geometry and dim: it runs the whole battery"
         )
-    from replication.report.covering import run
+    from replication.experiments.covering import run
+    from replication.report.figures.covering import drawings
+    from replication.report.figures.style import draw_all
 
     if args.data_root and not args.data_root.is_dir():
         raise ValueError(f"data-root must be a folder that exists, got {str(args.data_root)!r}")
     check_writable(args.results)
     verdict = run(args.results, full=True, data_root=args.data_root, seed=args.seed)
+    draw_all(drawings(args.results / "covering"))
     print(f"{verdict.message}; written to {args.results / 'covering'}")
     return 0 if verdict.passed else 1
 

@@ -158,9 +158,7 @@ def wrong_or_loose(evidence: Evidence) -> list[str]:
         said.append(f"Weights summing to C make the loss {shrink:.1f} times smaller (CIFAR-10 at 100, beta 0.9999).")
     if results.r5b(evidence).words["print"] == words.INCONSISTENT:
         rises = results.figure5_differences(evidence, "cifar100").query("beta == 0.999")["difference"] > 0
-        said.append(
-            f"Figure 5's caption advises 0.999 for CIFAR-100: {rises.sum()} of {len(rises)} errors rise."
-        )
+        said.append(f"Figure 5's caption advises 0.999 for CIFAR-100: {rises.sum()} of {len(rises)} errors rise.")
     return said
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from replication.experiments.covering import read_tables
 from replication.report.analysis import published as paper
-from replication.report.analysis.covering import read_tables
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles, without_records
 from replication.report.analysis.selection import published_selection_bias

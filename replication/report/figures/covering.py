@@ -11,7 +11,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from replication.report.analysis.covering import TABLES, read_tables
+from replication.experiments.covering import TABLES, read_tables
 from replication.report.analysis.published import TITLES
 from replication.report.figures.style import BETA_COLOURS, MEASURED_COLOUR, THEORY_COLOUR, WIDTH, Drawings, panels
 from replication.theory import torus

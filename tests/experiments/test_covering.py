@@ -9,7 +9,7 @@ import pytest
 
 from replication.data.image_set import ImageSet
 from replication.data.pack import pack_path, write_pack
-from replication.report import covering as covering_results
+from replication.experiments import covering as covering_results
 from replication.report.figures import covering as covering_figures
 from replication.report.figures.style import draw_all
 from replication.theory import covering
@@ -44,8 +44,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(tmp_path
     assert path.read_text() == "a\n1\n" and [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 
-def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: None)
+def test_run_writes_the_same_tables_twice(tmp_path, tiny):
     for name in "ab":
         assert covering_results.run(tmp_path / name, full=False).passed
     assert sorted(p.name for p in (tmp_path / "a" / "covering").iterdir()) == TABLES
@@ -58,8 +57,7 @@ def test_run_writes_the_same_tables_twice(tmp_path, tiny, monkeypatch):
     assert {"class_name", "radius", "draws", "pairs", "collisions", "N", "N_low", "N_high", "beta"} <= set(near)
 
 
-def test_run_keeps_the_rows_of_data_sets_that_are_not_here(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: None)
+def test_run_keeps_the_rows_of_data_sets_that_are_not_here(tmp_path, tiny):
     covering_results.run(tmp_path, full=False)
     path = tmp_path / "covering" / "near_duplicates.csv"
     digits = pd.read_csv(path)
@@ -84,7 +82,6 @@ def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
     """Smoke works on a copy of any tables; the other profiles want the committed sizes and run anew if smaller."""
     calls = []
     monkeypatch.setattr(covering_results, "run", lambda results, full, data_root: calls.append((results, full)))
-    monkeypatch.setattr(covering_results, "draw_all", lambda drawings: calls.append(next(iter(drawings)).parent))
     own, common = tmp_path / "smoke" / "covering", tmp_path / "covering"
     assert covering_results.prepare(tmp_path) == own
     for name in TABLES:
@@ -97,7 +94,7 @@ def test_prepare_takes_what_is_there(tmp_path, tiny, monkeypatch):
     assert covering_results.prepare(tmp_path, "cpu") == common
     monkeypatch.setattr(covering, "COMMITTED", TINY)
     covering_results.prepare(tmp_path, "cpu")
-    assert calls == [(tmp_path / "smoke", False), own, own, (tmp_path, True), common]
+    assert calls == [(tmp_path / "smoke", False), (tmp_path, True)]
 
 
 def test_verify_table_survives_the_file(tmp_path):

@@ -1,24 +1,30 @@
-"""Run the covering simulations of notebook 02 and write their tables (CSV) and figures to results/covering."""
+"""Run the covering simulations of notebook 02; write and read their tables, RESULTS/covering/*.csv."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from replication.data import sources
 from replication.files import whole_file
-from replication.report.analysis.covering import TABLES, read_tables
-from replication.report.figures import covering as covering_figures
-from replication.report.figures.style import draw_all
 from replication.theory import covering
 from replication.theory.departures import LAWS, departures
 from replication.theory.near_duplicates import AUGMENTATIONS, near_duplicates, radii_from_shares, take
 from replication.theory.wholly_inside import wholly_inside
 
+TABLES = ("verify", "departures", "near_duplicates", "random_crops", "wholly_inside")
 PER_CLASS = 300
 PADDING = {"digits": 1, "cifar10": 4}  # augmented data sets; CIFAR-20 and -100 are compared without augmentation only
 FINE = {name: coarse for coarse, members in sources.SUPERCLASSES for name in members.split()}
 SUPERCLASSES = {"cifar100": FINE, "cifar20": {coarse: coarse for coarse in FINE.values()}}  # by class
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables that are in a folder, by name; the name of a class is text, even if it is "nan" or a digit."""
+    paths = {name: folder / f"{name}.csv" for name in TABLES}
+    text: dict[str, Any] = dict(dtype={"class_name": str}, keep_default_na=False, na_values=[""])
+    return {name: pd.read_csv(path, **text) for name, path in paths.items() if path.is_file()}
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> Path:
@@ -67,12 +73,12 @@ def _training_images(dataset: str, data_root: Path | str | None) -> sources.Imag
 def run(
     results: Path | str = "results", full: bool = True, data_root: Path | str | None = None, seed: int = 0
 ) -> covering.Check:
-    """Run the battery, write results/covering/*.csv and the figures, and return the check.
+    """Run the battery, write RESULTS/covering/*.csv, and return the check.
 
     full: the committed sizes (minutes); else a reduced battery (seconds).
     """
     folder = Path(results) / "covering"
-    small: dict = dict(cases=[(law, 1) for law in LAWS], replicates=60, resamples=100)
+    small: dict[str, Any] = dict(cases=[(law, 1) for law in LAWS], replicates=60, resamples=100)
     table = covering.battery(covering.COMMITTED if full else covering.QUICK, seed)
     write_csv(table, folder / "verify.csv")
     write_csv(departures(seed=seed, **({} if full else small)), folder / "departures.csv")
@@ -82,7 +88,6 @@ def run(
     random = near["augmentation"] == AUGMENTATIONS[2]
     for path, rows in ((folder / "near_duplicates.csv", near[~random]), (folder / "random_crops.csv", near[random])):
         write_csv(_with_other_sets(rows, path), path)
-    draw_all(covering_figures.drawings(folder))
     return covering.check(table)
 
 
@@ -95,7 +100,7 @@ def _with_other_sets(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def prepare(results: Path | str = "results", profile: str = "smoke", data_root: Path | str | None = None) -> Path:
-    """Return the folder of the covering tables, which are simulated unless present, and draw the figures.
+    """Return the folder of the covering tables, which are simulated unless present.
 
     "smoke" works in RESULTS/smoke/covering, on a copy of the tables in RESULTS/covering or, without them, on a reduced
     battery of its own.  Other profiles need the committed sizes, in RESULTS/covering.
@@ -107,9 +112,7 @@ def prepare(results: Path | str = "results", profile: str = "smoke", data_root: 
         folder.mkdir(parents=True, exist_ok=True)
         for name in TABLES:
             shutil.copyfile(common / f"{name}.csv", folder / f"{name}.csv")
-    if _there(folder) and (not full or _committed_size(folder)):
-        draw_all(covering_figures.drawings(folder))
-    else:
+    if not _there(folder) or (full and not _committed_size(folder)):
         run(home, full, data_root)
     return folder
 
