@@ -179,10 +179,10 @@ def test_readme_answers_in_one_screen():
 
 
 def test_readme_shows_the_answers_of_the_results():
-    """Its marked parts are the first rows, the first figure and the table on beta of results/README.md."""
+    """Its marked parts are the answers, the first figure and the table on beta of results/README.md."""
     page = (ROOT / "results" / "README.md").read_text()
     assert filled(README, page, "results/") == README, "run `python -m replication report`"
-    assert len(re.findall(r"^\| .* \|$", README.split("<!-- /answers -->")[0], re.MULTILINE)) == 2 + 5
+    assert len(re.findall(r"^\| .* \|$", README.split("<!--/answers-->")[0], re.MULTILINE)) == 2 + 7
 
 
 def test_readme_s_number_on_the_reduction_is_that_of_the_weights():

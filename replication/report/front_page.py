@@ -68,7 +68,7 @@ def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> st
         scope=claims.scope(evidence),
         missing=missing_columns(evidence.full),
         unused=[loss for loss in ("sigmoid", "focal") if loss not in set(evidence.full.records["loss"])],
-        large_scale_hours=cost_table(evidence.large_scale).data["gpu_hours"].sum(),
+        large_scale_hours=cost_table().data["gpu_hours"].sum(),
         topics=by_topic,
         rows=markdown_rows,
         pages=pages,

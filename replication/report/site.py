@@ -16,14 +16,13 @@ from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles
 from replication.report.claims.statements import Evidence, read_evidence, statements
 from replication.report.figures import covering as covering_figures
-from replication.report.figures import gains, heat_maps, large_scale, theory, training
+from replication.report.figures import gains, heat_maps, theory, training
 from replication.report.figures.data import class_counts_figure
 from replication.report.figures.style import Drawings, draw_all
 from replication.report.front_page import GENERATED, TITLES, folder_page, forest_rows, front_page
 from replication.report.gpu import write_gpu_page
 from replication.report.tables import cifar, evidence
 from replication.report.tables import large_scale as large_scale_tables
-from replication.report.tables.claims import claims_table, findings_markdown
 from replication.report.tables.table import Table, budget
 
 TABLES = (cifar.table2, evidence.methods_table, evidence.scale_table, evidence.ablations_table, evidence.bias_table)
@@ -52,7 +51,7 @@ def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[T
     return tables | {
         "published": [evidence.improvements_table(), evidence.published_bias_table()],
         LARGE_SCALE: large_scale_tables.tables(seen.large_scale),
-        "statements": [claims_table(statements(seen))],
+        "statements": [evidence.claims_table(statements(seen))],
     }
 
 
@@ -77,8 +76,8 @@ def common_drawings(results: Path) -> Drawings:
         formula / "figure3_weights": theory.class_balanced_term_figure,
         formula / "figure6_effective_numbers": theory.effective_numbers_figure,
         formula / "class_weights": theory.class_weights_figure,
-        large / "figure7": partial(large_scale.figure7, large_scale_records(results)),
-        large / "inaturalist_counts": large_scale.counts_figure,
+        large / "figure7": partial(training.figure7, large_scale_records(results)),
+        large / "inaturalist_counts": theory.inaturalist_counts_figure,
         **covering_figures.drawings(results / "covering"),
     }
 
@@ -125,7 +124,7 @@ def _write_folder_pages(results: Path, profiles: dict[str, Profile], tables, see
     for name in [*tables, "theory", "covering"]:
         text = budget(profiles[name]) if name in profiles else ""
         page = folder_page(results / name, titles[name], text, tables.get(name, []), written)
-        page += findings_markdown(statements(seen)) if name == "statements" else ""
+        page += evidence.findings_markdown(statements(seen)) if name == "statements" else ""
         paths.append(write_text(results / name / "README.md", page))
     return paths
 

@@ -55,7 +55,7 @@ def _competition(root, year, split, counts, folder=None, names=None):
 # Table 1 prints the imbalance factor; the largest and smallest class are in the authors' lists of counts.
 @pytest.mark.parametrize("year, largest, smallest", [("2018", 1000, 2), ("2017", 3919, 9)])
 def test_counts_come_from_the_training_json_as_in_table1(tmp_path, year, largest, smallest):
-    row = paper.table1().set_index("dataset").loc[f"iNaturalist {year}"]
+    row = paper.published("table1").set_index("dataset").loc[f"iNaturalist {year}"]
     (tmp_path / f"train_val{year}").mkdir()
     counts = [smallest] * (int(row["classes"]) - 1) + [largest]
     _competition(tmp_path, year, "train", counts)

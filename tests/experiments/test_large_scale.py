@@ -12,7 +12,7 @@ from replication.training.schedule import LARGE_SCALE, learning_rate
     "dataset, published", [("iNaturalist 2017", 50905), ("iNaturalist 2018", 38454), ("ILSVRC 2012", 112603)]
 )
 def test_steps_are_those_of_the_authors_scripts(dataset, published):
-    images = paper.table1().set_index("dataset").loc[dataset, "train_images"]
+    images = paper.published("table1").set_index("dataset").loc[dataset, "train_images"]
     assert LargeScaleExperiment().steps(int(images)) == published
 
 
@@ -45,7 +45,7 @@ def test_table3_rows_are_those_of_the_published_table():
             r.input,
             dataset,
         )
-        for r in paper.table3().itertuples()
+        for r in paper.published("table3").itertuples()
         for dataset in ("inat2017", "inat2018", "ilsvrc2012")
     }
     assert ours == printed and len(table3_rows()) == 27

@@ -73,8 +73,8 @@ def links(page: str) -> list[str]:
 
 
 def words(page: str) -> int:
-    """Words as a reader sees them: without pictures, addresses and rules of tables."""
-    page = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", page)
+    """Words as a reader sees them: without pictures, comments, addresses and rules of tables."""
+    page = re.sub(r"!\[[^\]]*\]\([^)]*\)|<!--.*?-->", "", page)
     page = re.sub(r"\]\([^)]*\)", "]", page).replace("|", " ")
     return sum(bool(re.search(r"\w", word)) for word in page.split())
 

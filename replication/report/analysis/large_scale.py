@@ -18,10 +18,9 @@ SPLIT = 60  # epochs; statement S3
 COLUMNS = {"inat2017": "inat17", "inat2018": "inat18", "ilsvrc2012": "ilsvrc"}  # of published/table3.csv
 CELL = ["dataset", "depth", "size", "label", "beta"]
 BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # fields of every run of the paper's protocol
-# Training images a second of ResNet-50 at 224 on one current data-centre GPU: an assumption, nothing measured.
-ASSUMED_RATE = 2500.0
+ASSUMED_RATE = 2500.0  # training images a second of ResNet-50 at 224 on one current data-centre GPU: not measured
 # Multiply-adds (10^9) of one forward pass at 224 by depth: `_ops` of torchvision's weights metadata.
-OPERATIONS = {18: 1.814, 34: 3.664, 50: 4.089, 101: 7.801, 152: 11.514}
+OPERATIONS = {50: 4.089, 101: 7.801, 152: 11.514}
 
 
 def paper_runs(records: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -48,7 +47,7 @@ def _is_paper_run(row: dict) -> bool:
     """Whether a run has the paper's budget and Table 1's numbers of classes and images, none of them skipped."""
     if row["dataset"] not in COLUMNS or row["skipped_images"]:
         return False
-    wanted, counts = paper.table1().set_index("dataset").loc[TITLES[row["dataset"]]], row["class_counts"]
+    wanted, counts = paper.published("table1").set_index("dataset").loc[TITLES[row["dataset"]]], row["class_counts"]
     protocol = LargeScaleExperiment(row["dataset"], loss=row["loss"], gamma=0.5 if row["loss"] == "focal" else None)
     budget = all(row[name] == getattr(protocol, name) for name in BUDGET)
     tested = row["status"] != "finished" or row["test_images"] == int(wanted["test_images"])  # diverged: no counts
@@ -65,7 +64,9 @@ def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
 
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
     """Return the 54 numbers of Table 3: published, and mean, sd, n, low, high of ours (NaN, n = 0 if not measured)."""
-    printed = paper.table3().assign(plain=lambda t: t["loss"] == "Softmax").set_index(["net", "input", "plain"])
+    printed = (
+        paper.published("table3").assign(plain=lambda t: t["loss"] == "Softmax").set_index(["net", "input", "plain"])
+    )
     rows = []
     for e, measure in product(table3_rows(), ("top1", "top5")):
         published = printed.at[(f"ResNet-{e.depth}", e.size, e.loss == "softmax"), f"{COLUMNS[e.dataset]}_{measure}"]
@@ -75,29 +76,10 @@ def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
     return table.assign(n=table["n"].fillna(0).astype(int), seeds=table["seeds"].fillna(""))
 
 
-def multiply_adds(depth: int, size: int) -> float:
-    """Return the multiply-adds of one image's forward pass, which grow with the area of the image.
+def relative_work(depth: int, size: int) -> float:
+    """Return the multiply-adds of one image's forward pass, which grow with its area, relative to ResNet-50 at 224.
 
-    >>> multiply_adds(50, 224) / 1e9
-    4.089
+    >>> relative_work(50, 448)
+    4.0
     """
-    return OPERATIONS[depth] * 1e9 * (size / 224) ** 2
-
-
-def relative_work(runs: pd.DataFrame) -> pd.Series:
-    """Return the multiply-adds of each run's network and size, relative to ResNet-50 at 224."""
-    work = [multiply_adds(*pair) / multiply_adds(50, 224) for pair in zip(runs["depth"], runs["size"], strict=True)]
-    return pd.Series(work, index=runs.index, dtype=float)
-
-
-def measured_rate(records: pd.DataFrame) -> tuple[float, str] | None:
-    """Return the best images per second on one GPU, converted to ResNet-50 at 224, and the GPU; None without runs.
-
-    Only networks and sizes of Table 3 count, because a small network waits for its images.
-    """
-    large = (records["depth"] >= 50) & (records["size"] >= 224) & records["images_per_second"].notna()
-    gpu = records[large & ~records["device"].astype(str).str.contains("CPU")]
-    if not len(gpu):
-        return None
-    rate = (gpu["images_per_second"] / gpu["processes"] * relative_work(gpu)).astype(float)
-    return float(rate.max()), str(gpu.loc[rate.idxmax(), "device"])
+    return OPERATIONS[depth] / OPERATIONS[50] * (size / 224) ** 2

@@ -27,7 +27,7 @@ class Evidence:
 
     heat_maps: pd.DataFrame = field(default_factory=paper.heat_maps)
     table2: pd.DataFrame = field(default_factory=paper.table2)
-    table3: pd.DataFrame = field(default_factory=paper.table3)
+    table3: pd.DataFrame = field(default_factory=partial(paper.published, "table3"))
     profiles: dict[str, Profile] = field(default_factory=dict)
     large_scale: pd.DataFrame = field(default_factory=partial(large_scale_records, os.devnull))
     covering: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name, those of TABLES that exist

@@ -42,13 +42,3 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return figure
-
-
-def schedule_figure(epochs: np.ndarray, rates: dict[str, np.ndarray]) -> Figure:
-    """Draw the learning rate against the epoch, logarithmic, one line per drop factor; the initial 0 is left out."""
-    figure, (axis,) = panels(3, width=6)
-    for (label, rate), style in zip(rates.items(), ("-", "--"), strict=False):
-        axis.plot(epochs, np.where(rate > 0, rate, np.nan), style, color="black", label=label)
-    axis.set(yscale="log", xlabel="epoch", ylabel="learning rate", title="Learning rate of a run")
-    axis.legend()
-    return figure

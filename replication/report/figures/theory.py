@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
-from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES
+from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES, class_counts
 from replication.report.figures import style
 from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 from replication.theory.effective_number import class_balanced_weights, effective_number
@@ -15,33 +16,14 @@ from replication.theory.effective_number import class_balanced_weights, effectiv
 FIGURE6_COUNTS = {f"long-tailed {TITLES[d]}": long_tailed_counts(*SIZES[d], 50) for d in TABLE2_SETS}  # Section 5.1
 
 
-def losses_figure(
-    logit: np.ndarray, values: Mapping[str, np.ndarray], slopes: Mapping[str, np.ndarray], xlabel: str
-) -> Figure:
-    """Each loss and its derivative against a logit (n,): `values` and `slopes` by name, in the losses' colours."""
-    figure, (left, right) = panels(3.5, 2)
-    for axis, curves, ylabel in ((left, values, "loss"), (right, slopes, "derivative of the loss")):
-        for name, curve in curves.items():
-            dashed = "--" if name == "softmax" else "-"  # it may lie on another
-            axis.plot(logit, curve, dashed, color=LOSS_COLOURS.get(name, style.PUBLISHED_COLOUR), label=name, zorder=3)
+def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
+    """Draw the losses (columns) and their derivatives against a logit: the index, whose name is the label."""
+    figure, axes = panels(3.5, 2)
+    for axis, curves, ylabel in zip(axes, (values, slopes), ("loss", "derivative of the loss"), strict=True):
+        curves.plot(ax=axis, color=LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
         axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
-        axis.set(xlabel=xlabel, ylabel=ylabel)
-    if "softmax" in values and np.allclose(values["softmax"], values.get("sigmoid", np.nan)):
-        left.set_title("softmax lies on sigmoid: two classes, one probability", fontsize=9)
-    style.legend_below(figure, left, len(values))
-    return figure
-
-
-def broken_slopes_figure(logit: np.ndarray, ours: np.ndarray, widespread: np.ndarray, title: str) -> Figure:
-    """Draw two computed slopes of one loss against the logit, (n,); marks show where the second is NaN."""
-    figure, (axis,) = panels(3.6, width=6.4)
-    axis.plot(logit, ours, color=LOSS_COLOURS["focal 1.0"], linewidth=3, alpha=0.6, label="this package")
-    axis.plot(logit, widespread, color=style.THEORY_COLOUR, linewidth=1, label="exp(−γyz − γ log(1 + exp(−z)))")
-    nan = np.isnan(widespread)
-    marks: dict = dict(color=LOSS_COLOURS["focal 2.0"], markersize=4, label="that form: NaN")
-    axis.plot(logit[nan], np.full(nan.sum(), -1.25), "x", **marks)
-    axis.set(xlabel="logit of the true class", ylabel="derivative of the loss", title=title, ylim=(-1.35, 0.1))
-    axis.legend(loc="upper left")
+    axes[1].set_title("softmax (dashed) lies on sigmoid: two classes, one probability", fontsize=9)
+    style.legend_below(figure, axes[0], values.shape[1])
     return figure
 
 
@@ -87,3 +69,9 @@ def effective_numbers_figure(counts_by_title: Mapping[str, Sequence[int] | np.nd
         axis.set(title=title, xlabel="class, head to tail", ylabel="samples", ylim=(min(5, *counts), 2 * max(counts)))
     style.legend_below(figure, axis, 5)
     return figure
+
+
+def inaturalist_counts_figure() -> Figure:
+    """Draw Figure 6 for iNaturalist."""
+    sets = [(TITLES[name], class_counts(name)) for name in ("inat2017", "inat2018")]
+    return effective_numbers_figure({f"{name}: {n.sum():,} images, {len(n):,} classes": n for name, n in sets})

@@ -1,4 +1,4 @@
-"""Error against beta (Figure 5), training curves with their band over seeds, and the change of each class's error."""
+"""Error against beta (Figure 5), training curves (Figure 7 and ours), and the change of each class's error."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from replication.experiments.grids import BETAS
 from replication.report.analysis import published as paper
 from replication.report.analysis.ablations import changed
+from replication.report.analysis.large_scale import BALANCED as CB_FOCAL
+from replication.report.analysis.large_scale import COLUMNS, SPLIT, paper_runs
 from replication.report.analysis.measured import CELL, fixed_beta
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import summary
@@ -185,3 +187,27 @@ def class_changes(profile: Profile, dataset: str) -> pd.DataFrame:
     return rows.assign(
         class_index=range(len(rows)), class_name=names, images=images, label=label, imbalance_factor=factor
     )
+
+
+def figure7(records: pd.DataFrame) -> Figure | None:
+    """Validation error over the epochs, softmax and CB focal, ResNet-50 at 224; dots: Table 3, where the paper ends.
+
+    None without a run of ours: the paper prints the curves as a picture only.
+    """
+    if not len(paper_runs(records, "softmax")) and not len(paper_runs(records, CB_FOCAL)):
+        return None
+    figure, axes = panels(3.6, 2)
+    printed = paper.published("table3").query("net == 'ResNet-50' and input == 224").set_index("loss")
+    for axis, dataset in zip(axes, ("ilsvrc2012", "inat2018"), strict=True):
+        for label, row in (("softmax", "Softmax"), (CB_FOCAL, "CB Focal")):
+            colour, name = LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
+            axis.plot([90], [printed.loc[row, f"{COLUMNS[dataset]}_top1"]], "o", color=colour, label=f"{name}, paper")
+            runs = paper_runs(records, label).query("dataset == @dataset and depth == 50")
+            for curve in map(pd.DataFrame, runs["curve"]):
+                axis.plot(curve["epoch"], curve["error"], color=colour, linewidth=1)
+        for epoch in (30, SPLIT, 80):
+            axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
+        axis.set(title=f"{paper.TITLES[dataset]}, ResNet-50", xlabel="epoch", xlim=(0, 93), ylim=(15, 75))
+    axes[0].set_ylabel("top-1 error (percent)")
+    style.legend_below(figure, axis, 2)
+    return figure

@@ -1,4 +1,6 @@
-"""The tables that the paper does not have: what print says of beta, selection bias, ablations, methods, length."""
+"""The tables that the paper does not have: beta in print, selection bias, ablations, methods, length, statements."""
+
+import pandas as pd
 
 from replication.report.analysis import selection
 from replication.report.analysis.ablations import CONTRASTS
@@ -6,8 +8,9 @@ from replication.report.analysis.comparison import length_of_training
 from replication.report.analysis.methods import IMBALANCE, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS, expected_minimum
-from replication.report.claims.finding import interval_word
-from replication.report.tables.table import Table, across, budget, captioned
+from replication.report.claims.finding import WORDS, interval_word, sentence
+from replication.report.claims.statements import Statement
+from replication.report.tables.table import CAPTIONS, Table, across, budget, captioned, rendered
 
 
 def improvements_table() -> Table:
@@ -73,3 +76,25 @@ def short_methods_table(profile: Profile) -> Table:
 def length_table(profiles: dict[str, Profile]) -> Table:
     """Class-balanced minus plain after 30, 100 and 200 epochs of ResNet-8, imbalance 100."""
     return captioned("length_of_training", length_of_training(profiles))
+
+
+def claims_table(statements: tuple[Statement, ...]) -> Table:
+    """One row a statement: its bottom line, and one column for each kind of evidence."""
+    rows = [
+        {"id": s.id, "place": s.place, "topic": s.topic, "statement": s.text, "bottom line": s.bottom_line}
+        | {kind: s.words.get(kind, "") for kind in WORDS}
+        for s in statements
+    ]
+    data = pd.DataFrame(rows)
+    return captioned("statements", data, shown=data.rename(columns={"bottom line": "what the evidence says"}))
+
+
+def findings_markdown(statements: tuple[Statement, ...]) -> str:
+    """When the rules were fixed, and every statement with the findings beneath it, as nested lists."""
+    lines = [rendered(CAPTIONS["statements"]["when"]), ""]
+    for s in statements:
+        lines += [f"- **{s.id}** ({s.place}). {s.text} {s.bottom_line}"]
+        for weighing in s.weighings:
+            lines += [f"  - {weighing.kind}: {weighing.word}"]
+            lines += [f"    - {sentence(finding)}" for finding in weighing.findings]
+    return "\n".join(lines)

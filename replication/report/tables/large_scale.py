@@ -1,32 +1,12 @@
-"""Table 3 beside our runs, all runs of any budget, what Table 3 costs, and what each beta does to iNaturalist."""
+"""Table 3 beside our runs, all runs of any budget, and what Table 3 costs."""
 
-from itertools import product
-
-import numpy as np
 import pandas as pd
 
-from replication.experiments.grids import BETAS
 from replication.experiments.large_scale import PROFILE, table3_rows
 from replication.report.analysis import published as paper
-from replication.report.analysis.large_scale import ASSUMED_RATE, COLUMNS, measured_rate, relative_work, table3_cells
-from replication.report.analysis.published import TITLES, class_counts
+from replication.report.analysis.large_scale import ASSUMED_RATE, COLUMNS, relative_work, table3_cells
+from replication.report.analysis.published import TITLES
 from replication.report.tables.table import Table, captioned, number, spread
-from replication.theory.effective_number import class_balanced_weights, effective_number
-
-
-def weights_table() -> Table:
-    """What each beta does to iNaturalist: effective numbers and weights of the largest and smallest class."""
-    rows = []
-    for dataset, beta in product(("inat2017", "inat2018"), BETAS[1:]):
-        counts = class_counts(dataset)
-        effective, weights = np.asarray(effective_number(counts, beta)), class_balanced_weights(counts, beta)
-        row = dict(dataset=dataset, beta=beta, largest=int(counts[0]), smallest=int(counts[-1]))
-        row |= dict(effective_largest=effective[0], effective_smallest=effective[-1])
-        row |= dict(weight_largest=weights[0], weight_smallest=weights[-1], ratio=weights[-1] / weights[0])
-        rows.append(row | dict(average_weight=np.average(weights, weights=counts)))
-    data = pd.DataFrame(rows)
-    shown = data.assign(dataset=data["dataset"].map(TITLES), **data.iloc[:, 4:].map("{:.2f}".format)).astype(str)
-    return captioned("inaturalist_weights", data, shown=shown.rename(columns=lambda name: name.replace("_", " ")))
 
 
 def table3(records: pd.DataFrame) -> Table:
@@ -51,25 +31,20 @@ def runs_table(records: pd.DataFrame) -> Table:
     return captioned("large_scale_runs", records[columns], PROFILE)
 
 
-def cost_table(records: pd.DataFrame) -> Table:
-    """GPU hours of each run of Table 3, an estimate: epochs x images / (images a second) / 3600.
-
-    The rate is that of our records, else ASSUMED_RATE, for ResNet-50 at 224 on one GPU.
-    """
-    found = measured_rate(records)
-    rate, source = (found[0], f"measured on {found[1]}") if found else (ASSUMED_RATE, "assumed, not measured")
-    images = paper.table1().set_index("dataset")["train_images"]
+def cost_table() -> Table:
+    """GPU hours of each run of Table 3, an estimate: epochs x images / (images a second) / 3600."""
+    images = paper.published("table1").set_index("dataset")["train_images"]
     data = pd.DataFrame([vars(e) for e in table3_rows()])[["dataset", "depth", "size", "loss", "beta"]]
     data["images"] = 90 * data["dataset"].map(TITLES).map(images).astype(int)
-    data["images_per_second"] = rate / relative_work(data)
+    data["images_per_second"] = [ASSUMED_RATE / relative_work(e.depth, e.size) for e in table3_rows()]
     data["gpu_hours"] = data["images"] / data["images_per_second"] / 3600
     hours = data.pivot_table(index=["depth", "size", "loss"], columns="dataset", values="gpu_hours", sort=False)
     shown = hours[list(COLUMNS)].map("{:.0f}".format).rename(columns=TITLES).reset_index()
-    facts = dict(rate=rate, source=source, runs=len(data), hours=data["gpu_hours"].sum())
+    facts = dict(rate=ASSUMED_RATE, runs=len(data), hours=data["gpu_hours"].sum())
     return captioned("large_scale_cost", data, PROFILE, shown, **facts)
 
 
 def tables(records: pd.DataFrame) -> list[Table]:
     """All tables of RESULTS/large-scale."""
-    made = [table3(records), cost_table(records), weights_table()]
+    made = [table3(records), cost_table()]
     return [*made, runs_table(records)] if len(records) else made

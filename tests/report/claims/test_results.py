@@ -24,7 +24,7 @@ from replication.report.claims.finding import (
     UNDECIDED,
 )
 from replication.report.claims.statements import statements
-from replication.report.tables.claims import claims_table
+from replication.report.tables.evidence import claims_table
 
 
 def changed_maps(change):
@@ -71,7 +71,7 @@ def test_printed_regret_by_hand():
 
 def test_large_scale_tables():
     assert training.s1(Evidence()).words == {"print": CONSISTENT, "runs": NOT_RUN}
-    table = paper.table3()
+    table = paper.published("table3")
     worse = Evidence(table3=table.assign(inat18_top1=table["inat18_top1"] + 4 * (table["loss"] == "CB Focal")))
     assert training.s1(worse).words["print"] == INCONSISTENT and training.s2(worse).words["print"] == INCONSISTENT
     assert training.s2(Evidence()).words["print"] == CONSISTENT
