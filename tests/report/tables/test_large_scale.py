@@ -182,6 +182,6 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
 
 def test_tables_are_written_and_runs_stand_beside_print(tmp_path):
     made = tables.tables(_frame(tmp_path, _pairs((-4.0,))))
-    assert [table.name for table in made] == ["table3", "large_scale_cost", "inaturalist_weights", "large_scale_runs"]
+    assert [table.name for table in made] == ["table3", "large_scale_cost", "large_scale_runs"]
     written = pd.read_csv(made[0].write(tmp_path)[1]).query("n > 0")
     assert written["published"].tolist() == [42.86, 21.31, 38.88, 18.97]
