@@ -106,20 +106,17 @@ def forest_rows(full: Profile, short: Profile) -> pd.DataFrame:
     keys = ["dataset", "beta", "imbalance_factor"]
     printed = paper.difference_to_plain(paper.heat_maps()).query("label == 'softmax'").set_index(keys)["difference"]
     ran = full.paired_cells.query("label == 'softmax' and imbalance_factor in @IMBALANCE_FACTORS")
-    ran = ran[ran["dataset"].isin(paper.TABLE2_SETS) & ran["beta"].isin([0.99, 0.9999])]
+    ran = ran[ran["dataset"].isin(paper.TABLE2_SETS)]
     ran = ran[(ran["beta"] == 0.9999) | (ran["beta"] == ran["dataset"].map(fixed_beta))]
     ran = ran.sort_values(keys, ascending=[True, True, False]).join(printed.rename("printed"), on=keys)
     share = f"{ran.groupby(keys[::2]).ngroups} of {len(paper.TABLE2_SETS) * len(IMBALANCE_FACTORS)} columns"
-    ran = ran.assign(
-        losses=f"softmax, {share}", planned=[planned_seeds(*key) for key in ran[keys].itertuples(index=False)]
-    )
+    planned = [planned_seeds(*key) for key in ran[keys].itertuples(index=False)]
     small = forest(short)
-    small = small.assign(losses=small["labels"].map(", ".join), planned=0)
-    studies = [(full, ran), (short, small)]
-    table = pd.concat([rows.assign(study=p.heading) for p, rows in studies])
+    blocks = short.heading + ", " + small["labels"].map(", ".join)
+    ran = ran.assign(block=f"{full.heading}, softmax, {share}", planned=planned)
+    table = pd.concat([ran, small.assign(block=blocks, planned=0)])
     rows = list(table.itertuples())
     return table.assign(
-        block=table["study"] + ", " + table["losses"],
         label=[f"{paper.TITLES[r.dataset]} at {r.imbalance_factor:g}, beta {r.beta:g}" for r in rows],
         word=[interval_word(r.low, r.high, r.n, r.planned) for r in rows],
     )

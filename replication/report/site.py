@@ -21,8 +21,7 @@ from replication.report.figures.data import class_counts_figure
 from replication.report.figures.style import Drawings, draw_all
 from replication.report.front_page import GENERATED, TITLES, folder_page, forest_rows, front_page
 from replication.report.gpu import write_gpu_page
-from replication.report.tables import cifar, evidence
-from replication.report.tables import large_scale as large_scale_tables
+from replication.report.tables import cifar, evidence, large_scale
 from replication.report.tables.table import Table, budget
 
 TABLES = (cifar.table2, evidence.methods_table, evidence.scale_table, evidence.ablations_table, evidence.bias_table)
@@ -36,23 +35,20 @@ FIGURES = {  # of each data set of a profile
 OWNED = re.compile(r"\]\((tables/[\w-]+\.(?:md|csv|tex)|(?:figures/)?[\w-]+\.(?:png|pdf))\)")
 
 
-def profile_tables(profile: Profile) -> list[Table]:
-    """The tables of a profile that have a row."""
-    made = [table(profile) for table in TABLES]
-    made += [cifar.heat_map(profile, dataset) for dataset in sorted(set(profile.cells["dataset"]))]
-    return [table for table in made if len(table.shown)]
-
-
 def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[Table]]:
-    """The tables of each folder of the results."""
-    tables = {name: profile_tables(profile) for name, profile in profiles.items() if name != "length"}
+    """The tables of each folder of the results that have a row."""
+    tables, large = {}, seen.large_scale
+    for name, profile in profiles.items():
+        maps = [cifar.heat_map(profile, dataset) for dataset in sorted(set(profile.cells["dataset"]))]
+        tables[name] = [*(table(profile) for table in TABLES), *maps]
     if "length" in profiles:
-        tables["length"] = [evidence.length_table(profiles)]
-    return tables | {
+        tables["length"] = [evidence.length_table(profiles)]  # the other tables would mix its two budgets
+    tables |= {
         "published": [evidence.improvements_table(), evidence.published_bias_table()],
-        LARGE_SCALE: large_scale_tables.tables(seen.large_scale),
+        LARGE_SCALE: [large_scale.table3(large), large_scale.cost_table(), large_scale.runs_table(large)],
         "statements": [evidence.claims_table(statements(seen))],
     }
+    return {name: [table for table in made if len(table.shown)] for name, made in tables.items()}
 
 
 def profile_drawings(results: Path, profile: Profile) -> Drawings:

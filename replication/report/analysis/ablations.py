@@ -8,7 +8,7 @@ better.
 import pandas as pd
 
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import finished, off_protocol, paired_summaries, reference, summaries
+from replication.report.analysis.measured import finished, off_protocol, paired, paired_summaries, reference, summaries
 
 WORDS = paper.table("analysis/switches", dtype=str).set_index(["switch", "value"])["words"].to_dict()
 CELL = ["dataset", "label", "imbalance_factor", "beta"]
@@ -29,15 +29,10 @@ def ablations(records: pd.DataFrame) -> pd.DataFrame:
     Deferred re-weighting is a method of its own and not among them.  For the columns see `paired_summaries`.
     """
     done = finished(changed(records)).query("switch != 'reweight_from'")
-    base = finished(reference(records))[[*PAIR, "error", "device"]]
-    both = done.merge(base, on=PAIR, suffixes=("", "_reference"))
-    both = both.assign(
-        difference=both["error"] - both["error_reference"], across=both["device"] != both["device_reference"]
-    )
+    both = paired(done, finished(reference(records))[[*PAIR, "error", "device"]], PAIR)
     rows = paired_summaries(both, [*CELL, "switch", "value"])
-    switches = zip(rows["switch"], rows["value"], strict=True)
-    words = pd.Series([WORDS.get(key, " = ".join(key)) for key in switches], dtype=object)
-    rows.insert(len(CELL) + 2, "words", words)
+    words = [WORDS.get(key, " = ".join(key)) for key in zip(rows["switch"], rows["value"], strict=True)]
+    rows.insert(len(CELL) + 2, "words", pd.Series(words, dtype=object))
     return rows
 
 

@@ -14,6 +14,7 @@ FACTORS = (*IMBALANCE_FACTORS, 1.0)
 ENTRY = ["dataset", "row", "imbalance_factor"]  # what names an entry of Table 2
 LOWEST = "class-balanced, lowest"
 MEASURED = ["mean", "sd", "n", "low", "high", "diverged", "seeds"]
+UNMEASURED = {"n": 0, "diverged": 0, "seeds": ""}  # of a cell without runs; its other numbers are NaN
 
 
 def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def table2_rows(records: pd.DataFrame) -> pd.DataFrame:
         names = [*paper.LABELS, LOWEST, *(f"CB {label}, beta {fixed_beta(dataset):g}" for label in paper.LABELS)]
         wanted += product([dataset], names, FACTORS)
     table = pd.DataFrame(index=pd.MultiIndex.from_tuples(wanted, names=ENTRY)).join(printed).join(measured)
-    return _filled(table.reset_index(), ["n", "diverged"], ["seeds", "pick"])
+    return table.reset_index().fillna(UNMEASURED | {"pick": ""}).astype({"n": int, "diverged": int})
 
 
 def _entries(frame: pd.DataFrame, lowest: pd.DataFrame) -> pd.DataFrame:
@@ -52,12 +53,6 @@ def _lowest(ours: pd.DataFrame) -> pd.DataFrame:
     return best.assign(pick=picks, low=float("nan"), high=float("nan"))
 
 
-def _filled(frame: pd.DataFrame, counts: list[str], texts: list[str]) -> pd.DataFrame:
-    """Fill the cells without a measurement: 0 seeds, empty text."""
-    numbers = {name: pd.to_numeric(frame[name]).fillna(0).astype(int) for name in counts}
-    return frame.assign(**numbers, **{name: frame[name].fillna("") for name in texts})
-
-
 def heat_map_cells(profile: Profile, dataset: str) -> pd.DataFrame:
     """Return a heat map's 125 cells, published and measured, with differences to plain (ours paired by seed)."""
     cell = ["label", "beta", "imbalance_factor"]
@@ -69,7 +64,7 @@ def heat_map_cells(profile: Profile, dataset: str) -> pd.DataFrame:
         frame = printed.set_index(cell)[["error"]].rename(columns={"error": "published"}).join(to_plain)
     differences = changes[["mean", "low", "high", "n"]].add_prefix("difference_")
     table = frame.join(here[MEASURED]).join(differences).reset_index()
-    return _filled(table, ["n", "diverged", "difference_n"], ["seeds"])
+    return table.fillna(UNMEASURED | {"difference_n": 0}).astype({"n": int, "diverged": int, "difference_n": int})
 
 
 def forest(profile: Profile) -> pd.DataFrame:

@@ -17,6 +17,7 @@ KEYS = ["dataset", "depth", "seed"]
 SPLIT = 60  # epochs; statement S3
 COLUMNS = {"inat2017": "inat17", "inat2018": "inat18", "ilsvrc2012": "ilsvrc"}  # of published/table3.csv
 CELL = ["dataset", "depth", "size", "label", "beta"]
+MEASURES = {"top1": "error", "top5": "top5_error"}  # of Table 3, by the name of ours
 BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # fields of every run of the paper's protocol
 ASSUMED_RATE = 2500.0  # training images a second of ResNet-50 at 224 on one current data-centre GPU: not measured
 # Multiply-adds (10^9) of one forward pass at 224 by depth: `_ops` of torchvision's weights metadata.
@@ -54,26 +55,20 @@ def _is_paper_run(row: dict) -> bool:
     return budget and tested and (len(counts), sum(counts)) == (int(wanted["classes"]), int(wanted["train_images"]))
 
 
-def measured_cells(records: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per cell of finished paper runs: summary of the last epoch's top-1 and top-5 error, seeds."""
-    done = records[records["paper_run"] & (records["status"] == "finished")]
-    columns = {"top1": "error", "top5": "top5_error"}
-    found = [summaries(done, CELL, column, seeds=seed_list).assign(measure=name) for name, column in columns.items()]
-    return pd.concat(found)[[*CELL, "measure", "n", "seeds", "mean", "sd", "low", "high"]]
-
-
 def table3_cells(records: pd.DataFrame) -> pd.DataFrame:
     """Return the 54 numbers of Table 3: published, and mean, sd, n, low, high of ours (NaN, n = 0 if not measured)."""
-    printed = (
-        paper.published("table3").assign(plain=lambda t: t["loss"] == "Softmax").set_index(["net", "input", "plain"])
-    )
+    printed = paper.published("table3").assign(plain=lambda t: t["loss"] == "Softmax")
+    printed = printed.set_index(["net", "input", "plain"])
     rows = []
-    for e, measure in product(table3_rows(), ("top1", "top5")):
+    for e, measure in product(table3_rows(), MEASURES):
         published = printed.at[(f"ResNet-{e.depth}", e.size, e.loss == "softmax"), f"{COLUMNS[e.dataset]}_{measure}"]
         cell = (e.dataset, e.depth, e.size, loss_label(e.loss, e.gamma), e.beta)
         rows.append(dict(zip(CELL, cell, strict=True)) | dict(measure=measure, published=published))
-    table = pd.DataFrame(rows).merge(measured_cells(records), on=[*CELL, "measure"], how="left")
-    return table.assign(n=table["n"].fillna(0).astype(int), seeds=table["seeds"].fillna(""))
+    done = records[records["paper_run"] & (records["status"] == "finished")]
+    ours = [summaries(done, CELL, name, seeds=seed_list).assign(measure=measure) for measure, name in MEASURES.items()]
+    columns = [*CELL, "measure", "n", "seeds", "mean", "sd", "low", "high"]
+    table = pd.DataFrame(rows).merge(pd.concat(ours)[columns], on=[*CELL, "measure"], how="left")
+    return table.fillna({"n": 0, "seeds": ""}).astype({"n": int})
 
 
 def relative_work(depth: int, size: int) -> float:

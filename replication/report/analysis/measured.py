@@ -106,11 +106,15 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["dataset", "label", "imbalance_factor", "epochs", "seed", "precision"]
     runs = finished(reference(records))[[*keys, "beta", "error", "device", "curve"]]
-    joined = runs[runs["beta"] > 0].merge(runs[runs["beta"] == 0], on=keys, suffixes=("", "_plain"))
-    joined = joined.rename(columns={"error": "class_balanced", "error_plain": "plain"})
-    across = joined["device"] != joined["device_plain"]
-    joined = joined.assign(difference=joined["class_balanced"] - joined["plain"], across=across)
-    return joined.sort_values([*CELL, "seed"], ignore_index=True)
+    both = paired(runs[runs["beta"] > 0], runs[runs["beta"] == 0], keys)
+    both = both.rename(columns={"error": "class_balanced", "error_base": "plain", "curve_base": "curve_plain"})
+    return both.sort_values([*CELL, "seed"], ignore_index=True)
+
+
+def paired(runs: pd.DataFrame, base: pd.DataFrame, on: list[str]) -> pd.DataFrame:
+    """Join runs with base runs, whose columns end in `_base`, and add the `difference` in error and `across`."""
+    both = runs.merge(base, on=on, suffixes=("", "_base"))
+    return both.assign(difference=both["error"] - both["error_base"], across=both["device"] != both["device_base"])
 
 
 def paired_summaries(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

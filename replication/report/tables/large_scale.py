@@ -42,9 +42,3 @@ def cost_table() -> Table:
     shown = hours[list(COLUMNS)].map("{:.0f}".format).rename(columns=TITLES).reset_index()
     facts = dict(rate=ASSUMED_RATE, runs=len(data), hours=data["gpu_hours"].sum())
     return captioned("large_scale_cost", data, PROFILE, shown, **facts)
-
-
-def tables(records: pd.DataFrame) -> list[Table]:
-    """All tables of RESULTS/large-scale."""
-    made = [table3(records), cost_table()]
-    return [*made, runs_table(records)] if len(records) else made

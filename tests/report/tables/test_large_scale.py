@@ -9,9 +9,11 @@ import pytest
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord, table3_rows
 from replication.report.analysis import large_scale
 from replication.report.analysis import published as paper
-from replication.report.analysis.large_scale import large_scale_records, measured_cells
+from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.published import class_counts
+from replication.report.claims.statements import Evidence
 from replication.report.figures import training as figures
+from replication.report.site import all_tables
 from replication.report.tables import large_scale as tables
 
 
@@ -120,7 +122,7 @@ def test_measured_stands_beside_published_in_its_own_cell(tmp_path):
 )
 def test_other_budgets_and_partial_data_are_in_no_cell(tmp_path, fields, changes):
     records = _frame(tmp_path, [replace(_record(43.0, dataset="inat2018", **fields), **changes)])
-    assert len(records) == 1 and not len(measured_cells(records))
+    assert len(records) == 1 and not tables.table3_cells(records)["n"].any()
     assert len(tables.runs_table(records).shown) == 1
 
 
@@ -181,7 +183,8 @@ def test_figure7_draws_curves_where_there_are_runs(tmp_path):
 
 
 def test_tables_are_written_and_runs_stand_beside_print(tmp_path):
-    made = tables.tables(_frame(tmp_path, _pairs((-4.0,))))
+    seen = Evidence(large_scale=_frame(tmp_path, _pairs((-4.0,))))
+    made = all_tables({}, seen)["large-scale"]
     assert [table.name for table in made] == ["table3", "large_scale_cost", "large_scale_runs"]
     written = pd.read_csv(made[0].write(tmp_path)[1]).query("n > 0")
     assert written["published"].tolist() == [42.86, 21.31, 38.88, 18.97]
