@@ -35,20 +35,23 @@ FIGURES = {  # of each data set of a profile
 OWNED = re.compile(r"\]\((tables/[\w-]+\.(?:md|csv|tex)|(?:figures/)?[\w-]+\.(?:png|pdf))\)")
 
 
+def profile_tables(profile: Profile) -> list[Table]:
+    """The tables of a profile that have a row."""
+    maps = [cifar.heat_map(profile, dataset) for dataset in sorted(set(profile.cells["dataset"]))]
+    return [table for table in [*(make(profile) for make in TABLES), *maps] if len(table.shown)]
+
+
 def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[Table]]:
-    """The tables of each folder of the results that have a row."""
-    tables, large = {}, seen.large_scale
-    for name, profile in profiles.items():
-        maps = [cifar.heat_map(profile, dataset) for dataset in sorted(set(profile.cells["dataset"]))]
-        tables[name] = [*(table(profile) for table in TABLES), *maps]
+    """The tables of each folder of the results."""
+    tables, large = {name: profile_tables(p) for name, p in profiles.items() if name != "length"}, seen.large_scale
     if "length" in profiles:
-        tables["length"] = [evidence.length_table(profiles)]  # the other tables would mix its two budgets
-    tables |= {
+        tables["length"] = [evidence.length_table(profiles)]
+    runs = [large_scale.runs_table(large)] if len(large) else []
+    return tables | {
         "published": [evidence.improvements_table(), evidence.published_bias_table()],
-        LARGE_SCALE: [large_scale.table3(large), large_scale.cost_table(), large_scale.runs_table(large)],
+        LARGE_SCALE: [large_scale.table3(large), large_scale.cost_table(), *runs],
         "statements": [evidence.claims_table(statements(seen))],
     }
-    return {name: [table for table in made if len(table.shown)] for name, made in tables.items()}
 
 
 def profile_drawings(results: Path, profile: Profile) -> Drawings:
