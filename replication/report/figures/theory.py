@@ -20,9 +20,10 @@ def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Draw the losses (columns) and their derivatives against a logit: the index, whose name is the label."""
     figure, axes = panels(3.5, 2)
     for axis, curves, ylabel in zip(axes, (values, slopes), ("loss", "derivative of the loss"), strict=True):
-        curves.plot(ax=axis, color=LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
+        backwards = curves.iloc[:, ::-1]  # softmax on top
+        backwards.plot(ax=axis, color=LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
         axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
-    axes[1].set_title("softmax (dashed) lies on sigmoid: two classes, one probability", fontsize=9)
+    axes[1].set_title("softmax (dashed) lies on sigmoid", fontsize=9)
     style.legend_below(figure, axes[0], values.shape[1])
     return figure
 
