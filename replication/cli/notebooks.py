@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -130,15 +131,20 @@ def _forget_paths(copy: Path) -> None:
 
 def write_html(copy: Path) -> Path:
     """Write the executed notebook as an HTML page beside it; inputs tagged "fold" are folded, "hide-input" left out."""
+    return write_text(copy.with_suffix(".html"), _exporter().from_filename(str(copy))[0])
+
+
+@cache
+def _exporter():
+    """Return nbconvert's exporter, whose templates are compiled once for all pages."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(
+    return HTMLExporter(
         extra_loaders=[TEMPLATES],
         template_file="folded.html.j2",
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    return write_text(copy.with_suffix(".html"), exporter.from_filename(str(copy))[0])
 
 
 def write_site(results: Path, profile: str) -> Path:
