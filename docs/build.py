@@ -7,6 +7,7 @@ results and with the records that these hold, unless `python -m replication repr
 """
 
 import argparse
+import gc
 import re
 import shutil
 import sys
@@ -121,6 +122,7 @@ def build(out: Path, profile: str, results: Path, data_root: Path | None = None)
 
 
 def main() -> int:
+    gc.set_threshold(100_000, 20, 20)  # Sphinx's trees live long: looking for garbage in them took a second of eight
     parser = argparse.ArgumentParser(description="Build the site.")
     parser.add_argument("--out", type=Path, default=ROOT / "site", help="folder to write (default: site)")
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="records in the notebooks (default: cpu)")
