@@ -42,15 +42,6 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def from_bool(kind: str, holds: bool, what: str, *notes: str, **numbers) -> Finding:
-    """Return the finding of evidence that involves no chance.
-
-    >>> from_bool("derivation", True, "weights at beta 0 are 1").word
-    'proved'
-    """
-    return Finding(what, WORDS[kind][0 if holds else 1], notes=notes, **numbers)
-
-
 def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
     """Return the word for an interval of a change in error, elementwise; a missing bound gives undecided.
 

@@ -12,7 +12,7 @@ from replication.report.analysis.comparison import forest, length_of_training
 from replication.report.analysis.methods import methods
 from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
-from replication.report.claims.evidence import Evidence, Weighing, statement, weigh
+from replication.report.claims.evidence import Evidence, Weighing, statement
 from replication.report.claims.finding import BETTER, NOT_RUN, UNDECIDED, WORSE, Finding, of_row, of_seeds, tally
 
 SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short study's, and those of plans B and C
@@ -20,7 +20,8 @@ SHORT_SEEDS, METHOD_SEEDS, LENGTH_SEEDS = 3, 3, 5  # fixed beforehand: the short
 
 def _answered(findings: list[Finding]) -> Weighing | None:
     words = {f.word for f in findings}
-    return weigh("runs", findings, words.pop() if len(words) == 1 else tally(findings) or UNDECIDED) if words else None
+    word = words.pop() if len(words) == 1 else tally(findings) or UNDECIDED
+    return Weighing("runs", word, findings) if findings else None
 
 
 def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
@@ -48,7 +49,7 @@ def growth(e: Evidence):
     word = runs[0].word if runs else NOT_RUN
     numbers = dict(in_print=" and ".join(dict.fromkeys(f.word for f in printed)))
     numbers |= dict(in_runs={BETTER: "it grows", WORSE: "it falls"}.get(word, word))
-    return numbers, dict(print=weigh("print", printed, UNDECIDED), runs=_answered(runs))
+    return numbers, dict(print=Weighing("print", UNDECIDED, printed), runs=_answered(runs))
 
 
 def _listed(changes: pd.Series) -> str:
@@ -76,7 +77,7 @@ def choice(e: Evidence):
         changes = f"of changes of {rows['change'].max():+.2f} to {rows['change'].min():+.2f}"
         findings.append(Finding(what, f"at most {rows['bias_over_plain'].max():.2f} points", notes=(changes,)))
     gains = "; ".join(f"{f.what.split(',')[0]} {f.word}" for f in findings)
-    return dict(gains=gains), dict(print=weigh("print", findings, "estimated"))
+    return dict(gains=gains), dict(print=Weighing("print", "estimated", findings))
 
 
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:

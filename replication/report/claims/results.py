@@ -1,5 +1,7 @@
 """Statements on errors: R1 to R6 from the paper's printed numbers and the plan's runs."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -8,8 +10,8 @@ from replication.data.long_tail import long_tailed_counts
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import fixed_beta
 from replication.report.analysis.selection import agreement_probability, replicate_sd, rerun_sd
-from replication.report.claims.evidence import Evidence, statement, weigh
-from replication.report.claims.finding import Finding, from_bool
+from replication.report.claims.evidence import Evidence, Weighing, statement
+from replication.report.claims.finding import CONSISTENT, INCONSISTENT, Finding
 
 HIGH, LOW = (200.0, 100.0, 50.0), (20.0, 10.0)  # imbalance factors that R6 treats separately
 
@@ -84,23 +86,26 @@ def r5b(e: Evidence):
     printed = []
     for beta, group in d.groupby("beta"):
         said = ", ".join(f"{r.label} {r.difference:+.2f}" for r in group.itertuples())
-        printed.append(from_bool("print", bool((group["difference"] < 0).all()), f"beta {beta:g} against plain", said))
-    worse = int((d.loc[d["beta"] == 0.999, "difference"] > 0).sum())
-    return dict(worse=worse), dict(print=weigh("print", printed))
+        word = CONSISTENT if (group["difference"] < 0).all() else INCONSISTENT
+        printed.append(Finding(f"beta {beta:g} against plain", word, notes=(said,)))
+    worse = (d.loc[d["beta"] == 0.999, "difference"] > 0).sum()
+    word = CONSISTENT if (d["difference"] < 0).all() else INCONSISTENT
+    return dict(worse=worse), dict(print=Weighing("print", word, printed))
 
 
 @statement("R6")
 def r6(e: Evidence):
     cells = e.heat_maps.pivot(index=["dataset", "label", "imbalance_factor"], columns="beta", values="error")
     difference = (cells[0.9999] - cells[0.99]).rename("difference").reset_index()
-    high, low = list[Finding](), list[Finding]()
-    for dataset, sign in (("cifar10", -1), ("cifar20", 1), ("cifar100", 1)):
-        for factors, findings in ((HIGH, high), (LOW, low)):
-            part = difference.query("dataset == @dataset and imbalance_factor in @factors")["difference"]
-            what = f"{paper.TITLES[dataset]} at imbalance {max(factors):g} to {min(factors):g}, 0.9999 minus 0.99"
-            note = f"{int((sign * part > 0).sum())} of {len(part)} cells as the paper says"
-            findings.append(from_bool("print", sign * part.mean() > 0, what, note, estimate=float(part.mean())))
-    word = weigh("print", high).word
+    findings: list[Finding] = []
+    for (dataset, sign), factors in product((("cifar10", -1), ("cifar20", 1), ("cifar100", 1)), (HIGH, LOW)):
+        part = difference.query("dataset == @dataset and imbalance_factor in @factors")["difference"]
+        what = f"{paper.TITLES[dataset]} at imbalance {max(factors):g} to {min(factors):g}, 0.9999 minus 0.99"
+        note = f"{(sign * part > 0).sum()} of {len(part)} cells as the paper says"
+        word = CONSISTENT if sign * part.mean() > 0 else INCONSISTENT
+        findings.append(Finding(what, word, part.mean(), notes=(note,)))
+    high, low = findings[::2], findings[1::2]
+    word = INCONSISTENT if INCONSISTENT in {f.word for f in high} else CONSISTENT
     but = ", ".join(f.what.split(" at ")[0] for f in low if f.word != word)
-    both = weigh("print", [f for pair in zip(high, low, strict=True) for f in pair], word)
-    return dict(word=word, but=f", but not on {but} at 20 and 10" if but else ""), dict(print=both)
+    but = f", but not on {but} at 20 and 10" if but else ""
+    return dict(word=word, but=but), dict(print=Weighing("print", word, findings))

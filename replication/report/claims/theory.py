@@ -9,7 +9,7 @@ from scipy import stats
 
 from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
-from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.evidence import Evidence, Weighing, statement
 from replication.report.claims.finding import CONFIRMED, REFUTED, UNDECIDED, Finding
 from replication.theory import torus
 from replication.theory.covering import FOR_VARIANCE, TABLE_LEVEL, check, variance_rows
@@ -141,7 +141,7 @@ def t6(e: Evidence):
     coarser = [dataset for dataset in ("cifar10", "cifar20") if dataset in set(frame["dataset"])]
     findings = [_smaller_volumes(frame, dataset) for dataset in coarser]
     word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
-    return {}, dict(simulation=weigh("simulation", findings, word))
+    return {}, dict(simulation=Weighing("simulation", word, findings))
 
 
 def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> Finding:

@@ -11,7 +11,7 @@ from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
 from replication.report.claims import finding as words
-from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.evidence import Evidence, Weighing, statement
 from replication.report.claims.finding import NOT_RUN, majority, of_seeds
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
@@ -50,7 +50,7 @@ def p1(e: Evidence):
     word = str(majority(found, [words.WORSE] * len(parts)))
     if {words.AWAITING, NOT_RUN} & set(found):
         word = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
-    return dict(word=word), dict(runs=weigh("runs", parts, word))
+    return dict(word=word), dict(runs=Weighing("runs", word, parts))
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
@@ -105,7 +105,7 @@ def s1(e: Evidence):
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [words.BETTER] * len(runs)))
     numbers = dict(better=better, pairs=d.size, low=d.min(), high=d.max(), span=rare / frequent)
-    return numbers, dict(print=better == d.size, runs=weigh("runs", runs, word) if runs else None)
+    return numbers, dict(print=better == d.size, runs=Weighing("runs", word, runs) if runs else None)
 
 
 @statement("S2")
