@@ -1,7 +1,6 @@
 """Questions of ours, beside the paper's statements: growth with imbalance, re-balancing, the pick, methods, length."""
 
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -26,10 +25,9 @@ def _answered(findings: list[Finding]) -> Weighing | None:
 
 def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
     """Short training, CIFAR-10 at the fixed beta: changes by seed and imbalance, over losses that all factors share."""
-    rows = forest(e.short).query("dataset == 'cifar10'")
-    if not len(rows) or rows["labels"].nunique() > 1:
-        return pd.DataFrame()
-    return pd.DataFrame(dict(zip(rows["imbalance_factor"], rows["values"], strict=True))).dropna().sort_index(axis=1)
+    rows = forest(e.short).query("dataset == 'cifar10'").set_index("imbalance_factor")
+    changes = rows["values"].to_dict() if rows["labels"].nunique() == 1 else {}
+    return pd.DataFrame(changes).dropna().sort_index(axis=1)
 
 
 @statement("O1")
@@ -61,12 +59,9 @@ def rebalancing(e: Evidence):
     """The 2 x 2 of scale and weights, with its interaction."""
     rows = [row for row in e.short.scale_by_weights.to_dict("records") if row["part"] in CONTRASTS]
     found = {row["part"]: of_row(f"short training, {row['part']}", row, SHORT_SEEDS) for row in rows}
-    numbers = {part: f.estimate for part, f in found.items()}
-    if found:
-        inter = found["interaction"]
-        numbers |= dict(low=inter.low, high=inter.high)
-        found["interaction"] = replace(inter, word="shown" if inter.word in (BETTER, WORSE) else inter.word)
-    return numbers, dict(runs=_answered(list(found.values())))
+    if found and found["interaction"].word in (BETTER, WORSE):
+        found["interaction"] = replace(found["interaction"], word="shown")
+    return found, dict(runs=_answered(list(found.values())))
 
 
 @statement("O3")
@@ -83,10 +78,9 @@ def choice(e: Evidence):
 def method_changes(e: Evidence) -> dict[str, list[Finding]]:
     """Each method's change against plain at full protocol and imbalance 100, by data set; those that are measured."""
     found: dict[str, list[Finding]] = {}
-    for row in methods(e.full).to_dict("records"):
-        if row["change_n"] > 0:
-            changes = {name: row[f"change_{name}"] for name in ("low", "high", "n")} | {"mean": row["change"]}
-            found.setdefault(row["dataset"], []).append(of_row(row["method"], row | changes, METHOD_SEEDS))
+    for row in methods(e.full).query("change_n > 0").to_dict("records"):
+        changes = {name: row[f"change_{name}"] for name in ("low", "high", "n")} | {"mean": row["change"]}
+        found.setdefault(row["dataset"], []).append(of_row(row["method"], row | changes, METHOD_SEEDS))
     return found
 
 
@@ -99,7 +93,7 @@ def best_methods(e: Evidence) -> dict[str, Finding]:
 def today(e: Evidence):
     best = best_methods(e).items()
     said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best)
-    return dict(best=said), dict(runs=_answered(list(chain(*method_changes(e).values()))))
+    return dict(best=said), dict(runs=_answered([f for found in method_changes(e).values() for f in found]))
 
 
 @statement("O5")
@@ -114,8 +108,7 @@ def length(e: Evidence):
 @statement("O6")
 def ports(e: Evidence):
     """The authors' own shuffle is not such a change, nor are our uniform weights."""
-    rows = e.short.ablations.to_dict("records")
-    rows = [r for r in rows if r["switch"] not in ("weights", "shuffle") and r["beta"] > 0]
+    rows = e.short.ablations.query("switch not in ('weights', 'shuffle') and beta > 0").to_dict("records")
     findings = [of_row(f"{r['words']} ({r['label']}, beta {r['beta']:g})", r, SHORT_SEEDS) for r in rows]
     shown, seen = sum(f.word == WORSE for f in findings), [f.detectable for f in findings]
     numbers = dict(shown=shown or "None", switches=len(findings), least=min(seen, default=0), most=max(seen, default=0))

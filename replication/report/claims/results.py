@@ -24,15 +24,13 @@ def figure5_differences(e: Evidence, dataset: str) -> pd.DataFrame:
 
 @statement("R1")
 def r1(e: Evidence):
-    bias, columns = e.selection_bias, len(e.selection_bias)
-    lower = {name: int((bias[name] < 0).sum()) for name in bias.filter(like="change")}
-    better, left, alone = (lower[f"change{which}"] for which in ("", "_corrected", "_corrected_high"))
-    numbers: dict = dict(better=better, left=left, alone=alone, columns=columns)
-    numbers |= dict(chance=agreement_probability(replicate_sd()[0]))
+    bias, columns, chance = e.selection_bias, len(e.selection_bias), agreement_probability(replicate_sd()[0])
+    better, left, alone = (bias[["change", "change_corrected", "change_corrected_high"]] < 0).sum()
     fixed = bias["fixed_change"]
-    word = f"{int((fixed < 0).sum())} of {columns} better, {int((fixed > 0).sum())} worse"
+    word = f"{(fixed < 0).sum()} of {columns} better, {(fixed > 0).sum()} worse"
     what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
     beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
+    numbers = dict(better=better, left=left, alone=alone, columns=columns, chance=chance)
     return numbers, dict(print=(better == columns, beside))
 
 
@@ -41,7 +39,7 @@ def r2(e: Evidence):
     plain = e.heat_maps.query("beta == 0 and dataset in @paper.TABLE2_SETS")
     wide = plain.pivot_table(index=["dataset", "imbalance_factor"], columns="label", values="error")
     d = wide.drop(columns="softmax").mean(axis=1) - wide["softmax"]
-    lower, columns = int((d < 0).sum()), len(d)
+    lower, columns = (d < 0).sum(), len(d)
     p = stats.binomtest(lower, columns).pvalue
     return dict(lower=lower, columns=columns, p=p, mean=d.mean()), dict(print=lower > columns / 2)
 
@@ -62,11 +60,11 @@ def r3(e: Evidence):
 
 @statement("R4")
 def r4(e: Evidence):
-    gap = float(np.abs(e.class_balanced_weights(long_tailed_counts(5000, 10, 50), 0.9) - 1).max())
+    gap = np.abs(e.class_balanced_weights(long_tailed_counts(5000, 10, 50), 0.9) - 1).max()
     here = figure5_differences(e, "cifar10")
     d, none = here[here["beta"] > 0.9], here[here["beta"] == 0.9]
-    steps = d.pivot(index="label", columns="beta", values="error").sort_index(axis=1).diff(axis=1).iloc[:, 1:]
-    better, down = int((d["difference"] < 0).sum()), int((steps.to_numpy() < 0).sum())
+    steps = np.diff(d.pivot(index="label", columns="beta", values="error"))
+    better, down = (d["difference"] < 0).sum(), (steps < 0).sum()
     at_09 = ", ".join(f"{r.label} {r.plain:.2f} -> {r.error:.2f}" for r in none.itertuples())
     numbers: dict = dict(gap=gap, at_09=at_09, better=better, cells=len(d), down=down, steps=steps.size)
     numbers |= dict(sd=replicate_sd()[0], sd_of_all=replicate_sd(HIGH + LOW)[0], sd_of_reruns=rerun_sd()[0])
@@ -76,7 +74,7 @@ def r4(e: Evidence):
 @statement("R5a")
 def r5a(e: Evidence):
     d = figure5_differences(e, "cifar100")
-    right = int(((d["difference"] < 0) == (d["beta"] < 0.995)).sum())
+    right = ((d["difference"] < 0) == (d["beta"] < 0.995)).sum()
     return dict(right=right, cells=len(d)), dict(print=right == len(d))
 
 
