@@ -85,9 +85,10 @@ def p2(e: Evidence):
     return numbers, dict(derivation=all(a > 2 * b for a, b in losses.values()), runs=word)
 
 
-def _large(e: Evidence) -> pd.DataFrame:
-    table = e.table3.query("input == 224")
-    return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
+def _table3(e: Evidence, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the errors of softmax and of CB focal at 224 by net, in the columns that a regular expression matches."""
+    table = e.table3.query("input == 224").set_index(["loss", "net"]).filter(regex=columns)
+    return table.loc["Softmax"], table.loc["CB Focal"]
 
 
 def _without_plan(e: Evidence) -> str | None:
@@ -97,10 +98,9 @@ def _without_plan(e: Evidence) -> str | None:
 
 @statement("S1")
 def s1(e: Evidence):
-    table = _large(e)
-    errors = [c for c in table if c.endswith(("top1", "top5"))]
-    d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
-    better, (rare, frequent) = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
+    plain, balanced = _table3(e, "top[15]$")
+    d, (rare, frequent) = (balanced - plain).to_numpy(), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
+    better = (d < 0).sum()
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [words.BETTER] * len(runs)))
@@ -110,11 +110,10 @@ def s1(e: Evidence):
 
 @statement("S2")
 def s2(e: Evidence):
-    table, shares = _large(e), []
-    for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
-        shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
-        shares.append(float((shallow - balanced) / (shallow - table.loc[(deeper, False), column])))
-    return dict(low=min(shares), high=max(shares)), dict(print=min(shares) >= CLOSED, runs=_without_plan(e))
+    plain, balanced = _table3(e, "top1$")
+    deeper = plain.loc["ResNet-152"].where(plain.columns != "ilsvrc_top1", plain.loc["ResNet-101"])
+    shares = (plain - balanced).loc["ResNet-50"] / (plain.loc["ResNet-50"] - deeper)
+    return dict(low=shares.min(), high=shares.max()), dict(print=shares.min() >= CLOSED, runs=_without_plan(e))
 
 
 @statement("S3")
