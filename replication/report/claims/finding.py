@@ -49,8 +49,7 @@ def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
     ['better', 'worse', 'alike', 'undecided']
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    cases = [high < 0, low > 0, (low > -margin) & (high < margin)]
-    return np.select(cases, [BETTER, WORSE, ALIKE], UNDECIDED)
+    return np.select([high < 0, low > 0, (low > -margin) & (high < margin)], [BETTER, WORSE, ALIKE], UNDECIDED)
 
 
 def interval_word(low: float, high: float, n: int, planned: int = 0, margin: float = MARGIN) -> str:

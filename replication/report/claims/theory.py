@@ -65,11 +65,9 @@ def t1(e: Evidence):
 
 @statement("T2")
 def t2(e: Evidence):
-    n, worst = np.arange(1, 201), 0.0
-    for beta in (0.5, 0.9, 0.99, 0.999):
-        steps = np.diff([0.0, *(e.effective_number(k, beta) for k in n)])
-        total = float(e.effective_number(1e9, beta))
-        worst = max(worst, float(np.abs(steps - beta ** (n - 1.0)).max()), abs(total * (1 - beta) - 1))
+    n, beta = np.arange(201), np.array([[0.5], [0.9], [0.99], [0.999]])
+    off = np.abs(np.diff(e.effective_number(n, beta)) - beta ** n[:-1])  # (4, 200)
+    worst = max(off.max(), np.abs(e.effective_number(1e9, beta) * (1 - beta) - 1).max())
     rows = _rows(e, prototypes=True)
     numbers, simulated = _checked(rows[rows["n"] >= 5 * rows["N"]])
     return numbers | dict(worst=worst), dict(derivation=worst < 1e-10, simulation=simulated)
@@ -138,8 +136,7 @@ def t6(e: Evidence):
     frame = e.covering.get("near_duplicates")
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
         return {}, dict(simulation=None)
-    coarser = [dataset for dataset in ("cifar10", "cifar20") if dataset in set(frame["dataset"])]
-    findings = [_smaller_volumes(frame, dataset) for dataset in coarser]
+    findings = [_smaller_volumes(frame, d) for d in ("cifar10", "cifar20") if d in set(frame["dataset"])]
     word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
     return {}, dict(simulation=Weighing("simulation", word, findings))
 
