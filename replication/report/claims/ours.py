@@ -23,24 +23,19 @@ def _answered(findings: list[Finding]) -> Weighing | None:
     return Weighing("runs", word, findings) if findings else None
 
 
-def changes_by_imbalance(e: Evidence) -> pd.DataFrame:
-    """Short training, CIFAR-10 at the fixed beta: changes by seed and imbalance, over losses that all factors share."""
-    rows = forest(e.short).query("dataset == 'cifar10'").set_index("imbalance_factor")
-    changes = rows["values"].to_dict() if rows["labels"].nunique() == 1 else {}
-    return pd.DataFrame(changes).dropna().sort_index(axis=1)
-
-
 @statement("O1")
 def growth(e: Evidence):
     """Table 2 in print, and the slope of the short study's change over log10 imbalance, one per seed."""
-    printed, runs, table = [], [], changes_by_imbalance(e)
+    printed, runs = [], list[Finding]()
     for dataset, rows in e.selection_bias.sort_values("imbalance_factor").groupby("dataset"):
         changes = rows.set_index("imbalance_factor")["change"]
         found = stats.kendalltau(range(len(changes)), -changes, method="exact")
         word = UNDECIDED if found.pvalue >= SIGNIFICANCE else "grows" if found.statistic > 0 else "falls"
         notes = (_listed(changes), f"Kendall's tau {found.statistic:+.2f}, p = {found.pvalue:.2g}")
         printed.append(Finding(f"{TITLES[dataset]}, best of 20 minus best plain", word, notes=notes))
-    if table.shape[1] > 2:
+    columns = forest(e.short).query("dataset == 'cifar10'").set_index("imbalance_factor")
+    if len(columns) > 2 and columns["labels"].nunique() == 1:  # a slope over the losses that all columns share
+        table = pd.DataFrame(columns["values"].to_dict()).dropna().sort_index(axis=1)
         slopes = np.polyfit(np.log10(table.columns.to_numpy()), table.T, 1)[0]
         what = "short training, for ten times the imbalance"
         runs = [of_seeds(what, slopes, SHORT_SEEDS, notes=(_listed(table.mean()),))]

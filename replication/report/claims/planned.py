@@ -46,13 +46,10 @@ class Contrast:
         complete = [seed for seed in self.seeds if all(replace(run, seed=seed) in errors for run in runs)]
         return {seed: self.of(errors.__getitem__, seed) for seed in complete}
 
-    def printed(self) -> float:
-        """Return the value printed in Figures 8 to 10; NaN if they lack a cell."""
-        return float(self.of(printed_error))
-
     def finding(self, errors: Errors) -> Finding:
-        """Return the finding of our runs."""
-        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), printed=self.printed())
+        """Return the finding of our runs beside the value of Figures 8 to 10, which is NaN if they lack a cell."""
+        printed = float(self.of(printed_error))
+        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), printed=printed)
 
 
 def printed_error(e: Experiment) -> float:
@@ -135,8 +132,7 @@ def regret_word(values: np.ndarray) -> np.ndarray:
 def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
     """Return the last-epoch error of each finished run by its Experiment; per seed, of the precision with most runs."""
     done = records[records["status"] == "finished"]
-    usual = done.groupby("seed")["precision"].agg(lambda p: p.mode()[0])
-    done = done[done["precision"] == done["seed"].map(usual)]
+    done = done[done["precision"] == done.groupby("seed")["precision"].transform(lambda p: p.mode()[0])]
     rows = done[list(Experiment.__dataclass_fields__)].replace({np.nan: None}).to_dict("records")
     return {Experiment(**row): float(error) for row, error in zip(rows, done["error"], strict=True)}
 
