@@ -125,8 +125,7 @@ def _method(e: Evidence) -> Answer:
 
 def answers(evidence: Evidence) -> list[Answer]:
     """The seven answers of the front page."""
-    questions = (_formula, _cifar10, _short, _cifar100, _rebalancing, _choice, _method)
-    return [find(evidence) for find in questions]
+    return [ask(evidence) for ask in (_formula, _cifar10, _short, _cifar100, _rebalancing, _choice, _method)]
 
 
 def in_short(found: list[Answer]) -> str:

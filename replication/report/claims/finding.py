@@ -121,5 +121,4 @@ def majority(words, claimed: list[str]) -> np.ndarray:
     as_claimed, half = (found == wanted).sum(-1), len(claimed) / 2
     opposite = ((found == BETTER) & (wanted == WORSE)) | ((found == WORSE) & (wanted == BETTER))
     against = (opposite | ((found == ALIKE) & (wanted != ALIKE))).sum(-1)
-    cases = [(as_claimed > half) & ~opposite.any(-1), against > half]
-    return np.select(cases, [REPLICATED, NOT_REPLICATED], UNDECIDED)
+    return np.select([(as_claimed > half) & ~opposite.any(-1), against > half], [REPLICATED, NOT_REPLICATED], UNDECIDED)

@@ -34,16 +34,15 @@ def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> flo
 def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
     rows = e.full.pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
+    rows = rows.set_index(["dataset", "imbalance_factor"])
     curves = zip(rows["curve_plain"], rows["curve"], strict=True)
     ratios = [[plain[k]["training_loss"] / balanced[k]["training_loss"] for k in (0, -1)] for plain, balanced in curves]
-    cells = pd.MultiIndex.from_frame(rows[["dataset", "imbalance_factor"]])
-    return pd.DataFrame(ratios, index=cells, columns=["first", "last"])
+    return pd.DataFrame(ratios, index=rows.index, columns=["first", "last"])
 
 
 @statement("L2")
 def l2(e: Evidence):
-    settings = product(TABLE2_SETS, IMBALANCE_FACTORS, BETAS[1:])
-    shrink = {setting: 1 / average_weight(e, *setting) for setting in settings}
+    shrink = {cell: 1 / average_weight(e, *cell) for cell in product(TABLE2_SETS, IMBALANCE_FACTORS, BETAS[1:])}
     off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
     ratios = loss_ratios(e)

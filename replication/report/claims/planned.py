@@ -36,9 +36,8 @@ class Contrast:
 
     def of(self, error: Callable[[Experiment], Any], seed: int = 0) -> Any:
         """Return the value of the comparison at a seed, given a function from a run to its error."""
-        sides = ([replace(run, seed=seed) for run in side] for side in (self.plus, self.minus))
-        plus, minus = (np.mean([error(run) for run in side], axis=0) for side in sides)
-        return self.scale * (plus - minus)
+        plus, minus = ([error(replace(run, seed=seed)) for run in side] for side in (self.plus, self.minus))
+        return self.scale * (np.mean(plus, axis=0) - np.mean(minus, axis=0))
 
     def values(self, errors: Errors) -> dict[int, Any]:
         """Return the value at each planned seed for which all runs are there; other seeds are left out."""
@@ -100,9 +99,8 @@ class Rule:
         if self.by == "mean" and complete:
             what = f"mean over {len(complete)} of {len(self.parts)} columns"
             findings.insert(0, of_seeds(what, np.mean(complete, axis=0), len(self.parts[0].seeds)))
-        word = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
-        if len(complete) == len(self.parts):
-            word = str(self.word(complete))
+        waiting = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
+        word = str(self.word(complete)) if len(complete) == len(self.parts) else waiting
         return word, findings, self._clause(word, findings)
 
     def _clause(self, word: str, findings: list[Finding]) -> str:
@@ -154,15 +152,15 @@ def contrast(row: Mapping[str, Any]) -> Contrast:
 
 
 def _runs(row: Mapping[str, Any], side: str) -> tuple[Experiment, ...]:
-    factors, betas, labels = (row[name].split(" + ") for name in ("imbalance", f"{side}betas", f"{side}losses"))
-    losses = [(loss, float(gamma) if gamma else None) for loss, _, gamma in (label.partition(" ") for label in labels)]
-    settings = product(factors, losses, betas)
-    return tuple(Experiment(row["dataset"], float(f), loss, gamma, float(b)) for f, (loss, gamma), b in settings)
+    factors, betas, losses = (row[name].split(" + ") for name in ("imbalance", f"{side}betas", f"{side}losses"))
+    return tuple(
+        Experiment(row["dataset"], float(factor), loss, float(gamma[0]) if gamma else None, float(beta))
+        for factor, beta, (loss, *gamma) in product(factors, betas, map(str.split, losses))
+    )
 
 
 def _rule(name: str, rows: pd.DataFrame) -> Rule:
-    roles = [rows[rows["role"] == role].to_dict("records") for role in ("part", "beside")]
-    parts, beside = (tuple(map(contrast, found)) for found in roles)
+    parts, beside = (tuple(map(contrast, rows[rows["role"] == role].to_dict("records"))) for role in ("part", "beside"))
     return Rule(parts, {"R1": "mean", "R3": "regret"}.get(name, "majority"), beside)
 
 

@@ -86,9 +86,8 @@ def r5b(e: Evidence):
         said = ", ".join(f"{r.label} {r.difference:+.2f}" for r in group.itertuples())
         word = CONSISTENT if (group["difference"] < 0).all() else INCONSISTENT
         printed.append(Finding(f"beta {beta:g} against plain", word, notes=(said,)))
-    worse = (d.loc[d["beta"] == 0.999, "difference"] > 0).sum()
     word = CONSISTENT if (d["difference"] < 0).all() else INCONSISTENT
-    return dict(worse=worse), dict(print=Weighing("print", word, printed))
+    return dict(worse=(d.query("beta == 0.999")["difference"] > 0).sum()), dict(print=Weighing("print", word, printed))
 
 
 @statement("R6")

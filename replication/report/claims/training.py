@@ -47,9 +47,8 @@ def p1(e: Evidence):
         of_seeds("test error, division by 10 against 100", (error - rises(e, 0.01, "error")).dropna(), seeds),
     ]
     found = [f.word for f in parts]
-    word = str(majority(found, [words.WORSE] * len(parts)))
-    if {words.AWAITING, NOT_RUN} & set(found):
-        word = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
+    waiting = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
+    word = waiting if {words.AWAITING, NOT_RUN} & set(found) else str(majority(found, [words.WORSE] * len(parts)))
     return dict(word=word), dict(runs=Weighing("runs", word, parts))
 
 
@@ -99,8 +98,8 @@ def _without_plan(e: Evidence) -> str | None:
 @statement("S1")
 def s1(e: Evidence):
     plain, balanced = _table3(e, "top[15]$")
-    d, (rare, frequent) = (balanced - plain).to_numpy(), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
-    better = (d < 0).sum()
+    d = (balanced - plain).to_numpy()
+    better, (rare, frequent) = (d < 0).sum(), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [words.BETTER] * len(runs)))
