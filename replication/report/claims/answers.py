@@ -66,76 +66,66 @@ def _fixed(e: Evidence, dataset: str) -> dict[str, Finding]:
     return {f"at {run.imbalance_factor:g}": c.finding(e.errors) for run, c in wanted}
 
 
-def _formula(e: Evidence) -> tuple[str, str, str]:
+def _formula(e: Evidence) -> Answer:
     right = set(theory.t1(e).words.values()) == {words.PROVED, words.CONFIRMED}
     rows = e.covering.get("verify")
     said = "not simulated" if rows is None else f"{len(rows)} simulations, largest z {check(rows).largest_z:.1f}"
-    return "Yes, under its assumption" if right else "Not confirmed", "derived", said
+    answer = "Yes, under its assumption" if right else "Not confirmed"
+    return Answer("Is the formula right?", answer, "derived", said, "covering/README.md")
 
 
-def _cifar10(e: Evidence) -> tuple[str, str, str]:
+def _cifar10(e: Evidence) -> Answer:
     printed = paper.difference_to_plain(paper.heat_map("cifar10")).query("label == 'softmax' and beta == 0.9999")
-    found = _fixed(e, "cifar10")
-    return verdict(list(found.values())), _span(printed["difference"]), _shown(found)
+    found, span = _fixed(e, "cifar10"), _span(printed["difference"])
+    return Answer("Lower error on CIFAR-10?", verdict(list(found.values())), span, _shown(found), "paper/README.md")
 
 
-def _short(e: Evidence) -> tuple[str, str, str]:
+def _short(e: Evidence) -> Answer:
     rows = forest(e.short).query("dataset == 'cifar10'")
     found = [of_row("", row, ours.SHORT_SEEDS) for row in rows.to_dict("records")]
     said = f"{_span(rows['mean'])} ({rows['n'].min()} seeds)" if found else NOT_RUN
-    return verdict(found), "-", said
+    return Answer("... after short training?", verdict(found), "-", said, "cpu/README.md")
 
 
-def _cifar100(e: Evidence) -> tuple[str, str, str]:
-    most = worst_changes()["cifar100", 0.9999]
-    return "No" if most >= HURTS else "Yes", f"up to {most:+.1f}", _shown(_fixed(e, "cifar100"))
+def _cifar100(e: Evidence) -> Answer:
+    most, shown = worst_changes()["cifar100", 0.9999], _shown(_fixed(e, "cifar100"))
+    answer = "No" if most >= HURTS else "Yes"
+    return Answer("0.9999 for 100 classes?", answer, f"up to {most:+.1f}", shown, "published/README.md")
 
 
-def _rebalancing(e: Evidence) -> tuple[str, str, str]:
+def _rebalancing(e: Evidence) -> Answer:
     by = {f.what.removeprefix("short training, "): f for f in ours.rebalancing(e).weighings[0].findings}
-    if "interaction" not in by:
-        return "Not run yet", "-", NOT_RUN
-    effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale"),
-               "a smaller loss": ("smaller scale, plain", "smaller scale, balanced")}  # fmt: skip
-    helps = []
-    for name, parts in effects.items():
-        seen = [by[part].word for part in parts]
-        helps += [name] if BETTER in seen and WORSE not in seen else []
-    together = "; they interact" if by["interaction"].word == "shown" else ""
-    first, second = (by[part].estimate for part in effects["Re-balancing"])
-    whole = first + by["smaller scale, balanced"].estimate
-    said = f"{whole:+.1f}: balancing first {first:+.1f}, last {second:+.1f} (short training)"
-    return f"{' and '.join(helps) or 'Undecided'}{together}", "-", said
+    answer, said = "Not run yet", NOT_RUN
+    if "interaction" in by:
+        effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale"),
+                   "a smaller loss": ("smaller scale, plain", "smaller scale, balanced")}  # fmt: skip
+        seen = {name: [by[part].word for part in parts] for name, parts in effects.items()}
+        helps = [name for name, found in seen.items() if BETTER in found and WORSE not in found]
+        together = "; they interact" if by["interaction"].word == "shown" else ""
+        answer = f"{' and '.join(helps) or 'Undecided'}{together}"
+        first, last, smaller = (by[part].estimate for part in (*effects["Re-balancing"], "smaller scale, balanced"))
+        said = f"{first + smaller:+.1f}: balancing first {first:+.1f}, last {last:+.1f} (short training)"
+    return Answer("Re-balancing, or a smaller loss?", answer, "-", said, "cpu/README.md")
 
 
-def _choice(e: Evidence) -> tuple[str, str, str]:
-    most = e.selection_bias["bias_over_plain"].max()
-    return f"At most {most:.1f} points", _span(e.selection_bias["change"]), "CIFAR-10, -100, resampled"
+def _choice(e: Evidence) -> Answer:
+    answer = f"At most {e.selection_bias['bias_over_plain'].max():.1f} points"
+    span, said = _span(e.selection_bias["change"]), "CIFAR-10, -100, resampled"
+    return Answer("Gain from choosing among 20?", answer, span, said, "published/README.md")
 
 
-def _method(e: Evidence) -> tuple[str, str, str]:
+def _method(e: Evidence) -> Answer:
     best = {f"on {name}": f for name, f in ours.best_methods(e).items()}
     names = {f.what for f in best.values() if f.word == BETTER}
     answer = "Shift logits by the class prior" if names <= LOGIT_SHIFTS else "It depends on the data"
     if len(names) < 2:
         answer = names.pop().capitalize() if names else verdict(list(best.values()))
-    return answer, "-", _shown(best)
-
-
-ANSWERS = {  # question: its answer, and the page that its link leads to
-    "Is the formula right?": (_formula, "covering"),
-    "Lower error on CIFAR-10?": (_cifar10, "paper"),
-    "... after short training?": (_short, "cpu"),
-    "0.9999 for 100 classes?": (_cifar100, "published"),
-    "Re-balancing, or a smaller loss?": (_rebalancing, "cpu"),
-    "Gain from choosing among 20?": (_choice, "published"),
-    "Which method today?": (_method, "paper"),
-}
+    return Answer("Which method today?", answer, "-", _shown(best), "paper/README.md")
 
 
 def answers(evidence: Evidence) -> list[Answer]:
     """The seven answers of the front page."""
-    return [Answer(question, *find(evidence), f"{page}/README.md") for question, (find, page) in ANSWERS.items()]
+    return [ask(evidence) for ask in (_formula, _cifar10, _short, _cifar100, _rebalancing, _choice, _method)]
 
 
 def in_short(found: list[Answer]) -> str:
@@ -178,8 +168,8 @@ def which_beta() -> list[dict]:
         good = rows[rows["improved"] >= min(SAFE, rows["improved"].max())]
         helped = f"{', '.join(f'{beta:g}' for beta in good['beta'])} ({good['improved'].min()})"
         hurt = ", ".join(f"{beta:g}: {most:+.1f}" for beta, most in worst[dataset].items() if most >= HURTS) or "-"
-        head = dict(dataset=paper.TITLES[dataset], largest_class=paper.SIZES[dataset][0])
-        advice.append(head | dict(helped=helped, hurt=hurt))
+        title, largest = paper.TITLES[dataset], paper.SIZES[dataset][0]
+        advice.append(dict(dataset=title, largest_class=largest, helped=helped, hurt=hurt))
     return advice
 
 

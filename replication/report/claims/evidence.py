@@ -2,8 +2,8 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial, wraps
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,7 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.large_scale import large_scale_records
 from replication.report.analysis.profile import Profile, read_profiles, without_records
 from replication.report.analysis.selection import published_selection_bias
-from replication.report.claims.finding import NOT_RUN, UNDECIDED, WORDS, Finding
+from replication.report.claims.finding import NOT_RUN, WORDS, Finding
 from replication.report.claims.planned import RULES, Errors, errors_of
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
@@ -68,7 +68,7 @@ class Weighing:
 
     kind: str  # derivation, simulation, print or runs
     word: str
-    findings: tuple[Finding, ...]
+    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def statement(id: str) -> Callable:
             numbers, verdicts = weigh_it(evidence)
             if id in RULES:
                 word, findings, ran = RULES[id].decide(evidence.errors)
-                numbers, verdicts = numbers | dict(ran=ran), verdicts | dict(runs=weigh("runs", findings, word))
+                numbers["ran"], verdicts["runs"] = ran, Weighing("runs", word, findings)
             found = tuple(weighing(kind, verdict, spec, numbers) for kind, verdict in verdicts.items())
             line = bottom_line({w.word for w in found}, spec).format(**numbers)
             return Statement(id, spec["place"], spec["topic"], spec["text"], line, found)
@@ -117,15 +117,6 @@ def statement(id: str) -> Callable:
     return decorate
 
 
-def weigh(kind: str, findings: Iterable[Finding], word: str | None = None) -> Weighing:
-    """Weigh findings of one kind; without `word`, one failed finding decides against, and all together for."""
-    findings = tuple(findings)
-    found, (holds, fails) = {f.word for f in findings}, WORDS[kind]
-    if word is None:
-        word = fails if fails in found else holds if found == {holds} else found.pop() if len(found) == 1 else UNDECIDED
-    return Weighing(kind, word, findings)
-
-
 def weighing(kind: str, verdict: Any, spec: dict, numbers: dict) -> Weighing:
     """Return a Weighing for a verdict: True or False (it holds or not), a word, None (not run), or a Weighing itself.
 
@@ -133,13 +124,11 @@ def weighing(kind: str, verdict: Any, spec: dict, numbers: dict) -> Weighing:
     """
     if isinstance(verdict, Weighing):
         return verdict
-    if isinstance(verdict, tuple):
-        main = weighing(kind, verdict[0], spec, numbers)
-        return replace(main, findings=(*main.findings, *verdict[1:]))
+    verdict, *beside = verdict if isinstance(verdict, tuple) else (verdict,)
     holds, fails = WORDS[kind]
     word = {True: holds, False: fails, None: NOT_RUN}.get(verdict, verdict)
-    what, *notes = spec[kind] if verdict is not None else spec[kind][:1]
-    return weigh(kind, [Finding(what.format(**numbers), str(word), notes=tuple(n.format(**numbers) for n in notes))])
+    what, *notes = (text.format(**numbers) for text in (spec[kind] if verdict is not None else spec[kind][:1]))
+    return Weighing(kind, word, [Finding(what, word, notes=tuple(notes)), *beside])
 
 
 def bottom_line(words: set[str], spec: dict) -> str:

@@ -42,15 +42,6 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def from_bool(kind: str, holds: bool, what: str, *notes: str, **numbers) -> Finding:
-    """Return the finding of evidence that involves no chance.
-
-    >>> from_bool("derivation", True, "weights at beta 0 are 1").word
-    'proved'
-    """
-    return Finding(what, WORDS[kind][0 if holds else 1], notes=notes, **numbers)
-
-
 def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
     """Return the word for an interval of a change in error, elementwise; a missing bound gives undecided.
 
@@ -58,8 +49,7 @@ def word_of(low, high, margin: float = MARGIN) -> np.ndarray:
     ['better', 'worse', 'alike', 'undecided']
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    cases = [high < 0, low > 0, (low > -margin) & (high < margin)]
-    return np.select(cases, [BETTER, WORSE, ALIKE], UNDECIDED)
+    return np.select([high < 0, low > 0, (low > -margin) & (high < margin)], [BETTER, WORSE, ALIKE], UNDECIDED)
 
 
 def interval_word(low: float, high: float, n: int, planned: int = 0, margin: float = MARGIN) -> str:
@@ -131,5 +121,4 @@ def majority(words, claimed: list[str]) -> np.ndarray:
     as_claimed, half = (found == wanted).sum(-1), len(claimed) / 2
     opposite = ((found == BETTER) & (wanted == WORSE)) | ((found == WORSE) & (wanted == BETTER))
     against = (opposite | ((found == ALIKE) & (wanted != ALIKE))).sum(-1)
-    cases = [(as_claimed > half) & ~opposite.any(-1), against > half]
-    return np.select(cases, [REPLICATED, NOT_REPLICATED], UNDECIDED)
+    return np.select([(as_claimed > half) & ~opposite.any(-1), against > half], [REPLICATED, NOT_REPLICATED], UNDECIDED)

@@ -34,26 +34,23 @@ def average_weight(e: Evidence, dataset: str, factor: float, beta: float) -> flo
 def loss_ratios(e: Evidence) -> pd.DataFrame:
     """Return plain over class-balanced (0.9999) training loss, first and last evaluation, softmax pairs by seed."""
     rows = e.full.pairs.query("label == 'softmax' and beta == 0.9999 and imbalance_factor > 1")
+    rows = rows.set_index(["dataset", "imbalance_factor"])
     curves = zip(rows["curve_plain"], rows["curve"], strict=True)
     ratios = [[plain[k]["training_loss"] / balanced[k]["training_loss"] for k in (0, -1)] for plain, balanced in curves]
-    cells = pd.MultiIndex.from_frame(rows[["dataset", "imbalance_factor"]])
-    return pd.DataFrame(ratios, index=cells, columns=["first", "last"])
+    return pd.DataFrame(ratios, index=rows.index, columns=["first", "last"])
 
 
 @statement("L2")
 def l2(e: Evidence):
-    settings = product(TABLE2_SETS, IMBALANCE_FACTORS, BETAS[1:])
-    shrink = {setting: 1 / average_weight(e, *setting) for setting in settings}
+    shrink = {cell: 1 / average_weight(e, *cell) for cell in product(TABLE2_SETS, IMBALANCE_FACTORS, BETAS[1:])}
     off = [b for (_, _, b), v in shrink.items() if not 1 / SAME_SCALE <= v <= SAME_SCALE]
     strong = [v for (_, f, b), v in shrink.items() if b == 0.9999 and f >= 100]
+    ratios = loss_ratios(e)
+    means = ratios.groupby(["dataset", "imbalance_factor"]).mean().itertuples()
+    said = [f"{TITLES[r.Index[0]]} at {r.Index[1]:g}: {r.first:.1f} at first, {r.last:.2f} at last" for r in means]
+    same = ratios.stack().between(1 / SAME_SCALE, SAME_SCALE).all() if len(ratios) else None
     numbers: dict = dict(scale=SAME_SCALE, off=len(off), settings=len(shrink), smallest_beta=min(off, default=1))
-    numbers |= dict(least=min(strong), most=max(strong))
-    ratios, same = loss_ratios(e), None
-    if len(ratios):
-        means = ratios.groupby(["dataset", "imbalance_factor"]).mean().itertuples()
-        said = [f"{TITLES[r.Index[0]]} at {r.Index[1]:g}: {r.first:.1f} at first, {r.last:.2f} at last" for r in means]
-        same = ratios.stack().between(1 / SAME_SCALE, SAME_SCALE).all()
-        numbers |= dict(ratios="; ".join(said))
+    numbers |= dict(least=min(strong), most=max(strong), ratios="; ".join(said))
     return numbers, dict(derivation=not off, runs=same)
 
 
@@ -72,8 +69,7 @@ def l4(e: Evidence):
     alike = last.set_index("dataset")["error"] == singles.groupby("dataset")["error"].min()
     pairs = [p.pairs.query("imbalance_factor == 1 and not across")["difference"] for p in e.profiles.values()]
     n, equal = sum(map(len, pairs)), sum(int((difference == 0).sum()) for difference in pairs)
-    verdicts = dict(derivation=gap == 0, print=alike.all(), runs=equal == n if n else None)
-    return dict(gap=gap, n=n, equal=equal), verdicts
+    return dict(gap=gap, n=n, equal=equal), dict(derivation=gap == 0, print=alike.all(), runs=equal == n if n else None)
 
 
 @statement("R8")

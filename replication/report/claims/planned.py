@@ -34,27 +34,21 @@ class Contrast:
     claimed: str = BETTER
     scale: float = 1.0
 
-    def of(self, error: Callable[[Experiment], Any]) -> Any:
-        """Return the value of the comparison, given a function from a run to its error."""
-        plus, minus = (np.mean([error(run) for run in side], axis=0) for side in (self.plus, self.minus))
-        return self.scale * (plus - minus)
+    def of(self, error: Callable[[Experiment], Any], seed: int = 0) -> Any:
+        """Return the value of the comparison at a seed, given a function from a run to its error."""
+        plus, minus = ([error(replace(run, seed=seed)) for run in side] for side in (self.plus, self.minus))
+        return self.scale * (np.mean(plus, axis=0) - np.mean(minus, axis=0))
 
     def values(self, errors: Errors) -> dict[int, Any]:
         """Return the value at each planned seed for which all runs are there; other seeds are left out."""
-        found = {}
-        for seed in self.seeds:
-            here = {e: errors.get(replace(e, seed=seed)) for e in (*self.plus, *self.minus)}
-            if all(error is not None for error in here.values()):
-                found[seed] = self.of(here.__getitem__)
-        return found
-
-    def printed(self) -> float:
-        """Return the value printed in Figures 8 to 10; NaN if they lack a cell."""
-        return float(self.of(printed_error))
+        runs = (*self.plus, *self.minus)
+        complete = [seed for seed in self.seeds if all(replace(run, seed=seed) in errors for run in runs)]
+        return {seed: self.of(errors.__getitem__, seed) for seed in complete}
 
     def finding(self, errors: Errors) -> Finding:
-        """Return the finding of our runs."""
-        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), printed=self.printed())
+        """Return the finding of our runs beside the value of Figures 8 to 10, which is NaN if they lack a cell."""
+        printed = float(self.of(printed_error))
+        return of_seeds(self.what, self.values(errors).values(), len(self.seeds), printed=printed)
 
 
 def printed_error(e: Experiment) -> float:
@@ -105,9 +99,8 @@ class Rule:
         if self.by == "mean" and complete:
             what = f"mean over {len(complete)} of {len(self.parts)} columns"
             findings.insert(0, of_seeds(what, np.mean(complete, axis=0), len(self.parts[0].seeds)))
-        word = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
-        if len(complete) == len(self.parts):
-            word = str(self.word(complete))
+        waiting = words.AWAITING if any(len(v) for v in found) else words.NOT_RUN
+        word = str(self.word(complete)) if len(complete) == len(self.parts) else waiting
         return word, findings, self._clause(word, findings)
 
     def _clause(self, word: str, findings: list[Finding]) -> str:
@@ -137,10 +130,8 @@ def regret_word(values: np.ndarray) -> np.ndarray:
 def errors_of(records: pd.DataFrame) -> dict[Experiment, float]:
     """Return the last-epoch error of each finished run by its Experiment; per seed, of the precision with most runs."""
     done = records[records["status"] == "finished"]
-    usual = done.groupby("seed")["precision"].agg(lambda p: p.mode()[0])
-    done = done[done["precision"] == done["seed"].map(usual)]
-    fields = done[list(Experiment.__dataclass_fields__)].astype(object)
-    rows = fields.where(fields.notna(), None).to_dict("records")
+    done = done[done["precision"] == done.groupby("seed")["precision"].transform(lambda p: p.mode()[0])]
+    rows = done[list(Experiment.__dataclass_fields__)].replace({np.nan: None}).to_dict("records")
     return {Experiment(**row): float(error) for row, error in zip(rows, done["error"], strict=True)}
 
 
@@ -152,30 +143,25 @@ def contrast(row: Mapping[str, Any]) -> Contrast:
     Raises:
         ValueError: a run that these letters of the plan do not have.
     """
-    factors, sides = row["imbalance"].split(" + "), []
-    for side in ("", "against_"):
-        settings = product(factors, row[f"{side}betas"].split(" + "), row[f"{side}losses"].split(" + "))
-        sides.append(tuple(_experiment(row["dataset"], *setting) for setting in settings))
-    seeds = _seeds(row["letters"], sides[0] + sides[1])
+    plus, minus = _runs(row, ""), _runs(row, "against_")
+    seeds = _seeds(row["letters"], plus + minus)
     if not seeds:
         raise ValueError(f"letters must be of a plan that has these runs, got {row['letters']!r} for {row['words']}")
-    what = f"{paper.TITLES[row['dataset']]} at imbalance {' and '.join(factors)}, {row['words']}"
-    return Contrast(what, sides[0], sides[1], seeds, row["claimed"], float(row["scale"]))
+    what = f"{paper.TITLES[row['dataset']]} at imbalance {row['imbalance'].replace('+', 'and')}, {row['words']}"
+    return Contrast(what, plus, minus, seeds, row["claimed"], float(row["scale"]))
 
 
-def _experiment(dataset: str, factor: str, beta: str, label: str) -> Experiment:
-    loss, *gamma = label.split()
-    fields = dict(loss=loss, gamma=float(gamma[0]) if gamma else None, beta=float(beta))
-    return Experiment(dataset=dataset, imbalance_factor=float(factor), **fields)  # type: ignore[arg-type]
+def _runs(row: Mapping[str, Any], side: str) -> tuple[Experiment, ...]:
+    factors, betas, losses = (row[name].split(" + ") for name in ("imbalance", f"{side}betas", f"{side}losses"))
+    return tuple(
+        Experiment(row["dataset"], float(factor), loss, float(gamma[0]) if gamma else None, float(beta))
+        for factor, beta, (loss, *gamma) in product(factors, betas, map(str.split, losses))
+    )
 
 
-def _rules() -> dict[str, Rule]:
-    rules = {}
-    for name, group in paper.table("claims/comparisons", dtype=str).groupby("rule"):
-        found = [(row["role"], contrast(row)) for row in group.to_dict("records")]
-        parts, beside = (tuple(c for role, c in found if role == wanted) for wanted in ("part", "beside"))
-        rules[name] = Rule(parts, {"R1": "mean", "R3": "regret"}.get(name, "majority"), beside)
-    return rules
+def _rule(name: str, rows: pd.DataFrame) -> Rule:
+    parts, beside = (tuple(map(contrast, rows[rows["role"] == role].to_dict("records"))) for role in ("part", "beside"))
+    return Rule(parts, {"R1": "mean", "R3": "regret"}.get(name, "majority"), beside)
 
 
-RULES = _rules()
+RULES = {name: _rule(name, rows) for name, rows in paper.table("claims/comparisons", dtype=str).groupby("rule")}

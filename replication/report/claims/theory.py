@@ -9,7 +9,7 @@ from scipy import stats
 
 from replication.report.analysis.published import TITLES
 from replication.report.analysis.statistics import SIGNIFICANCE
-from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.evidence import Evidence, Weighing, statement
 from replication.report.claims.finding import CONFIRMED, REFUTED, UNDECIDED, Finding
 from replication.theory import torus
 from replication.theory.covering import FOR_VARIANCE, TABLE_LEVEL, check, variance_rows
@@ -56,8 +56,7 @@ def variances(table: pd.DataFrame) -> dict[str, float]:
 @statement("T1")
 def t1(e: Evidence):
     cases = list(product(range(1, 7), range(1, 13)))
-    formula = np.array([float(e.effective_number(n, (volume - 1) / volume)) for volume, n in cases])
-    worst = float(np.abs(formula / [float(occupancy_mean(*case)) for case in cases] - 1).max())
+    worst = max(abs(float(e.effective_number(n, (N - 1) / N)) / float(occupancy_mean(N, n)) - 1) for N, n in cases)
     numbers, simulated = _checked(_rows(e, prototypes=True))
     numbers |= variances(e.covering["verify"]) if numbers else {}
     return numbers | dict(worst=worst, cases=len(cases)), dict(derivation=worst < EXACT, simulation=simulated)
@@ -65,11 +64,9 @@ def t1(e: Evidence):
 
 @statement("T2")
 def t2(e: Evidence):
-    n, worst = np.arange(1, 201), 0.0
-    for beta in (0.5, 0.9, 0.99, 0.999):
-        steps = np.diff([0.0, *(e.effective_number(k, beta) for k in n)])
-        total = float(e.effective_number(1e9, beta))
-        worst = max(worst, float(np.abs(steps - beta ** (n - 1.0)).max()), abs(total * (1 - beta) - 1))
+    n, beta = np.arange(201), np.array([[0.5], [0.9], [0.99], [0.999]])
+    off = np.abs(np.diff(e.effective_number(n, beta)) - beta ** n[:-1])  # (4, 200)
+    worst = max(off.max(), np.abs(e.effective_number(1e9, beta) * (1 - beta) - 1).max())
     rows = _rows(e, prototypes=True)
     numbers, simulated = _checked(rows[rows["n"] >= 5 * rows["N"]])
     return numbers | dict(worst=worst), dict(derivation=worst < 1e-10, simulation=simulated)
@@ -138,10 +135,9 @@ def t6(e: Evidence):
     frame = e.covering.get("near_duplicates")
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
         return {}, dict(simulation=None)
-    coarser = [dataset for dataset in ("cifar10", "cifar20") if dataset in set(frame["dataset"])]
-    findings = [_smaller_volumes(frame, dataset) for dataset in coarser]
+    findings = [_smaller_volumes(frame, d) for d in ("cifar10", "cifar20") if d in set(frame["dataset"])]
     word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
-    return {}, dict(simulation=weigh("simulation", findings, word))
+    return {}, dict(simulation=Weighing("simulation", word, findings))
 
 
 def _smaller_volumes(frame: pd.DataFrame, coarse: str) -> Finding:

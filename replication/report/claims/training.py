@@ -11,7 +11,7 @@ from replication.report.analysis.ablations import changed
 from replication.report.analysis.large_scale import pairs
 from replication.report.analysis.published import HEAT_MAPS, TITLES
 from replication.report.claims import finding as words
-from replication.report.claims.evidence import Evidence, statement, weigh
+from replication.report.claims.evidence import Evidence, Weighing, statement
 from replication.report.claims.finding import NOT_RUN, majority, of_seeds
 
 ILSVRC_COUNTS = (732, 1300)  # training images of its smallest and largest class
@@ -47,10 +47,9 @@ def p1(e: Evidence):
         of_seeds("test error, division by 10 against 100", (error - rises(e, 0.01, "error")).dropna(), seeds),
     ]
     found = [f.word for f in parts]
-    word = str(majority(found, [words.WORSE] * len(parts)))
-    if {words.AWAITING, NOT_RUN} & set(found):
-        word = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
-    return dict(word=word), dict(runs=weigh("runs", parts, word))
+    waiting = NOT_RUN if set(found) == {NOT_RUN} else words.AWAITING
+    word = waiting if {words.AWAITING, NOT_RUN} & set(found) else str(majority(found, [words.WORSE] * len(parts)))
+    return dict(word=word), dict(runs=Weighing("runs", word, parts))
 
 
 def unstable(status: str, curve: list[dict], epochs: int) -> bool:
@@ -85,9 +84,10 @@ def p2(e: Evidence):
     return numbers, dict(derivation=all(a > 2 * b for a, b in losses.values()), runs=word)
 
 
-def _large(e: Evidence) -> pd.DataFrame:
-    table = e.table3.query("input == 224")
-    return table.assign(balanced=table["loss"].str.startswith("CB")).set_index(["net", "balanced"])
+def _table3(e: Evidence, columns: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the errors of softmax and of CB focal at 224 by net, in the columns that a regular expression matches."""
+    table = e.table3.query("input == 224").set_index(["loss", "net"]).filter(regex=columns)
+    return table.loc["Softmax"], table.loc["CB Focal"]
 
 
 def _without_plan(e: Evidence) -> str | None:
@@ -97,24 +97,22 @@ def _without_plan(e: Evidence) -> str | None:
 
 @statement("S1")
 def s1(e: Evidence):
-    table = _large(e)
-    errors = [c for c in table if c.endswith(("top1", "top5"))]
-    d = (table.xs(True, level="balanced")[errors] - table.xs(False, level="balanced")[errors]).to_numpy()
-    better, (rare, frequent) = int((d < 0).sum()), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
+    plain, balanced = _table3(e, "top[15]$")
+    d = (balanced - plain).to_numpy()
+    better, (rare, frequent) = (d < 0).sum(), e.class_balanced_weights(ILSVRC_COUNTS, 0.999)
     groups = pairs(e.large_scale).groupby(["dataset", "depth"])["difference"]
     runs = [of_seeds(f"{TITLES[d]}, ResNet-{depth}", values, 0) for (d, depth), values in groups]
     word = str(majority([f.word for f in runs], [words.BETTER] * len(runs)))
     numbers = dict(better=better, pairs=d.size, low=d.min(), high=d.max(), span=rare / frequent)
-    return numbers, dict(print=better == d.size, runs=weigh("runs", runs, word) if runs else None)
+    return numbers, dict(print=better == d.size, runs=Weighing("runs", word, runs) if runs else None)
 
 
 @statement("S2")
 def s2(e: Evidence):
-    table, shares = _large(e), []
-    for column, deeper in (("inat17_top1", "ResNet-152"), ("inat18_top1", "ResNet-152"), ("ilsvrc_top1", "ResNet-101")):
-        shallow, balanced = table.loc[("ResNet-50", False), column], table.loc[("ResNet-50", True), column]
-        shares.append(float((shallow - balanced) / (shallow - table.loc[(deeper, False), column])))
-    return dict(low=min(shares), high=max(shares)), dict(print=min(shares) >= CLOSED, runs=_without_plan(e))
+    plain, balanced = _table3(e, "top1$")
+    deeper = plain.loc["ResNet-152"].where(plain.columns != "ilsvrc_top1", plain.loc["ResNet-101"])
+    shares = (plain - balanced).loc["ResNet-50"] / (plain.loc["ResNet-50"] - deeper)
+    return dict(low=shares.min(), high=shares.max()), dict(print=shares.min() >= CLOSED, runs=_without_plan(e))
 
 
 @statement("S3")

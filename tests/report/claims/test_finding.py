@@ -10,13 +10,13 @@ from replication.report.claims.finding import (
     ALIKE,
     AWAITING,
     BETTER,
+    CONSISTENT,
     NOT_REPLICATED,
     NOT_RUN,
     REPLICATED,
     UNDECIDED,
     WORSE,
     Finding,
-    from_bool,
     majority,
     of_seeds,
     sentence,
@@ -58,7 +58,7 @@ def test_a_sentence_holds_estimate_interval_n_and_print():
     for value in ("-2.17", "-4.06", "-0.27", "n = 3", BETTER, "-3.24"):
         assert value in said
     assert "nan" not in sentence(Finding("x", UNDECIDED))
-    assert "1.23" in sentence(from_bool("print", True, "x", "by 1.23"))
+    assert "1.23" in sentence(Finding("x", CONSISTENT, notes=("by 1.23",)))
 
 
 def test_tally_counts_only_comparisons_with_a_word():

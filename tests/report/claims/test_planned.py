@@ -106,11 +106,11 @@ def test_regret_is_that_against_the_best_other_beta(rivals, word):
 def test_a_contrast_is_a_difference_of_means_by_seed_and_its_print_that_of_the_figures():
     """R4's trend by hand: half of 0.9999 minus 0.99, three losses, Figure 8 at imbalance 50."""
     trend = RULES["R4"].parts[-1]
-    assert trend.printed() == pytest.approx(((21.95 + 21.04 + 20.76) - (23.50 + 23.18 + 22.88)) / 3 / 2)
+    assert trend.of(printed_error) == pytest.approx(((21.95 + 21.04 + 20.76) - (23.50 + 23.18 + 22.88)) / 3 / 2)
     runs = {replace(e, seed=s): 20.0 + s for s in range(5) for e in trend.plus}
     runs |= {replace(e, seed=s): 26.0 + 3 * s for s in range(5) for e in trend.minus}
     assert list(trend.values(runs).values()) == [-3, -4, -5, -6, -7]
-    assert RULES["R6"].parts[1].printed() == pytest.approx((68.80 - 56.30 + 49.13 - 44.98) / 2)
+    assert RULES["R6"].parts[1].of(printed_error) == pytest.approx((68.80 - 56.30 + 49.13 - 44.98) / 2)
 
 
 def test_planned_seeds_are_those_of_the_plan():
