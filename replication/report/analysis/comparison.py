@@ -101,5 +101,4 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
     both = pd.concat(studies).query("label == 'softmax' and imbalance_factor == 100 and beta == 0.9999")
     both = both[both["dataset"].isin(paper.TABLE2_SETS)]
     means = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
-    changes = means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
-    return changes.rename(columns={"class_balanced": "balanced", "mean": "change"})
+    return means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)

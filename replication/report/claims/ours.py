@@ -93,10 +93,11 @@ def today(e: Evidence):
 
 @statement("O5")
 def length(e: Evidence):
-    rows = length_of_training(e.profiles).rename(columns={"change": "mean"}).to_dict("records")
+    rows = length_of_training(e.profiles).to_dict("records")
     findings = [of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS) for r in rows]
     changes = "; ".join(f"{f.what} {f.estimate:+.2f} (n = {f.n})" for f in findings)
-    open_still = "Open: one length is measured so far. " if len({r["epochs"] for r in rows}) == 1 else ""
+    complete = {row["epochs"] for row in rows if row["n"] >= LENGTH_SEEDS}
+    open_still = f"Open until two lengths have {LENGTH_SEEDS} seeds. " if len(complete) < 2 else ""
     return dict(changes=changes, open_still=open_still), dict(runs=_answered(findings))
 
 

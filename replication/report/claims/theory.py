@@ -103,9 +103,9 @@ def t4b(e: Evidence):
     if frame is None:
         return {}, dict(simulation=None)
     bound, largest = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max()
-    shown = frame[frame["d"].isin([1, 2, 3, 6, 10, 30])].itertuples()
+    shown = frame[frame["d"].isin([1, 2, 3, 6, 10, 30])]
     numbers = dict(N=frame["N"].iloc[0], n=frame["n"].iloc[0], largest=largest, bound=bound, rows=len(frame))
-    numbers |= dict(shares=", ".join(f"{row.share:.2f} (d = {row.d})" for row in shown))
+    numbers |= dict(shares=", ".join(map("{:.2f}".format, shown["share"])), d=", ".join(map(str, shown["d"])))
     return numbers, dict(simulation=largest < bound and np.ptp(frame["share"]) > 0.05)
 
 

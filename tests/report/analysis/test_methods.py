@@ -61,7 +61,7 @@ def test_change_by_length_of_training(tmp_path):
     long = [record(e, "length", beta=b, epochs=n) for b, n, e in ((0.0, 100, 40), (0.9999, 100, 37), (0.0, 200, 36))]
     write(write(tmp_path, "cpu", short), "length", long)
     rows = length_of_training({name: read_profile(tmp_path, name) for name in ("cpu", "length")})
-    assert rows[["epochs", "change", "n"]].values.tolist() == [[30, -5.5, 2], [100, -3, 1]]
+    assert rows[["epochs", "mean", "n"]].values.tolist() == [[30, -5.5, 2], [100, -3, 1]]
 
 
 def test_forest_compares_the_same_losses(tmp_path):

@@ -178,12 +178,12 @@ def test_the_effects_that_could_be_seen_stand_beside_none_shown(tmp_path, rise, 
     assert said.weighings[0].findings[0].detectable == pytest.approx(3.26, abs=0.01)
 
 
-@pytest.mark.parametrize(("lengths", "still_open"), [((100,), True), ((100, 200), False)])
-def test_one_length_of_training_says_nothing_of_how_the_gain_depends_on_it(tmp_path, lengths, still_open):
+@pytest.mark.parametrize(("seeds", "still_open"), [((5,), True), ((5, 4), True), ((5, 5), False)])
+def test_the_length_of_training_is_open_until_two_lengths_have_their_seeds(tmp_path, seeds, still_open):
     runs = [record(40 - (b > 0), "length", beta=b, seed=s, epochs=e)
-            for e in lengths for b in (0, 0.9999) for s in range(5)]  # fmt: skip
+            for e, n in zip((100, 200), seeds, strict=False) for b in (0, 0.9999) for s in range(n)]  # fmt: skip
     line = ours.length(with_runs(tmp_path, "length", runs)).bottom_line
-    assert line.startswith("Open: one length") == still_open and "100 epochs -1.00 (n = 5)" in line
+    assert line.startswith("Open") == still_open and "100 epochs -1.00 (n = 5)" in line
 
 
 def test_a_method_waits_for_its_planned_seeds(tmp_path):
