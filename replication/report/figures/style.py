@@ -11,8 +11,6 @@ from pathlib import Path
 import matplotlib.style
 from joblib import Parallel, delayed
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -50,26 +48,16 @@ def legend_below(figure: Figure, axis: Axes, columns: int, **options) -> None:
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **options)
 
 
-# How a format is written, and the metadata that are left out: without time stamps, same input gives same bytes.
-FORMATS: dict = {
-    "png": (lambda figure: FigureCanvasAgg(figure).print_png, {"Software": None}),
-    "pdf": (lambda figure: FigureCanvasPdf(figure).print_pdf, {"CreationDate": None, "Producer": None}),
-}
+METADATA: dict = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}  # same input, same bytes
 
 
 def save_figure(figure: Figure, folder: Path | str, name: str, formats: Iterable[str] = ("png",)) -> list[Path]:
     """Write FOLDER/NAME.png, or each of the given formats of "png" and "pdf"; return the paths."""
-    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])  # text is measured as it will be drawn
-    if engine := figure.get_layout_engine():
-        for _ in range(2):  # the second pass settles the layout, which is then fixed for all formats
-            engine.execute(figure)
-        figure.set_layout_engine("none")
-    paths = [Path(folder) / f"{name}.{ending}" for ending in formats]
-    for path in paths:
-        write, metadata = FORMATS[path.suffix[1:]]
-        with whole_file(path) as file:  # `figure.savefig` would draw twice, once more for the layout
-            write(figure)(file, metadata=metadata)
-    return paths
+    paths = {ending: Path(folder) / f"{name}.{ending}" for ending in formats}
+    for ending, path in paths.items():
+        with whole_file(path) as file:
+            figure.savefig(file, format=ending, metadata=METADATA[ending])
+    return list(paths.values())
 
 
 def figure_caption(stem: str) -> str:
@@ -84,7 +72,7 @@ Drawings = dict[Path, Callable[[], Figure | None]]  # by path without ending; No
 def draw(path: Path, make: Callable[[], Figure | None]) -> list[Path]:
     """Draw and save one figure; return its paths, or none if there is nothing to draw."""
     figure = make()
-    return [] if figure is None else save_figure(figure, path.parent, path.name, FORMATS)
+    return [] if figure is None else save_figure(figure, path.parent, path.name, METADATA)
 
 
 def draw_all(drawings: Drawings, processes: int = 1) -> list[Path]:
