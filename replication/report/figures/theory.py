@@ -16,6 +16,13 @@ from replication.theory.effective_number import class_balanced_weights, effectiv
 FIGURE6_COUNTS = {f"long-tailed {TITLES[d]}": long_tailed_counts(*SIZES[d], 50) for d in TABLE2_SETS}  # Section 5.1
 
 
+CURVES = {0.0: "β = 0: no re-weighting", **{b: f"β = {b}" for b in BETAS[1:]}, 1.0: "β = 1: inverse frequency"}
+LOOK: dict = {  # of the curves of a frame, by name
+    "color": {name: BETA_COLOURS.get(beta, style.THEORY_COLOUR) for beta, name in CURVES.items()},
+    "style": {CURVES[0.0]: "--", CURVES[1.0]: ":"},
+}
+
+
 def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Draw the losses (columns) and their derivatives against a logit: the index, whose name is the label."""
     figure, axes = panels(3.5, 2)
@@ -30,30 +37,26 @@ def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
 
 def class_balanced_term_figure() -> Figure:
     """Figure 3: (1 - beta) / (1 - beta^n) against n, both axes logarithmic, between its limits 1 and 1 / n."""
-    n = np.geomspace(1, 10_000, 400)
+    n = pd.Index(np.geomspace(1, 10_000, 400), name="samples of the class, n")
+    terms = pd.DataFrame({name: 1 / effective_number(n, beta) for beta, name in CURVES.items()}, n)
     figure, (axis,) = panels(4, width=5.6)
-    axis.loglog(n, np.ones_like(n), color=BETA_COLOURS[0.0], linestyle="--", label="β = 0: no re-weighting")
-    for beta in BETAS[1:]:
-        axis.loglog(n, 1 / effective_number(n, beta), color=BETA_COLOURS[beta], label=f"β = {beta}")
-    axis.loglog(n, 1 / n, color=style.THEORY_COLOUR, linestyle=":", label="β → 1: inverse frequency, 1/n")
-    axis.set(xlabel="samples of the class, n", ylabel="(1 − β) / (1 − βⁿ)", title="Class-balanced term")
-    axis.legend(loc="lower left")
+    terms.plot(ax=axis, loglog=True, ylabel="(1 − β) / (1 − βⁿ)", title="Class-balanced term", **LOOK)
     return figure
+
+
+def _draw_by_class(axis, curves: pd.DataFrame, title: str, ylabel: str) -> None:
+    """Draw each column against the class, its index, logarithmic."""
+    look = dict(marker="o" if len(curves) <= 20 else None, xlabel="class, head to tail", legend=False) | LOOK
+    curves.plot(ax=axis, logy=True, title=title, ylabel=ylabel, **look)
 
 
 def class_weights_figure() -> Figure:
     """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
     figure, axes = panels(3.6, 2)
-    for axis, (name, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
-        marker = "o" if len(counts) <= 20 else None
-        axis.axhline(1, color=BETA_COLOURS[0.0], linestyle="--", label="β = 0")
-        for beta in BETAS[1:]:
-            weights = class_balanced_weights(counts, beta)
-            axis.semilogy(weights, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"β = {beta}")
-        inverse = class_balanced_weights(counts, 1)
-        axis.semilogy(inverse, color=style.THEORY_COLOUR, linestyle=":", label="β = 1: inverse frequency")
-        axis.set(title=f"{name}, imbalance 50", xlabel="class, head to tail", ylabel="weight")
-    style.legend_below(figure, axis, 6)
+    for axis, (title, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
+        weights = pd.DataFrame({name: class_balanced_weights(counts, beta) for beta, name in CURVES.items()})
+        _draw_by_class(axis, weights, f"{title}, imbalance 50", "weight")
+    style.legend_below(figure, axis, 3)
     return figure
 
 
@@ -62,12 +65,9 @@ def effective_numbers_figure(counts_by_title: Mapping[str, Sequence[int] | np.nd
     counts_by_title = counts_by_title or {f"{name}, imbalance 50": counts for name, counts in FIGURE6_COUNTS.items()}
     figure, axes = panels(3.6, len(counts_by_title))
     for axis, (title, counts) in zip(axes, counts_by_title.items(), strict=True):
-        marker = "o" if len(counts) <= 20 else None
-        axis.semilogy(counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.5, marker=marker, label="samples, n")
-        for beta in sorted(BETAS[1:], reverse=True):
-            covered = effective_number(counts, beta)
-            axis.semilogy(covered, color=BETA_COLOURS[beta], marker=marker, markersize=4, label=f"Eₙ, β = {beta}")
-        axis.set(title=title, xlabel="class, head to tail", ylabel="samples", ylim=(min(5, *counts), 2 * max(counts)))
+        axis.plot(counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.5, label="samples, n")
+        covered = pd.DataFrame({CURVES[beta]: effective_number(counts, beta) for beta in reversed(BETAS[1:])})
+        _draw_by_class(axis, covered, title, "n, and effective number Eₙ")
     style.legend_below(figure, axis, 5)
     return figure
 
