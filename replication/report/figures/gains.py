@@ -3,6 +3,7 @@
 Change in error everywhere: points, minus is better.  Hollow marks are the paper's, filled ones ours.
 """
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,8 +15,10 @@ from replication.report.figures.style import CHANGE, LOSS_COLOURS, POINTS, PUBLI
 
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
-FILLED: dict = dict(fmt="o", markersize=5, elinewidth=1.6, zorder=3)
-HOLLOW: dict = dict(marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none")
+FILLED: dict = dict(fmt="o", markersize=5, elinewidth=1.6)
+HOLLOW: dict = dict(
+    marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none", zorder=4
+)
 
 
 def forest_figure(rows: pd.DataFrame) -> Figure | None:
@@ -27,27 +30,23 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     """
     if rows.empty:
         return None
-    blocks = list(rows.groupby("block", sort=False))
+    blocks = rows.groupby("block", sort=False)
+    rows = rows.assign(y=np.arange(1, len(rows) + 1) + 1.2 * blocks.ngroup())  # leaves room for a heading
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
-    margin, ticks, y = axis.get_yaxis_transform(), {}, -1.2
-    for (block, group), colour in zip(blocks, BLOCK_COLOURS, strict=False):
-        y += 1.2
-        head: dict = dict(fontsize=9.5, weight="bold", color=colour)
-        head["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)  # covers the line at 0
-        axis.text(0.01, y, block, transform=margin, va="center", zorder=5, **head)
-        for row in group.to_dict("records"):
-            y += 1
-            ticks[y] = row["label"]
-            axis.plot(row["printed"], y, color=PUBLISHED_COLOUR, zorder=4, **HOLLOW)
-            axis.errorbar(row["mean"], y, xerr=row["high"] - row["mean"], color=colour, **FILLED)
-            axis.text(1.02, y, f"{row['word']}, n = {row['n']:.0f}", transform=margin, va="center", fontsize=9)
-    axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
-    figure.suptitle(_tally(rows), fontsize=10.5)
-    axis.set(ylim=(y + 0.7, -0.8), xlabel=CHANGE)
-    axis.plot([], [], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
-    axis.plot([], [], "o-", color=BLOCK_COLOURS[0], label="ours, mean over seeds and 95 % interval")
-    legend_below(figure, axis, 2, fontsize=9)
+    axis.plot(rows["printed"], rows["y"], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
+    margin: dict = dict(transform=axis.get_yaxis_transform(), va="center", fontsize=9)
+    head: dict = margin | dict(weight="bold", bbox=dict(facecolor="white", edgecolor="none", pad=1))  # covers the line
+    for (block, group), colour in zip(rows.groupby("block", sort=False), BLOCK_COLOURS, strict=False):
+        axis.text(0.01, group["y"].min() - 1, block, color=colour, **head)
+        axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=colour, **FILLED)
+    for row in rows.itertuples():
+        axis.text(1.02, row.y, f"{row.word}, n = {row.n:.0f}", **margin)
+    axis.set_yticks(rows["y"], rows["label"], fontsize=9)
+    axis.set(ylim=(rows["y"].max() + 0.7, -0.8), xlabel=CHANGE)
+    axis.plot([], [], "o-", color=OURS, label="ours, mean over seeds and 95 % interval")
+    figure.suptitle(_tally(rows))
+    legend_below(figure, axis, 2)
     return figure
 
 
@@ -70,21 +69,20 @@ def methods_figure(profile: Profile) -> Figure | None:
     known = methods(profile).query("change_n > 0")
     if len(known) < POINTS:
         return None
-    groups, names = list(known.groupby("dataset", sort=False)), [m for m in METHODS if m in set(known["method"])]
+    names = [method for method in METHODS if method in set(known["method"])]
+    groups = known.assign(y=known["method"].map(names.index)).groupby("dataset", sort=False)
     figure, axes = panels(0.42 * len(names) + 1.7, len(groups), sharey=True)
     for axis, (dataset, here) in zip(axes, groups, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
-        for row in here.to_dict("records"):
-            y = names.index(row["method"])
-            axis.errorbar(row["change"], y, xerr=row["change_high"] - row["change"], color=OURS, **FILLED)
-            text = f"{row['change']:+z.1f} (n = {row['change_n']:.0f})"
-            axis.annotate(text, (row["change"], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+        axis.errorbar(here["change"], here["y"], xerr=here["change_high"] - here["change"], color=OURS, **FILLED)
+        for row in here.itertuples():
+            text = f"{row.change:+z.1f} (n = {row.change_n:.0f})"
+            axis.annotate(text, (row.change, row.y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
         best = here.loc[here["change"].idxmin(), "method"]
         lowest = "lowest error" if here["change_n"].min() >= SEEDS else "lowest so far, seeds missing"
-        axis.set_title(f"{paper.TITLES[dataset]}, {lowest}:\n{best}", fontsize=9.5)
+        axis.set(title=f"{paper.TITLES[dataset]}, {lowest}:\n{best}", ylim=(len(names) - 0.5, -0.7))
         axis.set_xlabel(CHANGE, fontsize=9)
-        axis.set_ylim(len(names) - 0.5, -0.7)
-        axis.margins(x=0.15)  # room for the numbers
+        axis.set_xmargin(0.15)  # room for the numbers
         axis.set_yticks(range(len(names)), names)
     figure.suptitle(f"{profile.heading}, imbalance 100, 95 % intervals")
     return figure

@@ -43,9 +43,9 @@ def panels(height: float, columns: int = 1, width: float = WIDTH, **options) -> 
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def legend_below(figure: Figure, axis: Axes, columns: int, **options) -> None:
+def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
     """Draw the legend of `axis` for the whole figure, below it."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **options)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 METADATA: dict = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}  # same input, same bytes
