@@ -1,6 +1,7 @@
 """Figures 8, 9 and 10: error for each loss, beta and imbalance factor, and its change from the plain loss."""
 
 import math
+from itertools import pairwise, product
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,21 +44,21 @@ def measured_heat_map(profile: Profile, dataset: str) -> Figure | None:
         printed = cells[cells["imbalance_factor"].isin(ours["imbalance_factor"])].merge(rows).assign(n=usual)
         printed = printed.rename(columns={"published": "error", "published_difference": "change"})
         maps = {f"{paper.TITLES[dataset]}: the paper": printed} | maps
-    return _maps(maps, usual, 0.27 * len(rows) + 1.6, WIDTH if len(maps) == 2 else 6.4, fontsize=10)
+    return _maps(maps, usual, 0.27 * len(rows) + 1.6, WIDTH if len(maps) == 2 else 6.4)
 
 
-def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float, **title_style) -> Figure:
+def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float) -> Figure:
     """Draw cells (label, beta, imbalance_factor, error, change, n) by title, side by side, on the same rows."""
     figure, axes = panels(height, len(maps), width, sharey=True)
     every = pd.concat(maps)
     known, columns = set(zip(every["label"], every["beta"], strict=True)), set(every["imbalance_factor"])
-    rows = [(label, beta) for label in paper.LABELS for beta in BETAS if (label, beta) in known]
+    rows = [row for row in product(paper.LABELS, BETAS) if row in known]
     factors = [factor for factor in IMBALANCE_FACTORS if factor in columns]
     crowded = len(factors) * len(maps) > 6 or (len(factors) > 3 and (every["n"] != usual).any())  # by "n=3" in a cell
     for axis, (title, cells) in zip(axes, maps.items(), strict=True):
         cells = cells.set_index(["label", "beta", "imbalance_factor"])
         image = _draw(axis, cells, rows, factors, usual, 6.5 if crowded else 7.5)
-        axis.set_title(title, **title_style)
+        axis.set_title(title)
     names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
     axes[0].set_yticks(range(len(rows)), names, fontsize=8)
     label = CHANGE if height > 4 else CHANGE.replace(" (", "\n(")
@@ -72,20 +73,19 @@ def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int, size
     colours = cells["change"].mask(grid.get_level_values(1).to_numpy() == 0, 0.0).where(cells["error"].notna())
     shape = (len(rows), len(factors))
     image = axis.imshow(colours.to_numpy(float).reshape(shape), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
-    axis.set_facecolor("#EEEEEE")
     for k, cell in enumerate(cells.to_dict("records")):
         if math.isfinite(cell["error"]):
             text = f"{cell['error']:.1f}" + (f" ({cell['change']:+z.1f})" if math.isfinite(cell["change"]) else "")
             text += f" n={cell['n']:.0f}" if cell["n"] != usual else ""
             dark = abs(cell["change"]) > 0.7 * LIMIT  # False for NaN
             style: dict = dict(ha="center", va="center", fontsize=size, color="white" if dark else "black")
-            # The text lies within the axes: the layout can leave it out, and is quicker.
-            axis.text(k % len(factors), k // len(factors), text, in_layout=False, **style)
+            style["in_layout"] = False  # the text lies within the axes; without it the layout is quicker
+            axis.text(k % len(factors), k // len(factors), text, **style)
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
-    axis.set_xlabel("imbalance factor")
+    axis.set(xlabel="imbalance factor", facecolor="#EEEEEE")
     axis.grid(False)
     axis.tick_params(length=0)
-    for k in range(1, len(rows)):
-        if rows[k][0] != rows[k - 1][0]:
-            axis.axhline(k - 0.5, color="black", linewidth=0.8)
+    for k, ((upper, _), (lower, _)) in enumerate(pairwise(rows)):
+        if upper != lower:
+            axis.axhline(k + 0.5, color="black", linewidth=0.8)
     return image

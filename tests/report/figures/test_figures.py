@@ -214,8 +214,11 @@ def test_a_mean_curve_has_the_epochs_of_all_its_runs(tmp_path):
     """One run evaluated every second epoch and one every tenth: a mean of one run is no mean of two."""
     from matplotlib.figure import Figure
 
-    curves = [[{"epoch": e, "error": float(e + k)} for e in range(step, 21, step)] for k, step in enumerate((2, 10))]
+    curves = [
+        [{"epoch": e, "error": float(e + k), "learning_rate": 0.1} for e in range(step, 21, step)]
+        for k, step in enumerate((2, 10))
+    ]
     axis = Figure().subplots()
-    training._band(axis, pd.DataFrame({"curve": curves}), "error", "black", "plain")
+    training._curves(axis, {"plain": pd.DataFrame({"curve": curves})}, ("black", "grey"), "error", "two runs")
     assert axis.lines[0].get_xdata().tolist() == [10, 20]
     assert axis.lines[0].get_ydata().tolist() == [10.5, 20.5]
