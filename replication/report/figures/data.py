@@ -1,28 +1,26 @@
 """Figure 4: images per class of the long-tailed sets, from the counts alone."""
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES
-from replication.report.figures.style import WIDTH, panels
+from replication.report.figures.style import WIDTH, draw_by_class, panels
 
 
 def class_counts_figure() -> Figure:
     """Draw the images kept per class at each imbalance factor: CIFAR-100 as in the paper's Figure 4, and CIFAR-10."""
     figure, axes = panels(3.4, 2)
     for axis, dataset in zip(axes, TABLE2_SETS, strict=True):
-        largest, classes = SIZES[dataset]
-        for step, factor in enumerate(sorted(IMBALANCE_FACTORS)):
-            counts = long_tailed_counts(largest, classes, factor)
-            colour = colormaps["viridis"](0.9 - 0.2 * step)
-            label = f"imbalance {factor:g}: {sum(counts):,} images"
-            axis.semilogy(range(classes), counts, color=colour, marker="." if classes <= 10 else None, label=label)
-        axis.set(title=f"long-tailed {TITLES[dataset]}", xlabel="class, head to tail", ylabel="training images")
-        axis.set_ylim(1, None)
-        axis.legend(fontsize=8, loc="lower left")
+        counts = pd.DataFrame({f: long_tailed_counts(*SIZES[dataset], f) for f in sorted(IMBALANCE_FACTORS)})
+        counts.columns = [f"imbalance {f:g}: {images:,} images" for f, images in counts.sum().items()]
+        colours = colormaps["viridis"](np.linspace(0.9, 0.1, counts.shape[1]))
+        title = f"long-tailed {TITLES[dataset]}"
+        draw_by_class(axis, counts, title=title, ylabel="training images", color=colours, ylim=(1, None))
+        axis.legend(loc="lower left")
     return figure
 
 
@@ -37,8 +35,7 @@ def image_rows(rows: list[np.ndarray], labels: list[str], title: str) -> Figure:
     figure, (axis,) = panels(min(9, (WIDTH - 1.3) * len(rows) / width) + 0.5)
     axis.imshow(canvas)
     axis.set_yticks([i * cell + size / 2 for i in range(len(rows))], labels)
-    axis.set(xticks=[], title=title)
+    axis.set(xticks=[], title=title, frame_on=False)
     axis.grid(False)
     axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
     return figure

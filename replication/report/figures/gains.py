@@ -3,7 +3,6 @@
 Change in error everywhere: points, minus is better.  Hollow marks are the paper's, filled ones ours.
 """
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -31,14 +30,14 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     if rows.empty:
         return None
     blocks = rows.groupby("block", sort=False)
-    rows = rows.assign(y=np.arange(1, len(rows) + 1) + 1.2 * blocks.ngroup())  # leaves room for a heading
+    rows = rows.assign(y=1.2 * blocks.ngroup() + range(1, len(rows) + 1))  # leaves room for a heading
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.plot(rows["printed"], rows["y"], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     margin: dict = dict(transform=axis.get_yaxis_transform(), va="center", fontsize=9)
-    head: dict = margin | dict(weight="bold", bbox=dict(facecolor="white", edgecolor="none", pad=1))  # covers the line
+    box: dict = dict(facecolor="white", edgecolor="none", pad=1)  # covers the line at 0
     for (block, group), colour in zip(rows.groupby("block", sort=False), BLOCK_COLOURS, strict=False):
-        axis.text(0.01, group["y"].min() - 1, block, color=colour, **head)
+        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=box, **margin)
         axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=colour, **FILLED)
     for row in rows.itertuples():
         axis.text(1.02, row.y, f"{row.word}, n = {row.n:.0f}", **margin)
@@ -80,9 +79,8 @@ def methods_figure(profile: Profile) -> Figure | None:
             axis.annotate(text, (row.change, row.y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
         best = here.loc[here["change"].idxmin(), "method"]
         lowest = "lowest error" if here["change_n"].min() >= SEEDS else "lowest so far, seeds missing"
-        axis.set(title=f"{paper.TITLES[dataset]}, {lowest}:\n{best}", ylim=(len(names) - 0.5, -0.7))
+        axis.set(title=f"{paper.TITLES[dataset]}, {lowest}:\n{best}", ylim=(len(names) - 0.5, -0.7), xmargin=0.15)
         axis.set_xlabel(CHANGE, fontsize=9)
-        axis.set_xmargin(0.15)  # room for the numbers
         axis.set_yticks(range(len(names)), names)
     figure.suptitle(f"{profile.heading}, imbalance 100, 95 % intervals")
     return figure

@@ -56,20 +56,18 @@ def _maps(maps: dict[str, pd.DataFrame], usual: int, height: float, width: float
     factors = [factor for factor in IMBALANCE_FACTORS if factor in columns]
     crowded = len(factors) * len(maps) > 6 or (len(factors) > 3 and (every["n"] != usual).any())  # by "n=3" in a cell
     for axis, (title, cells) in zip(axes, maps.items(), strict=True):
-        cells = cells.set_index(["label", "beta", "imbalance_factor"])
         image = _draw(axis, cells, rows, factors, usual, 6.5 if crowded else 7.5)
         axis.set_title(title)
     names = [f"{label}, {f'beta {beta:g}' if beta else 'plain'}" for label, beta in rows]
     axes[0].set_yticks(range(len(rows)), names, fontsize=8)
-    label = CHANGE if height > 4 else CHANGE.replace(" (", "\n(")
-    figure.colorbar(image, ax=axes, label=label, shrink=0.7, aspect=30, extend="both", pad=0.02)
+    figure.colorbar(image, ax=axes, label=CHANGE.replace(" (", "\n("), shrink=0.7, aspect=30, extend="both", pad=0.02)
     return figure
 
 
 def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int, size: float):
     """Draw one map: colours from `change`, 0 for plain cells, grey where there is no cell; return its image."""
     grid = pd.MultiIndex.from_tuples([(*row, factor) for row in rows for factor in factors])
-    cells = cells.reindex(grid)
+    cells = cells.set_index(["label", "beta", "imbalance_factor"]).reindex(grid)
     colours = cells["change"].mask(grid.get_level_values(1).to_numpy() == 0, 0.0).where(cells["error"].notna())
     shape = (len(rows), len(factors))
     image = axis.imshow(colours.to_numpy(float).reshape(shape), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
@@ -77,9 +75,8 @@ def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int, size
         if math.isfinite(cell["error"]):
             text = f"{cell['error']:.1f}" + (f" ({cell['change']:+z.1f})" if math.isfinite(cell["change"]) else "")
             text += f" n={cell['n']:.0f}" if cell["n"] != usual else ""
-            dark = abs(cell["change"]) > 0.7 * LIMIT  # False for NaN
-            style: dict = dict(ha="center", va="center", fontsize=size, color="white" if dark else "black")
-            style["in_layout"] = False  # the text lies within the axes; without it the layout is quicker
+            style: dict = dict(ha="center", va="center", fontsize=size, in_layout=False)  # it lies within the axes
+            style["color"] = "white" if abs(cell["change"]) > 0.7 * LIMIT else "black"  # black for NaN
             axis.text(k % len(factors), k // len(factors), text, **style)
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])
     axis.set(xlabel="imbalance factor", facecolor="#EEEEEE")

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.style
+import pandas as pd
 from joblib import Parallel, delayed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,6 +47,12 @@ def panels(height: float, columns: int = 1, width: float = WIDTH, **options) -> 
 def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
     """Draw the legend of `axis` for the whole figure, below it."""
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+
+
+def draw_by_class(axis: Axes, curves: pd.DataFrame, **look) -> None:
+    """Draw each column against the class, its index, logarithmic."""
+    marker = "o" if len(curves) <= 20 else None
+    curves.plot(ax=axis, logy=True, marker=marker, xlabel="class, head to tail", legend=False, **look)
 
 
 METADATA: dict = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}  # same input, same bytes

@@ -10,27 +10,24 @@ from replication.data.long_tail import long_tailed_counts
 from replication.experiments.grids import BETAS
 from replication.report.analysis.published import SIZES, TABLE2_SETS, TITLES, class_counts
 from replication.report.figures import style
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 FIGURE6_COUNTS = {f"long-tailed {TITLES[d]}": long_tailed_counts(*SIZES[d], 50) for d in TABLE2_SETS}  # Section 5.1
 
 
 CURVES = {0.0: "β = 0: no re-weighting", **{b: f"β = {b}" for b in BETAS[1:]}, 1.0: "β = 1: inverse frequency"}
-LOOK: dict = {  # of the curves of a frame, by name
-    "color": {name: BETA_COLOURS.get(beta, style.THEORY_COLOUR) for beta, name in CURVES.items()},
-    "style": {CURVES[0.0]: "--", CURVES[1.0]: ":"},
-}
+COLOURS = {name: style.BETA_COLOURS.get(beta, style.THEORY_COLOUR) for beta, name in CURVES.items()}
+LOOK: dict = dict(color=COLOURS, style={CURVES[0.0]: "--", CURVES[1.0]: ":"})
 
 
 def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Draw the losses (columns) and their derivatives against a logit: the index, whose name is the label."""
-    figure, axes = panels(3.5, 2)
+    figure, axes = style.panels(3.5, 2)
     for axis, curves, ylabel in zip(axes, (values, slopes), ("loss", "derivative of the loss"), strict=True):
         backwards = curves.iloc[:, ::-1]  # softmax on top
-        backwards.plot(ax=axis, color=LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
+        backwards.plot(ax=axis, color=style.LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
         axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
-    axes[1].set_title("softmax (dashed) lies on sigmoid", fontsize=9)
+    axes[1].set_title("softmax (dashed) lies on sigmoid")
     style.legend_below(figure, axes[0], values.shape[1])
     return figure
 
@@ -39,23 +36,17 @@ def class_balanced_term_figure() -> Figure:
     """Figure 3: (1 - beta) / (1 - beta^n) against n, both axes logarithmic, between its limits 1 and 1 / n."""
     n = pd.Index(np.geomspace(1, 10_000, 400), name="samples of the class, n")
     terms = pd.DataFrame({name: 1 / effective_number(n, beta) for beta, name in CURVES.items()}, n)
-    figure, (axis,) = panels(4, width=5.6)
+    figure, (axis,) = style.panels(4, width=5.6)
     terms.plot(ax=axis, loglog=True, ylabel="(1 − β) / (1 − βⁿ)", title="Class-balanced term", **LOOK)
     return figure
 
 
-def _draw_by_class(axis, curves: pd.DataFrame, title: str, ylabel: str) -> None:
-    """Draw each column against the class, its index, logarithmic."""
-    look = dict(marker="o" if len(curves) <= 20 else None, xlabel="class, head to tail", legend=False) | LOOK
-    curves.plot(ax=axis, logy=True, title=title, ylabel=ylabel, **look)
-
-
 def class_weights_figure() -> Figure:
     """The weight of each class for each beta at the counts of Figure 6, logarithmic; those of a panel average 1."""
-    figure, axes = panels(3.6, 2)
+    figure, axes = style.panels(3.6, 2)
     for axis, (title, counts) in zip(axes, FIGURE6_COUNTS.items(), strict=True):
         weights = pd.DataFrame({name: class_balanced_weights(counts, beta) for beta, name in CURVES.items()})
-        _draw_by_class(axis, weights, f"{title}, imbalance 50", "weight")
+        style.draw_by_class(axis, weights, title=f"{title}, imbalance 50", ylabel="weight", **LOOK)
     style.legend_below(figure, axis, 3)
     return figure
 
@@ -63,11 +54,11 @@ def class_weights_figure() -> Figure:
 def effective_numbers_figure(counts_by_title: Mapping[str, Sequence[int] | np.ndarray] | None = None) -> Figure:
     """Draw the number and the effective number of samples of each class, largest first; default: those of Figure 6."""
     counts_by_title = counts_by_title or {f"{name}, imbalance 50": counts for name, counts in FIGURE6_COUNTS.items()}
-    figure, axes = panels(3.6, len(counts_by_title))
+    figure, axes = style.panels(3.6, len(counts_by_title))
     for axis, (title, counts) in zip(axes, counts_by_title.items(), strict=True):
-        axis.plot(counts, color=BETA_COLOURS[0.0], linewidth=4, alpha=0.5, label="samples, n")
+        axis.plot(counts, color=style.BETA_COLOURS[0.0], linewidth=4, alpha=0.5, label="samples, n")
         covered = pd.DataFrame({CURVES[beta]: effective_number(counts, beta) for beta in reversed(BETAS[1:])})
-        _draw_by_class(axis, covered, title, "n, and effective number Eₙ")
+        style.draw_by_class(axis, covered, title=title, ylabel="n, and effective number Eₙ", **LOOK)
     style.legend_below(figure, axis, 5)
     return figure
 

@@ -12,26 +12,23 @@ from replication.report.analysis.measured import CELL, fixed_beta
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import summary
 from replication.report.figures import style
-from replication.report.figures.style import BETA_COLOURS, LOSS_COLOURS, panels
 
-PLAIN_COLOUR, BALANCED_COLOUR = BETA_COLOURS[0.0], BETA_COLOURS[0.9999]
-BETA_TICKS = [f"{beta:g}" for beta in BETAS[1:]]
+PLAIN_COLOUR, BALANCED_COLOUR = style.BETA_COLOURS[0.0], style.BETA_COLOURS[0.9999]
 
 
 def figure5() -> Figure:
     """Figure 5 as printed: error against beta at imbalance 50, CIFAR-10 and CIFAR-100; dashed: the plain loss."""
-    figure, axes = panels(3.6, 2)
+    figure, axes = style.panels(3.6, 2)
     for axis, dataset in zip(axes, paper.TABLE2_SETS, strict=True):
         cells = paper.heat_map(dataset).query("imbalance_factor == 50")
         errors = cells.pivot(index="beta", columns="label", values="error")
-        title = f"{paper.TITLES[dataset]}, imbalance 50: lowest on average at {errors[1:].mean(axis=1).idxmin():g}"
-        shown = errors[list(paper.FIGURE5_LOSSES)]
-        look: dict = dict(style="o-", color=LOSS_COLOURS, legend=False, xticks=range(len(BETA_TICKS)))
-        shown[1:].set_axis(BETA_TICKS).plot(ax=axis, title=title, xlabel="beta", ylabel="error (percent)", **look)
-        for label, plain in shown.loc[0.0].items():
-            axis.axhline(plain, color=LOSS_COLOURS[label], linestyle="--")
-    axis.plot([], [], "--", color=style.PUBLISHED_COLOUR, label="dashed: plain loss")
-    style.legend_below(figure, axis, 4)
+        title = f"{paper.TITLES[dataset]}, imbalance 50: lowest mean at {errors[1:].mean(axis=1).idxmin():g}"
+        shown = errors[list(paper.FIGURE5_LOSSES)].rename(index="{:g}".format)  # betas as words, evenly spaced
+        look: dict = dict(style="o-", color=style.LOSS_COLOURS, legend=False, xticks=range(len(BETAS) - 1))
+        shown[1:].plot(ax=axis, title=title, ylabel="error (percent), dashed: plain", **look)
+        for label, plain in shown.loc["0"].items():
+            axis.axhline(plain, color=style.LOSS_COLOURS[label], linestyle="--")
+    style.legend_below(figure, axis, 3)
     return figure
 
 
@@ -50,16 +47,15 @@ def betas_figure(profile: Profile, dataset: str) -> Figure | None:
     if profile.comparable and dataset in paper.HEAT_MAPS:
         printed = paper.difference_to_plain(paper.heat_map(dataset)).query("imbalance_factor == @factor")
         shown = {"the paper": printed.rename(columns={"difference": "mean"}).assign(high=np.nan)} | shown
-    figure, axes = panels(3.9, len(shown), style.WIDTH if len(shown) == 2 else 6.4, sharey=True)
+    figure, axes = style.panels(3.9, len(shown), style.WIDTH if len(shown) == 2 else 6.4, sharey=True)
     for axis, (title, cells) in zip(axes, shown.items(), strict=True):
         axis.axhline(0, color="black", linewidth=0.8)
         for step, label in enumerate(paper.LABELS):
             rows = cells[cells["label"] == label].sort_values("beta")
             x = [BETAS.index(beta) + 0.05 * (step - 2) for beta in rows["beta"]]
-            look: dict = dict(color=LOSS_COLOURS[label], marker="o", elinewidth=0.8, label=label)
+            look: dict = dict(color=style.LOSS_COLOURS[label], marker="o", elinewidth=0.8, label=label)
             axis.errorbar(x, rows["mean"], rows["high"] - rows["mean"], **look)
-        axis.set_xticks(range(1, len(BETAS)), BETA_TICKS)
-        axis.set(title=title, xlabel="beta")
+        axis.set(title=title, xlabel="beta", xticks=range(1, len(BETAS)), xticklabels=BETAS[1:])
     axes[0].set_ylabel(style.CHANGE)
     lowest = ours.loc[ours.groupby("label")["mean"].idxmin(), "beta"]
     best = lowest.mode()[0]
@@ -95,7 +91,7 @@ def curves_figure(profile: Profile, dataset: str) -> Figure | None:
     plain, balanced = (runs[(runs["imbalance_factor"] == factor) & (runs["beta"] == b)] for b in (0.0, beta))
     if plain.empty or balanced.empty:
         return None
-    figure, axes = panels(3.6, 2)
+    figure, axes = style.panels(3.6, 2)
     names = {"error": "test error (percent)", "training_loss": "training loss (weighted: its scales differ)"}
     for axis, (key, name) in zip(axes, names.items(), strict=True):
         groups = {"plain": plain, f"class-balanced, beta {beta:g}": balanced}
@@ -115,14 +111,14 @@ def drop_figure(profile: Profile) -> Figure | None:
     groups = [(cell, runs) for cell, runs in slow.groupby(CELL) if cell in fast][:2]
     if not groups:
         return None
-    figure, axes = panels(3.7, len(groups), sharey=True)
+    figure, axes = style.panels(3.7, len(groups), sharey=True)
     for axis, (cell, runs) in zip(axes, groups, strict=True):
         change = runs["error"].mean() - fast[cell]["error"].mean()
         dataset, label, beta, factor = cell
         name = f"{label}, {f'beta {beta:g}' if beta else 'plain'}"
         title = f"{name}: / 10 ends {abs(change):.1f} points {'higher' if change > 0 else 'lower'}"
         both = {"rate / 100, the paper's": fast[cell], "rate / 10": runs}
-        _curves(axis, both, (BALANCED_COLOUR, LOSS_COLOURS["focal 2.0"]), "error", title)
+        _curves(axis, both, (BALANCED_COLOUR, style.LOSS_COLOURS["focal 2.0"]), "error", title)
         axis.legend()
     axes[0].set_ylabel("test error (percent)")
     figure.suptitle(f"{paper.TITLES[dataset]}, imbalance {factor:g}, {profile.title}")
@@ -134,15 +130,13 @@ def class_change_figure(profile: Profile, dataset: str) -> Figure | None:
     rows = class_changes(profile, dataset)
     if len(rows) < style.POINTS:
         return None
-    figure, (axis,) = panels(4.1, width=7.4)
+    figure, (axis,) = style.panels(4.1, width=7.4)
     axis.axhline(0, color="black", linewidth=0.8)
-    few = len(rows) <= 20
-    look: dict = dict(marker="o", markersize=5, elinewidth=0.9) if few else dict(marker=".", elinewidth=0.4)
     bars = rows["high"] - rows["mean"]  # NaN, and not drawn, for one seed
-    axis.errorbar(rows.index, rows["mean"], bars, color=BALANCED_COLOUR, **look)
-    if few:
+    axis.errorbar(rows.index, rows["mean"], bars, color=BALANCED_COLOUR, marker="o", markersize=3, elinewidth=0.7)
+    if len(rows) <= 20:
         ticks = [f"{name} ({images:,})" for name, images in zip(rows["class_name"], rows["images"], strict=True)]
-        axis.set_xticks(rows.index, ticks, rotation=45, ha="right")
+        axis.set_xticks(rows.index, ticks, rotation=45, ha="right", fontsize=8.5)
     large, small = (half.mean() for half in np.array_split(rows["mean"].to_numpy(), 2))
     found = f"Larger half of the classes {large:+z.1f} points, smaller half {small:+z.1f}"
     label, factor, n = rows["label"].iloc[0], rows["imbalance_factor"].iloc[0], rows["n"].max()
@@ -159,13 +153,12 @@ def class_changes(profile: Profile, dataset: str) -> pd.DataFrame:
     both = balanced.merge(plain[[*keys, "error_per_class"]], on=keys, suffixes=("", "_plain"))
     if both.empty:
         return both
-    factor = most_measured(both)
-    both = both[both["imbalance_factor"] == factor]
+    both = both[both["imbalance_factor"] == most_measured(both)]
     label = next(name for name in (*paper.LABELS, *both["label"]) if name in set(both["label"]))
     both = both[both["label"] == label]
     changes = np.stack(both["error_per_class"]) - np.stack(both["error_per_class_plain"])  # (seeds, classes)
-    rows = pd.DataFrame([summary(column)._asdict() for column in changes.T])
-    names, images = both[["class_names", "class_counts"]].iloc[0]
+    names, images, factor = both[["class_names", "class_counts", "imbalance_factor"]].iloc[0]
+    rows = pd.DataFrame(map(summary, changes.T))
     return rows.assign(class_name=names, images=images, label=label, imbalance_factor=factor)
 
 
@@ -176,17 +169,16 @@ def figure7(records: pd.DataFrame) -> Figure | None:
     """
     if not len(paper_runs(records, "softmax")) and not len(paper_runs(records, BALANCED)):
         return None
-    figure, axes = panels(3.6, 2)
+    figure, axes = style.panels(3.6, 2)
     printed = paper.published("table3").query("net == 'ResNet-50' and input == 224").set_index("loss")
     for axis, dataset in zip(axes, ("ilsvrc2012", "inat2018"), strict=True):
         for label, row in (("softmax", "Softmax"), (BALANCED, "CB Focal")):
-            colour, name = LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
+            colour, name = style.LOSS_COLOURS[label], "softmax" if label == "softmax" else "CB focal (0.999, 0.5)"
             axis.plot([90], [printed.loc[row, f"{COLUMNS[dataset]}_top1"]], "o", color=colour, label=f"{name}, paper")
             runs = paper_runs(records, label).query("dataset == @dataset and depth == 50")
             for curve in map(pd.DataFrame, runs["curve"]):
                 axis.plot(curve["epoch"], curve["error"], color=colour)
-        for epoch in (30, SPLIT, 80):
-            axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
+        axis.vlines((30, SPLIT, 80), 15, 75, color="black", linewidth=0.6, linestyle=":")
         axis.set(title=f"{paper.TITLES[dataset]}, ResNet-50", xlabel="epoch", xlim=(0, 93), ylim=(15, 75))
     axes[0].set_ylabel("top-1 error (percent)")
     style.legend_below(figure, axis, 2)
