@@ -19,7 +19,6 @@ from replication.report.analysis.published import TITLES
 CAPTIONS = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
 PHRASES = CAPTIONS["phrases"]
 NO_NUMBER = "-"
-SMOKE_NOTE = "Smoke profile: proves the pipeline and nothing else; its numbers say nothing about the paper."
 TAG = re.compile(r"<(?=[a-zA-Z/!?])(?!br>)")  # but for line breaks; names of devices may come from anyone's file
 
 
@@ -129,10 +128,7 @@ def budget(profile: Profile, records: pd.DataFrame | None = None) -> str:
     facts = dict(zip(("seeds", "precision", "hardware"), conditions(records), strict=True))
     compiled = records["device"].str.endswith(COMPILED).sum()
     lost = sorted(records.loc[records["status"] != "finished", "name"])
-    smoke = SMOKE_NOTE if profile.name == "smoke" else ""
-    return rendered(
-        PHRASES["budget"], profile=profile, smoke=smoke, runs=len(records), compiled=compiled, lost=lost, **facts
-    )
+    return rendered(PHRASES["budget"], profile=profile, runs=len(records), compiled=compiled, lost=lost, **facts)
 
 
 def across(data: pd.DataFrame) -> str:
