@@ -171,7 +171,7 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
     axis.plot(quartiles[0.5], range(len(names)), "o", color=style.MEASURED_COLOUR)
     for y, median in enumerate(quartiles[0.5]):
         text = f"{median:,.0f}" if median < NO_BOUND else "no bound"
-        axis.text(median, y - 0.15, text, ha="center", va="bottom")
+        axis.text(median, y - 0.2, text, ha="center", va="bottom", bbox=style.WHITE_BOX)
     style.legend_below(figure, axis, 4)
     axis.set_yticks(range(len(names)), [f"{TITLES[d]}, {AUGMENTATIONS[a]}" for d, a in names])
     axis.set(xscale="log", xlim=(1, 1.2e7), ylim=(len(names) - 0.5, -0.7))

@@ -10,7 +10,15 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.methods import METHODS, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
-from replication.report.figures.style import CHANGE, LOSS_COLOURS, POINTS, PUBLISHED_COLOUR, legend_below, panels
+from replication.report.figures.style import (
+    CHANGE,
+    LOSS_COLOURS,
+    POINTS,
+    PUBLISHED_COLOUR,
+    WHITE_BOX,
+    legend_below,
+    panels,
+)
 
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
@@ -35,9 +43,8 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.plot(rows["printed"], rows["y"], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     margin: dict = dict(transform=axis.get_yaxis_transform(), va="center", fontsize=9)
-    box: dict = dict(facecolor="white", edgecolor="none", pad=1)  # covers the line at 0
     for (block, group), colour in zip(rows.groupby("block", sort=False), BLOCK_COLOURS, strict=False):
-        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=box, **margin)
+        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=WHITE_BOX, **margin)
         axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=colour, **FILLED)
     for row in rows.itertuples():
         axis.text(1.02, row.y, f"{row.word}, n = {row.n:.0f}", **margin)

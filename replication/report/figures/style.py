@@ -32,6 +32,7 @@ THEORY_COLOUR = "#000000"
 MEASURED_COLOUR = "#D55E00"
 CAPTIONS: dict[str, str] = tomllib.loads(files(__package__).joinpath("captions.toml").read_text(encoding="utf-8"))
 CHANGE = "change in error, points (minus is better)"
+WHITE_BOX: dict = dict(facecolor="white", edgecolor="none", pad=0.8)  # behind text that lines would cross
 WIDTH = 8.3  # inches at most, so that no figure is wider than 1,000 pixels
 POINTS = 5  # a figure of measurements with fewer of them is not drawn: a sentence says as much
 
