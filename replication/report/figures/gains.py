@@ -10,15 +10,8 @@ from replication.report.analysis import published as paper
 from replication.report.analysis.methods import METHODS, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
-from replication.report.figures.style import (
-    CHANGE,
-    LOSS_COLOURS,
-    POINTS,
-    PUBLISHED_COLOUR,
-    WHITE_BOX,
-    legend_below,
-    panels,
-)
+from replication.report.figures import style
+from replication.report.figures.style import CHANGE, LOSS_COLOURS, panels
 
 OURS = LOSS_COLOURS["softmax"]
 BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
@@ -41,10 +34,10 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     rows = rows.assign(y=1.2 * blocks.ngroup() + range(1, len(rows) + 1))  # leaves room for a heading
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.plot(rows["printed"], rows["y"], color=PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
+    axis.plot(rows["printed"], rows["y"], color=style.PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     margin: dict = dict(transform=axis.get_yaxis_transform(), va="center", fontsize=9)
     for (block, group), colour in zip(rows.groupby("block", sort=False), BLOCK_COLOURS, strict=False):
-        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=WHITE_BOX, **margin)
+        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=style.WHITE_BOX, **margin)
         axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=colour, **FILLED)
     for row in rows.itertuples():
         axis.text(1.02, row.y, f"{row.word}, n = {row.n:.0f}", **margin)
@@ -52,7 +45,7 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     axis.set(ylim=(rows["y"].max() + 0.7, -0.8), xlabel=CHANGE)
     axis.plot([], [], "o-", color=OURS, label="ours, mean over seeds and 95 % interval")
     figure.suptitle(_tally(rows))
-    legend_below(figure, axis, 2)
+    style.legend_below(figure, axis, 2)
     return figure
 
 
@@ -70,10 +63,10 @@ def _tally(rows: pd.DataFrame) -> str:
 def methods_figure(profile: Profile) -> Figure | None:
     """Draw the change in error from plain cross-entropy at imbalance 100, a line per method, a panel per data set.
 
-    Return None below POINTS measured changes.
+    Return None below style.POINTS measured changes.
     """
     known = methods(profile).query("change_n > 0")
-    if len(known) < POINTS:
+    if len(known) < style.POINTS:
         return None
     names = [method for method in METHODS if method in set(known["method"])]
     groups = known.assign(y=known["method"].map(names.index)).groupby("dataset", sort=False)
