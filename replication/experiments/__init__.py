@@ -1,1 +1,1 @@
-"""Experiments, grids and records: what is run and what a run writes. Imports without torch."""
+"""Experiments, grids, records and the covering simulations: what is run and what it writes. Imports without torch."""
