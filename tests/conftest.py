@@ -12,7 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-gc.set_threshold(50_000, 20, 20)  # else a tenth of the time goes to walks through the objects of imported modules
+gc.set_threshold(50_000, 20, 20)  # otherwise the collector spends a tenth of the time on objects of imported modules
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job started with &: processes of tests would inherit it
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,7 @@ import pytest
 
 from replication.__main__ import main
 from replication.data import sources
-from replication.report.readme import filled
+from replication.report.readme import PART, filled
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -181,6 +181,8 @@ def test_readme_answers_in_one_screen():
 def test_readme_shows_the_answers_of_the_results():
     """Its marked parts are the answers, the first figure and the table on beta of results/README.md."""
     page = (ROOT / "results" / "README.md").read_text()
+    for text in (page, README):
+        assert [part["name"] for part in PART.finditer(text)] == ["answers", "betas"]
     assert filled(README, page, "results/") == README, "run `python -m replication report`"
     assert len(re.findall(r"^\| .* \|$", README.split("<!--/answers-->")[0], re.MULTILINE)) == 2 + 7
 

@@ -12,6 +12,7 @@ from replication.experiments.large_scale import PROFILE as LARGE_SCALE
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import forest
 from replication.report.analysis.measured import fixed_beta
+from replication.report.analysis.methods import FEW, MANY
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.claims import answers as claims
@@ -61,6 +62,7 @@ def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> st
         ours={s.id: s for s in by_topic.pop("ours")},
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),
         methods=short_methods_table(evidence.full).shown,
+        shots=(MANY, FEW),
         selection=choice_table().shown,
         agreement=agreement_probability(replicate_sd()[0]),
         check=None if simulated is None else check(simulated),

@@ -9,12 +9,11 @@ PART = re.compile(r"<!--(?P<name>\w+)-->\n.*?<!--/(?P=name)-->", re.DOTALL)
 
 
 def write_readme(results: Path) -> list[Path]:
-    """Fill the marked parts of the README.md beside the results; return its path if it is there."""
+    """Fill the marked parts of the README.md beside the results; return its path if it has any."""
     path, page = results.parent / "README.md", results / "README.md"
-    if not path.is_file() or not page.is_file():
+    if not path.is_file() or not page.is_file() or not PART.search(text := path.read_text(encoding="utf-8")):
         return []
-    text = filled(path.read_text(encoding="utf-8"), page.read_text(encoding="utf-8"), f"{results.name}/")
-    return [write_text(path, text)]
+    return [write_text(path, filled(text, page.read_text(encoding="utf-8"), f"{results.name}/"))]
 
 
 def filled(text: str, page: str, prefix: str) -> str:

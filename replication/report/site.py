@@ -43,13 +43,13 @@ def profile_tables(profile: Profile) -> list[Table]:
 
 def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[Table]]:
     """The tables of each folder of the results."""
-    tables, large = {name: profile_tables(p) for name, p in profiles.items() if name != "length"}, seen.large_scale
+    tables = {name: profile_tables(profile) for name, profile in profiles.items() if name != "length"}
     if "length" in profiles:
         tables["length"] = [evidence.length_table(profiles)]
-    runs = [large_scale.runs_table(large)] if len(large) else []
+    runs = [large_scale.runs_table(seen.large_scale)] if len(seen.large_scale) else []
     return tables | {
         "published": [evidence.improvements_table(), evidence.published_bias_table()],
-        LARGE_SCALE: [large_scale.table3(large), large_scale.cost_table(), *runs],
+        LARGE_SCALE: [large_scale.table3(seen.large_scale), large_scale.cost_table(), *runs],
         "statements": [evidence.claims_table(statements(seen))],
     }
 

@@ -187,7 +187,7 @@ def test_the_choice_of_the_best_is_summed_up_from_the_printed_numbers(rebuilt):
     rows = choice_table().shown.set_index("data set")
     assert rows.loc["CIFAR-10", "best of 20 minus best plain"] == "-4.12 to -0.46"
     page = (rebuilt[0] / "README.md").read_text()
-    assert markdown_rows(choice_table().shown) in page and "probability 5e-5." in page
+    assert markdown_rows(choice_table().shown) in page and "probability 5e-5," in page
 
 
 def test_every_statement_stands_on_the_front_page_with_its_words(rebuilt):

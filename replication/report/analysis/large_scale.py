@@ -17,7 +17,7 @@ KEYS = ["dataset", "depth", "seed"]
 SPLIT = 60  # epochs; statement S3
 COLUMNS = {"inat2017": "inat17", "inat2018": "inat18", "ilsvrc2012": "ilsvrc"}  # of published/table3.csv
 CELL = ["dataset", "depth", "size", "label", "beta"]
-MEASURES = {"top1": "error", "top5": "top5_error"}  # of Table 3, by the name of ours
+MEASURES = {"top1": "error", "top5": "top5_error"}  # a measure of Table 3: the field of our records
 BUDGET = ("epochs", "batch_size", "base_learning_rate", "weight_decay")  # fields of every run of the paper's protocol
 ASSUMED_RATE = 2500.0  # training images a second of ResNet-50 at 224 on one current data-centre GPU: not measured
 # Multiply-adds (10^9) of one forward pass at 224 by depth: `_ops` of torchvision's weights metadata.

@@ -112,7 +112,7 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired(runs: pd.DataFrame, base: pd.DataFrame, on: list[str]) -> pd.DataFrame:
-    """Join runs with base runs, whose columns end in `_base`, and add the `difference` in error and `across`."""
+    """Join runs with the base runs (`_base`) that agree in `on`; add the `difference` in error and `across` devices."""
     both = runs.merge(base, on=on, suffixes=("", "_base"))
     return both.assign(difference=both["error"] - both["error_base"], across=both["device"] != both["device_base"])
 

@@ -23,16 +23,16 @@ TITLES = {"cifar10": "CIFAR-10", "cifar20": "CIFAR-20", "cifar100": "CIFAR-100",
           "inat2018": "iNaturalist 2018", "ilsvrc2012": "ILSVRC 2012"}  # fmt: skip
 
 
+_read = cache(lambda name: table(f"published/{name}"))  # read once; callers get a copy
+
+
 def published(name: str) -> pd.DataFrame:
-    """Return a file of published/, as printed.
+    """Return a copy of a table of published/, as printed.
 
     table1: data sets, classes, imbalance factors, images.  table3: top-1 and top-5 error (percent) of three ResNets on
     iNaturalist 2017, 2018 and ILSVRC 2012.  For Table 2 and the heat maps see the functions below.
     """
     return _read(name).copy()
-
-
-_read = cache(lambda name: table(f"published/{name}"))
 
 
 def table(path: str, **how) -> pd.DataFrame:

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     answer: str
     paper: str
     ours: str
-    link: str  # a path below results/
+    page: str  # a folder below results/
 
 
 def _span(values) -> str:
@@ -71,26 +71,26 @@ def _formula(e: Evidence) -> Answer:
     rows = e.covering.get("verify")
     said = "not simulated" if rows is None else f"{len(rows)} simulations, largest z {check(rows).largest_z:.1f}"
     answer = "Yes, under its assumption" if right else "Not confirmed"
-    return Answer("Is the formula right?", answer, "derived", said, "covering/README.md")
+    return Answer("Is the formula right?", answer, "derived", said, "covering")
 
 
 def _cifar10(e: Evidence) -> Answer:
     printed = paper.difference_to_plain(paper.heat_map("cifar10")).query("label == 'softmax' and beta == 0.9999")
     found, span = _fixed(e, "cifar10"), _span(printed["difference"])
-    return Answer("Lower error on CIFAR-10?", verdict(list(found.values())), span, _shown(found), "paper/README.md")
+    return Answer("Lower error on CIFAR-10?", verdict(list(found.values())), span, _shown(found), "paper")
 
 
 def _short(e: Evidence) -> Answer:
     rows = forest(e.short).query("dataset == 'cifar10'")
     found = [of_row("", row, ours.SHORT_SEEDS) for row in rows.to_dict("records")]
     said = f"{_span(rows['mean'])} ({rows['n'].min()} seeds)" if found else NOT_RUN
-    return Answer("... after short training?", verdict(found), "-", said, "cpu/README.md")
+    return Answer("... after short training?", verdict(found), "-", said, "cpu")
 
 
 def _cifar100(e: Evidence) -> Answer:
     most, shown = worst_changes()["cifar100", 0.9999], _shown(_fixed(e, "cifar100"))
     answer = "No" if most >= HURTS else "Yes"
-    return Answer("0.9999 for 100 classes?", answer, f"up to {most:+.1f}", shown, "published/README.md")
+    return Answer("0.9999 for 100 classes?", answer, f"up to {most:+.1f}", shown, "published")
 
 
 def _rebalancing(e: Evidence) -> Answer:
@@ -103,15 +103,16 @@ def _rebalancing(e: Evidence) -> Answer:
         helps = [name for name, found in seen.items() if BETTER in found and WORSE not in found]
         together = "; they interact" if by["interaction"].word == "shown" else ""
         answer = f"{' and '.join(helps) or 'Undecided'}{together}"
-        first, last, smaller = (by[part].estimate for part in (*effects["Re-balancing"], "smaller scale, balanced"))
-        said = f"{first + smaller:+.1f}: balancing first {first:+.1f}, last {last:+.1f} (short training)"
-    return Answer("Re-balancing, or a smaller loss?", answer, "-", said, "cpu/README.md")
+        first, last = (by[part].estimate for part in effects["Re-balancing"])
+        whole = first + by["smaller scale, balanced"].estimate
+        said = f"{whole:+.1f}: balancing first {first:+.1f}, last {last:+.1f} (short training)"
+    return Answer("Re-balancing, or a smaller loss?", answer, "-", said, "cpu")
 
 
 def _choice(e: Evidence) -> Answer:
     answer = f"At most {e.selection_bias['bias_over_plain'].max():.1f} points"
     span, said = _span(e.selection_bias["change"]), "CIFAR-10, -100, resampled"
-    return Answer("Gain from choosing among 20?", answer, span, said, "published/README.md")
+    return Answer("Gain from choosing among 20?", answer, span, said, "published")
 
 
 def _method(e: Evidence) -> Answer:
@@ -120,7 +121,7 @@ def _method(e: Evidence) -> Answer:
     answer = "Shift logits by the class prior" if names <= LOGIT_SHIFTS else "It depends on the data"
     if len(names) < 2:
         answer = names.pop().capitalize() if names else verdict(list(best.values()))
-    return Answer("Which method today?", answer, "-", _shown(best), "paper/README.md")
+    return Answer("Which method today?", answer, "-", _shown(best), "paper")
 
 
 def answers(evidence: Evidence) -> list[Answer]:

@@ -154,7 +154,7 @@ def contrast(row: Mapping[str, Any]) -> Contrast:
 def _runs(row: Mapping[str, Any], side: str) -> tuple[Experiment, ...]:
     factors, betas, losses = (row[name].split(" + ") for name in ("imbalance", f"{side}betas", f"{side}losses"))
     return tuple(
-        Experiment(row["dataset"], float(factor), loss, float(gamma[0]) if gamma else None, float(beta))
+        Experiment(row["dataset"], float(factor), loss, gamma=float(gamma[0]) if gamma else None, beta=float(beta))
         for factor, beta, (loss, *gamma) in product(factors, betas, map(str.split, losses))
     )
 

@@ -24,13 +24,14 @@ def figure5_differences(e: Evidence, dataset: str) -> pd.DataFrame:
 
 @statement("R1")
 def r1(e: Evidence):
-    bias, columns, chance = e.selection_bias, len(e.selection_bias), agreement_probability(replicate_sd()[0])
+    bias, columns = e.selection_bias, len(e.selection_bias)
     better, left, alone = (bias[["change", "change_corrected", "change_corrected_high"]] < 0).sum()
     fixed = bias["fixed_change"]
     word = f"{(fixed < 0).sum()} of {columns} better, {(fixed > 0).sum()} worse"
     what = f"one beta ({fixed_beta('cifar10'):g}; {fixed_beta('cifar100'):g}), mean over five losses"
     beside = Finding(what, word, notes=(f"by {fixed.min():+.2f} to {fixed.max():+.2f} points",))
-    numbers = dict(better=better, left=left, alone=alone, columns=columns, chance=chance)
+    numbers: dict = dict(better=better, left=left, alone=alone, columns=columns)
+    numbers |= dict(chance=agreement_probability(replicate_sd()[0]))
     return numbers, dict(print=(better == columns, beside))
 
 
@@ -86,7 +87,7 @@ def r5b(e: Evidence):
         said = ", ".join(f"{r.label} {r.difference:+.2f}" for r in group.itertuples())
         word = CONSISTENT if (group["difference"] < 0).all() else INCONSISTENT
         printed.append(Finding(f"beta {beta:g} against plain", word, notes=(said,)))
-    word = CONSISTENT if (d["difference"] < 0).all() else INCONSISTENT
+    word = INCONSISTENT if INCONSISTENT in {f.word for f in printed} else CONSISTENT
     return dict(worse=(d.query("beta == 0.999")["difference"] > 0).sum()), dict(print=Weighing("print", word, printed))
 
 
@@ -101,7 +102,7 @@ def r6(e: Evidence):
         note = f"{(sign * part > 0).sum()} of {len(part)} cells as the paper says"
         word = CONSISTENT if sign * part.mean() > 0 else INCONSISTENT
         findings.append(Finding(what, word, part.mean(), notes=(note,)))
-    high, low = findings[::2], findings[1::2]
+    high, low = findings[::2], findings[1::2]  # the product alternates HIGH and LOW
     word = INCONSISTENT if INCONSISTENT in {f.word for f in high} else CONSISTENT
     but = ", ".join(f.what.split(" at ")[0] for f in low if f.word != word)
     but = f", but not on {but} at 20 and 10" if but else ""

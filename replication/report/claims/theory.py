@@ -103,9 +103,9 @@ def t4b(e: Evidence):
     if frame is None:
         return {}, dict(simulation=None)
     bound, largest = stats.norm.isf(TABLE_LEVEL / (2 * len(frame))), frame["z"].abs().max()
-    shown = frame[frame["d"].isin([1, 2, 3, 6, 10, 30])]
+    shown = frame[frame["d"].isin([1, 3, 10, 30])].itertuples()
     numbers = dict(N=frame["N"].iloc[0], n=frame["n"].iloc[0], largest=largest, bound=bound, rows=len(frame))
-    numbers |= dict(shares=", ".join(map("{:.2f}".format, shown["share"])), d=", ".join(map(str, shown["d"])))
+    numbers |= dict(shares=", ".join(f"{row.share:.2f} (d = {row.d})" for row in shown))
     return numbers, dict(simulation=largest < bound and np.ptp(frame["share"]) > 0.05)
 
 
@@ -135,7 +135,7 @@ def t6(e: Evidence):
     frame = e.covering.get("near_duplicates")
     if frame is None or not {"cifar10", "cifar100"} <= set(frame["dataset"]):
         return {}, dict(simulation=None)
-    findings = [_smaller_volumes(frame, d) for d in ("cifar10", "cifar20") if d in set(frame["dataset"])]
+    findings = [_smaller_volumes(frame, name) for name in ("cifar10", "cifar20") if name in set(frame["dataset"])]
     word = findings[0].word  # CIFAR-20's classes consist of CIFAR-100's: reported, but not counted
     return {}, dict(simulation=Weighing("simulation", word, findings))
 

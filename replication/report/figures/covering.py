@@ -88,11 +88,9 @@ def effective_number_figure(frame: pd.DataFrame) -> Figure:
         axis.plot(group["n"], group["mean"], "o", color=colour)
         axis.text(top, volume, f"  N = {volume:,.0f}", va="center", fontsize=8)
     axis.plot(n, n, ":", color=style.THEORY_COLOUR, label="$E_n = n$  (N infinite)")
-    axis.plot([], [], "o-", color="grey", label=r"$E_n = (1-\beta^n)/(1-\beta)$, simulated mean")
+    axis.plot([], [], "o-", color="grey", label=r"line: $E_n = (1-\beta^n)/(1-\beta)$; points: simulated mean")
     axis.set(xscale="log", yscale="log", xlim=(0.8, top * 12), ylim=(0.8, 3 * volume))
-    axis.set(
-        xlabel="draws n", ylabel="prototypes covered", title="The simulated mean (error below the marker) follows $E_n$"
-    )
+    axis.set(xlabel="draws n", ylabel="prototypes covered", title="The simulated mean follows $E_n$")
     axis.legend(loc="upper left")
     return figure
 

@@ -14,11 +14,8 @@ from replication.report.figures import style
 from replication.report.figures.style import CHANGE, LOSS_COLOURS, panels
 
 OURS = LOSS_COLOURS["softmax"]
-BLOCK_COLOURS = (OURS, LOSS_COLOURS["focal 2.0"], LOSS_COLOURS["focal 0.5"])  # full protocol, short training, ...
 FILLED: dict = dict(fmt="o", markersize=5, elinewidth=1.6)
-HOLLOW: dict = dict(
-    marker="o", markersize=6.5, markerfacecolor="white", markeredgewidth=1.3, linestyle="none", zorder=4
-)
+HOLLOW: dict = dict(marker="o", markersize=6.5, mfc="white", mew=1.3, linestyle="none", zorder=4)
 
 
 def forest_figure(rows: pd.DataFrame) -> Figure | None:
@@ -30,15 +27,18 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     """
     if rows.empty:
         return None
+    rows = pd.concat([group for _, group in rows.groupby("block", sort=False)])  # each block in one piece
+    rows = rows.assign(
+        y=1.2 * rows.groupby("block", sort=False).ngroup() + range(1, len(rows) + 1)
+    )  # room for headings
     blocks = rows.groupby("block", sort=False)
-    rows = rows.assign(y=1.2 * blocks.ngroup() + range(1, len(rows) + 1))  # leaves room for a heading
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.plot(rows["printed"], rows["y"], color=style.PUBLISHED_COLOUR, label="the paper, as printed", **HOLLOW)
     margin: dict = dict(transform=axis.get_yaxis_transform(), va="center", fontsize=9)
-    for (block, group), colour in zip(rows.groupby("block", sort=False), BLOCK_COLOURS, strict=False):
-        axis.text(0.01, group["y"].min() - 1, block, color=colour, weight="bold", bbox=style.WHITE_BOX, **margin)
-        axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=colour, **FILLED)
+    for k, (block, group) in enumerate(blocks):
+        axis.text(0.01, group["y"].min() - 1, block, color=f"C{k}", weight="bold", bbox=style.WHITE_BOX, **margin)
+        axis.errorbar(group["mean"], group["y"], xerr=group["high"] - group["mean"], color=f"C{k}", **FILLED)
     for row in rows.itertuples():
         axis.text(1.02, row.y, f"{row.word}, n = {row.n:.0f}", **margin)
     axis.set_yticks(rows["y"], rows["label"], fontsize=9)

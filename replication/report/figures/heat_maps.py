@@ -75,7 +75,7 @@ def _draw(axis, cells: pd.DataFrame, rows: list, factors: list, usual: int, size
         if math.isfinite(cell["error"]):
             text = f"{cell['error']:.1f}" + (f" ({cell['change']:+z.1f})" if math.isfinite(cell["change"]) else "")
             text += f" n={cell['n']:.0f}" if cell["n"] != usual else ""
-            style: dict = dict(ha="center", va="center", fontsize=size, in_layout=False)  # it lies within the axes
+            style: dict = dict(ha="center", va="center", fontsize=size, in_layout=False)  # quicker to lay out
             style["color"] = "white" if abs(cell["change"]) > 0.7 * LIMIT else "black"  # black for NaN
             axis.text(k % len(factors), k // len(factors), text, **style)
     axis.set_xticks(range(len(factors)), [f"{f:g}" for f in factors])

@@ -1,6 +1,6 @@
 """The style of all figures: colours (Okabe and Ito's colour-blind-safe set), panels, captions, and how one is saved.
 
-Type sizes and layout are in report.mplstyle, captions in captions.toml.
+Sizes of type, lines and markers, and the layout, are in report.mplstyle; captions are in captions.toml.
 """
 
 import tomllib
@@ -51,12 +51,13 @@ def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
 
 
 def draw_by_class(axis: Axes, curves: pd.DataFrame, **look) -> None:
-    """Draw each column against the class, its index, logarithmic."""
+    """Draw each column against its index, the class, on a logarithmic axis."""
     marker = "o" if len(curves) <= 20 else None
     curves.plot(ax=axis, logy=True, marker=marker, xlabel="class, head to tail", legend=False, **look)
 
 
-METADATA: dict = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}  # same input, same bytes
+# Without time stamps the same input gives the same bytes.
+METADATA: dict = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 
 
 def save_figure(figure: Figure, folder: Path | str, name: str, formats: Iterable[str] = ("png",)) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Figures of the losses: value and slope against a logit, and the weight of each class. Arrays in, figures out."""
+"""Figures of the formula: losses and their slopes, class weights, effective numbers (Figures 3 and 6)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +13,6 @@ from replication.report.figures import style
 from replication.theory.effective_number import class_balanced_weights, effective_number
 
 FIGURE6_COUNTS = {f"long-tailed {TITLES[d]}": long_tailed_counts(*SIZES[d], 50) for d in TABLE2_SETS}  # Section 5.1
-
-
 CURVES = {0.0: "β = 0: no re-weighting", **{b: f"β = {b}" for b in BETAS[1:]}, 1.0: "β = 1: inverse frequency"}
 COLOURS = {name: style.BETA_COLOURS.get(beta, style.THEORY_COLOUR) for beta, name in CURVES.items()}
 LOOK: dict = dict(color=COLOURS, style={CURVES[0.0]: "--", CURVES[1.0]: ":"})
@@ -27,7 +25,8 @@ def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
         backwards = curves.iloc[:, ::-1]  # softmax on top
         backwards.plot(ax=axis, color=style.LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
         axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
-    axes[1].set_title("softmax (dashed) lies on sigmoid")
+    if np.allclose(slopes["softmax"], slopes["sigmoid"]):
+        axes[1].set_title("softmax (dashed) and sigmoid have the same slope")
     style.legend_below(figure, axes[0], values.shape[1])
     return figure
 
@@ -58,7 +57,7 @@ def effective_numbers_figure(counts_by_title: Mapping[str, Sequence[int] | np.nd
     for axis, (title, counts) in zip(axes, counts_by_title.items(), strict=True):
         axis.plot(counts, color=style.BETA_COLOURS[0.0], linewidth=4, alpha=0.5, label="samples, n")
         covered = pd.DataFrame({CURVES[beta]: effective_number(counts, beta) for beta in reversed(BETAS[1:])})
-        style.draw_by_class(axis, covered, title=title, ylabel="n, and effective number Eₙ", **LOOK)
+        style.draw_by_class(axis, covered, title=title, ylabel="samples n, effective number Eₙ", **LOOK)
     style.legend_below(figure, axis, 5)
     return figure
 

@@ -22,7 +22,7 @@ def figure5() -> Figure:
     for axis, dataset in zip(axes, paper.TABLE2_SETS, strict=True):
         cells = paper.heat_map(dataset).query("imbalance_factor == 50")
         errors = cells.pivot(index="beta", columns="label", values="error")
-        title = f"{paper.TITLES[dataset]}, imbalance 50: lowest mean at {errors[1:].mean(axis=1).idxmin():g}"
+        title = f"{paper.TITLES[dataset]}, imbalance 50: lowest mean at {errors.drop(0.0).mean(axis=1).idxmin():g}"
         shown = errors[list(paper.FIGURE5_LOSSES)].rename(index="{:g}".format)  # betas as words, evenly spaced
         look: dict = dict(style="o-", color=style.LOSS_COLOURS, legend=False, xticks=range(len(BETAS) - 1))
         shown[1:].plot(ax=axis, title=title, ylabel="error (percent), dashed: plain", **look)
@@ -73,12 +73,12 @@ def most_measured(rows: pd.DataFrame) -> float:
 
 def _curves(axis, groups: dict[str, pd.DataFrame], colours: tuple[str, str], key: str, title: str) -> None:
     """Draw the mean over each group's runs against the epoch, and their range; dotted: the learning rate drops."""
-    for (label, runs), colour, line in zip(groups.items(), colours, ("-", "--"), strict=False):
+    for (label, runs), colour, line in zip(groups.items(), colours, ("-", "--"), strict=True):
         every = pd.concat(map(pd.DataFrame, runs["curve"])).groupby("epoch")[key].agg(["mean", "min", "max", "count"])
         shown = every[every["count"] == len(runs)]  # epochs at which every run was evaluated
         axis.plot(shown["mean"], line, color=colour, label=f"{label} (n = {len(runs)})")
         axis.fill_between(shown.index, shown["min"], shown["max"], color=colour, alpha=0.2, linewidth=0)
-    curve = pd.DataFrame(runs["curve"].iloc[0])
+    curve = pd.DataFrame(next(iter(groups.values()))["curve"].iloc[0])  # the rate drops at the same epochs in all
     for epoch in curve["epoch"][curve["learning_rate"].astype(float).pct_change() < -0.5]:
         axis.axvline(epoch, color="black", linewidth=0.6, linestyle=":")
     axis.set(xlabel="epoch", title=title)
@@ -178,7 +178,7 @@ def figure7(records: pd.DataFrame) -> Figure | None:
             runs = paper_runs(records, label).query("dataset == @dataset and depth == 50")
             for curve in map(pd.DataFrame, runs["curve"]):
                 axis.plot(curve["epoch"], curve["error"], color=colour)
-        axis.vlines((30, SPLIT, 80), 15, 75, color="black", linewidth=0.6, linestyle=":")
+        axis.vlines((30, SPLIT, 80), 0, 1, "black", ":", transform=axis.get_xaxis_transform(), linewidth=0.6)
         axis.set(title=f"{paper.TITLES[dataset]}, ResNet-50", xlabel="epoch", xlim=(0, 93), ylim=(15, 75))
     axes[0].set_ylabel("top-1 error (percent)")
     style.legend_below(figure, axis, 2)

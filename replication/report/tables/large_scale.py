@@ -35,7 +35,7 @@ def cost_table() -> Table:
     """GPU hours of each run of Table 3, an estimate: epochs x images / (images a second) / 3600."""
     images = paper.published("table1").set_index("dataset")["train_images"]
     data = pd.DataFrame([vars(e) for e in table3_rows()])[["dataset", "depth", "size", "loss", "beta"]]
-    data["images"] = 90 * data["dataset"].map(TITLES).map(images).astype(int)
+    data["images"] = data["dataset"].map(TITLES).map(images).astype(int) * [e.epochs for e in table3_rows()]
     data["images_per_second"] = [ASSUMED_RATE / relative_work(e.depth, e.size) for e in table3_rows()]
     data["gpu_hours"] = data["images"] / data["images_per_second"] / 3600
     hours = data.pivot_table(index=["depth", "size", "loss"], columns="dataset", values="gpu_hours", sort=False)
