@@ -11,9 +11,9 @@ from replication.report.analysis.methods import METHODS, methods
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import SEEDS
 from replication.report.figures import style
-from replication.report.figures.style import CHANGE, LOSS_COLOURS, panels
+from replication.report.figures.style import CHANGE, panels
 
-OURS = LOSS_COLOURS["softmax"]
+OURS = "C0"  # as the first block of the forest plot
 FILLED: dict = dict(fmt="o", markersize=5, elinewidth=1.6)
 HOLLOW: dict = dict(marker="o", markersize=6.5, mfc="white", mew=1.3, linestyle="none", zorder=4)
 

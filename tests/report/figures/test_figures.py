@@ -151,6 +151,16 @@ def test_forest_draws_ours_filled_the_print_hollow_and_the_word_at_the_margin():
     assert texts(axis) == ["b", "better, n = 3", "worse, n = 3"] and gains.forest_figure(rows[:0]) is None
 
 
+def test_forest_keeps_the_rows_of_a_block_together_and_draws_every_block():
+    row = dict(dataset="cifar10", label="x", mean=-3.0, low=-4.0, high=-2.0, n=3, word="better", printed=math.nan)
+    rows = pd.DataFrame([row | dict(block=block, label=f"{block}{k}") for k, block in enumerate("abcdab")])
+    axis = gains.forest_figure(rows).axes[0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["a0", "a4", "b1", "b5", "c2", "d3"]
+    assert np.diff(axis.get_yticks()).round(1).tolist() == [1, 2.2, 1, 2.2, 2.2]  # with room for headings
+    assert [t for t in texts(axis) if t in "abcd"] == list("abcd")
+    assert len(axis.containers) == 4  # one set of intervals a block
+
+
 def test_methods_are_drawn_as_changes_from_plain(profile):
     fields = [
         dict(),
@@ -219,6 +229,7 @@ def test_a_mean_curve_has_the_epochs_of_all_its_runs(tmp_path):
         for k, step in enumerate((2, 10))
     ]
     axis = Figure().subplots()
-    training._curves(axis, {"plain": pd.DataFrame({"curve": curves})}, ("black", "grey"), "error", "two runs")
+    runs = pd.DataFrame({"curve": curves})
+    training._curves(axis, {"plain": runs, "again": runs}, ("black", "grey"), "error", "two runs")
     assert axis.lines[0].get_xdata().tolist() == [10, 20]
     assert axis.lines[0].get_ydata().tolist() == [10.5, 20.5]
