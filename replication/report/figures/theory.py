@@ -26,7 +26,7 @@ def losses_figure(values: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
         backwards.plot(ax=axis, color=style.LOSS_COLOURS, style={"softmax": "--"}, ylabel=ylabel, legend=False)
         axis.axvline(0, color=style.THEORY_COLOUR, linewidth=0.5)
     if np.allclose(slopes["softmax"], slopes["sigmoid"]):
-        axes[1].set_title("softmax (dashed) and sigmoid have the same slope")
+        axes[1].set_title("softmax (dashed) and sigmoid: same slope")
     style.legend_below(figure, axes[0], values.shape[1])
     return figure
 
