@@ -58,6 +58,7 @@ def front_page(results: Path, evidence: Evidence, written: Iterable[Path]) -> st
         figure=lambda path: f"![{figure_caption(Path(path).stem)}]({path})" if path in images else "",
         wrong_or_loose=claims.wrong_or_loose(evidence),
         betas=claims.which_beta(),
+        fixed_beta=fixed_beta,
         worst_change=claims.worst_changes()["cifar100", 0.9999],
         ours={s.id: s for s in by_topic.pop("ours")},
         largest=max(profiles, key=lambda name: len(profiles[name].pairs), default=""),

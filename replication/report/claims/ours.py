@@ -79,15 +79,10 @@ def method_changes(e: Evidence) -> dict[str, list[Finding]]:
     return found
 
 
-def best_methods(e: Evidence) -> dict[str, Finding]:
-    """The method of lowest error on each data set, by its title."""
-    return {TITLES[dataset]: min(found, key=lambda f: f.estimate) for dataset, found in method_changes(e).items()}
-
-
 @statement("O4")
 def today(e: Evidence):
-    best = best_methods(e).items()
-    said = "; ".join(f"{title}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for title, f in best)
+    best = {dataset: min(found, key=lambda f: f.estimate) for dataset, found in method_changes(e).items()}
+    said = "; ".join(f"{TITLES[d]}: {f.what}, {f.estimate:+.2f} points (n = {f.n}, {f.word})" for d, f in best.items())
     return dict(best=said), dict(runs=_answered([f for found in method_changes(e).values() for f in found]))
 
 
