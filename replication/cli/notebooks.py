@@ -78,9 +78,8 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     try:
         with _kernel() as kernel:
             source, target = _without_fields(notebook), _without_fields(copy)
-            kernel |= dict(
-                cwd=notebook.parent, kernel_name="python3", shutdown_kernel="immediate"
-            )  # all output is saved
+            # The kernel may end at once: all its output is saved by then.
+            kernel |= dict(cwd=notebook.parent, kernel_name="python3", shutdown_kernel="immediate")
             papermill.execute_notebook(source, target, parameters, **kernel)
     except papermill.PapermillExecutionError as error:
         return one_line(f"cell {error.exec_count}: {error.ename}: {error.evalue}")
