@@ -74,10 +74,8 @@ def forest(profile: Profile) -> pd.DataFrame:
     value per seed.  Columns: dataset, imbalance_factor, beta, labels, values (by seed) and those of a summary.
     """
     rows, both = [], profile.pairs
-    both = both[
-        both["beta"].eq(both["dataset"].map(fixed_beta)) & both["label"].isin(paper.LABELS)
-        & both["dataset"].isin(paper.HEAT_MAPS) & both["imbalance_factor"].gt(1)
-    ]  # fmt: skip
+    both = both[both["beta"] == both["dataset"].map(fixed_beta)]
+    both = both.query("label in @paper.LABELS and dataset in @paper.HEAT_MAPS and imbalance_factor > 1")
     for dataset, of_set in both.groupby("dataset"):
         columns = {factor: complete(group).droplevel([0, 2, 3]) for factor, group in of_set.groupby("imbalance_factor")}
         shared = set.intersection(*(set(table.index) for table in columns.values()))

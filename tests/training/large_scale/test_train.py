@@ -222,7 +222,11 @@ def test_locked_run_is_left_to_the_other(folder, capsys):
 def test_loss_that_is_not_finite_ends_as_diverged(folder, monkeypatch):
     """Exit code 1, and again where the record is there already: torchrun's restart does not make it a success."""
     results, trained = folder / "diverged", []
-    switches = lambda device: trained.append(device.type) or contextlib.nullcontext()  # noqa: E731
+
+    def switches(device):
+        trained.append(device.type)
+        return contextlib.nullcontext()
+
     monkeypatch.setattr(large_scale, "cuda_switches", switches)
     for _ in range(2):
         assert command(options(folder / "tree", results, "--base-learning-rate=1e30", "--epochs=3")) == 1

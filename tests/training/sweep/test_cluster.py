@@ -55,8 +55,8 @@ class _FakeRay:
 
         class Queue:
             def __init__(self, **_):
-                put = lambda item: fake.told.append(item)  # noqa: E731
-                self.actor = type("Actor", (), {"put_nowait": type("Method", (), {"remote": staticmethod(put)})})
+                put = type("Method", (), {"remote": staticmethod(fake.told.append)})
+                self.actor = type("Actor", (), {"put_nowait": put})
 
             def qsize(self):
                 return len(fake.told)
