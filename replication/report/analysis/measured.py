@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -60,7 +59,8 @@ def reference(records: pd.DataFrame) -> pd.DataFrame:
 def off_protocol(records: pd.DataFrame) -> pd.DataFrame:
     """Return which switches (columns) of which runs (rows) differ from the paper's."""
     factors = records["imbalance_factor"]
-    return pd.DataFrame({name: records[name] != factors.map(partial(paper_setting, name)) for name in PROTOCOL})
+    papers = {name: {f: paper_setting(name, f) for f in factors.unique()} for name in PROTOCOL}
+    return pd.DataFrame({name: records[name] != factors.map(setting) for name, setting in papers.items()})
 
 
 def finished(records: pd.DataFrame) -> pd.DataFrame:

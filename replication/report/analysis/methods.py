@@ -50,11 +50,9 @@ def shot_errors(error_per_class, class_counts) -> tuple[float, ...]:
     return tuple(float(errors[group].mean()) if group.any() else math.nan for group in (many, ~many & ~few, few))
 
 
-def method_runs(profile: Profile, method: str, dataset: str) -> pd.DataFrame:
-    """Return the finished runs of a method by seed and precision: error, many, medium, few (all percent)."""
+def method_runs(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Select the runs of a method, by seed and precision: error, many, medium, few (all percent)."""
     kind = METHODS[method]
-    switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
-    runs = finished(profile.records[~switched]).query("dataset == @dataset and imbalance_factor == @IMBALANCE")
     same = (runs["loss"] == kind.loss) & (runs["beta"] == kind.beta) & (runs["reweight_from"] == kind.reweight_from)
     runs = runs[same].set_index(["seed", "precision"])
     if kind.after_training:
@@ -72,9 +70,12 @@ def methods(profile: Profile) -> pd.DataFrame:
     mean, sd, n, low, high: error over seeds.  change: minus the plain run of the same seed.  detectable: the smallest
     change that so many seeds show.  many, medium, few: means over seeds.  published_*: what others report (`sources`).
     """
+    switched = off_protocol(profile.records).drop(columns="reweight_from").any(axis=1)
+    done = finished(profile.records[~switched & (profile.records["imbalance_factor"] == IMBALANCE)])
     rows = []
     for dataset, (method, kind) in product(paper.TABLE2_SETS, METHODS.items()):
-        runs, printed = method_runs(profile, method, dataset), published_errors(method, dataset)
+        here = done[done["dataset"] == dataset]
+        runs, printed = method_runs(here, method), published_errors(method, dataset)
         if runs.empty and (printed.empty or (method == "class-balanced 0.99" and dataset == "cifar10")):
             continue
         row: dict = dict(dataset=dataset, method=method, cost=kind.cost) | summary(runs["error"])._asdict()
@@ -82,7 +83,7 @@ def methods(profile: Profile) -> pd.DataFrame:
         row |= dict(published_low=printed["error"].min(), published_high=printed["error"].max())
         row |= dict(sources="; ".join(dict.fromkeys(printed["source"])), detectable=math.nan)
         if method != "plain":
-            c = summary((runs["error"] - method_runs(profile, "plain", dataset)["error"]).dropna())
+            c = summary((runs["error"] - method_runs(here, "plain")["error"]).dropna())
             row |= dict(change=c.mean, change_low=c.low, change_high=c.high, change_n=c.n, detectable=c.detectable)
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

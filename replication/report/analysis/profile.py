@@ -51,10 +51,10 @@ class Profile:
         return f"ResNet-{PROFILES[self.name]['depth']}, {epochs} epochs"
 
     reference = _of_records(measured.reference)  # the runs of the paper's own protocol
-    finished = _of_records(lambda records: measured.finished(measured.reference(records)))
+    finished = cached_property(lambda profile: measured.finished(profile.reference))
     cells = _of_records(measured.cells)
     pairs = _of_records(measured.pairs)
-    paired_cells = _of_records(lambda records: measured.paired_summaries(measured.pairs(records), measured.CELL))
+    paired_cells = cached_property(lambda profile: measured.paired_summaries(profile.pairs, measured.CELL))
     ablations = _of_records(switches.ablations)
     scale_by_weights = _of_records(switches.scale_by_weights)
     selection_bias = _of_records(selection.measured_selection_bias)

@@ -116,13 +116,16 @@ def selection_bias(means, sd: float, others=None, draws: int = 20000, seed: int 
     """
     if not (math.isfinite(sd) and sd >= 0):
         raise ValueError(f"sd must be a finite number >= 0, got {sd!r}")
+    picks = [tuple(_finite("means", settings)) for settings in (means, others) if settings is not None]
+    if not all(picks):
+        raise ValueError("means must hold at least one value, got none")
+    return _simulated_bias(tuple(picks), sd, draws, seed)
+
+
+@cache
+def _simulated_bias(picks: tuple[tuple[float, ...], ...], sd: float, draws: int, seed: int) -> SelectionBias:
     rng, bias = np.random.default_rng(seed), np.zeros(draws)
-    for sign, settings in ((1, means), (-1, others)):
-        if settings is None:
-            continue
-        settings = _finite("means", settings)
-        if not len(settings):
-            raise ValueError("means must hold at least one value, got none")
+    for sign, settings in zip((1, -1), map(np.array, picks), strict=False):
         errors = settings + sd * rng.standard_normal((draws, len(settings)))
         pick = errors.argmin(1)
         bias += sign * (settings[pick] - errors[np.arange(draws), pick])
