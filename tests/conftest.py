@@ -18,8 +18,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job started wit
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUPS = {  # files that share what is slow to make
-    "notebooks": ("tests/test_notebooks.py", "tests/site/"),
+GROUPS = {  # files that share what is slow to make or to import
+    "notebooks": ("tests/test_notebooks.py", "tests/site/", "tests/cli/test_notebooks.py", "tests/test_packaging.py"),
     "processes": ("tests/training/large_scale/", "tests/training/sweep/"),
 }
 

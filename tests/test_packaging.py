@@ -9,8 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-import nbformat
 import pytest
+from notebook_files import read_notebook
 
 from replication.__main__ import main
 from replication.data import sources
@@ -153,7 +153,9 @@ def test_all_notebooks_are_there_in_order():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_thin_and_committed_without_outputs(path):
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+
+    notebook = read_notebook(path)
     nbformat.validate(notebook)
     code = [c for c in notebook.cells if c.cell_type == "code"]
     tagged = [c for c in code if "parameters" in c.metadata.get("tags", [])]
@@ -167,7 +169,7 @@ def test_notebooks_are_thin_and_committed_without_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_readme_says_which_of_the_paper_s_figures_and_tables_a_notebook_has(path):
     [line] = re.findall(rf"^- \[.*\]\(notebooks/{path.name}\) (.*)$", README, re.MULTILINE)
-    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells)
+    text = "\n".join(c.source for c in read_notebook(path).cells)
     for kind, *numbers in re.findall(r"(Figure|Table)s? (\d+)(?: and (\d+))?", line):
         for number in filter(None, numbers):
             assert re.search(rf"{kind}s? (\d+ and )?{number}\b", text), f"{kind} {number}"

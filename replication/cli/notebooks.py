@@ -11,7 +11,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import nbformat
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.cli.options import one_line
@@ -123,6 +122,8 @@ def _kernel() -> Iterator[dict]:
 
 def _forget_paths(copy: Path) -> None:
     """Remove the absolute paths of this machine, which papermill writes, from an executed copy."""
+    import nbformat
+
     notebook = nbformat.read(copy, as_version=4)
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)

@@ -63,7 +63,7 @@ class Bench:
         self.began, self.compile = time.monotonic(), False
         self.numbers: dict[str, float] = {}
         self.data = random_data(50_000 if self.cuda else 2000), random_data(10_000 if self.cuda else 100)
-        small: dict[str, Any] = {} if self.cuda else dict(depth=8, batch_size=64)
+        small: dict[str, Any] = {} if self.cuda else dict(depth=8, batch_size=32)
         self.base = Experiment(imbalance_factor=50, epochs=20, **small)
 
     def left(self) -> float:

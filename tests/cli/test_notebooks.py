@@ -7,9 +7,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
+from notebook_files import read_notebook, write_notebook
 
 from replication.cli import notebooks
 from replication.cli.notebooks import LONGEST_SOCKET_FOLDER, execute, write_html
@@ -18,14 +18,8 @@ from replication.report.tables.table import Table
 CODE = "import sys; print(sys.executable)"
 
 
-def write_notebook(folder: Path, code: str = CODE) -> Path:
-    """FOLDER/01_test.ipynb with a cell of parameters and this code."""
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = nbformat.v4.new_code_cell("profile = ''", metadata={"tags": ["parameters"]})
-    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(code)])
-    notebook.metadata["kernelspec"] = dict(name="python3", display_name="Python 3", language="python")
-    nbformat.write(notebook, folder / "01_test.ipynb")
-    return folder / "01_test.ipynb"
+def notebook_of(folder: Path, code: str = CODE) -> Path:
+    return write_notebook(folder / "01_test.ipynb", code)
 
 
 def run(notebook: Path, folder: Path) -> str | None:
@@ -34,7 +28,7 @@ def run(notebook: Path, folder: Path) -> str | None:
 
 
 def printed(folder: Path) -> str:
-    return nbformat.read(folder / "copy.ipynb", as_version=4).cells[-1].outputs[0]["text"].strip()
+    return read_notebook(folder / "copy.ipynb").cells[-1].outputs[0]["text"].strip()
 
 
 def test_another_kernel_of_that_name_is_not_used(tmp_path, monkeypatch):
@@ -43,19 +37,19 @@ def test_another_kernel_of_that_name_is_not_used(tmp_path, monkeypatch):
     argv = ["/no/such/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps(dict(argv=argv, display_name="Python 3", language="python")))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    assert run(write_notebook(tmp_path), tmp_path) is None
+    assert run(notebook_of(tmp_path), tmp_path) is None
     assert printed(tmp_path) == sys.executable
 
 
 @pytest.mark.parametrize("name", ["run{1}", "{profile} {{a b'\"ü%s[1]"])
 def test_the_results_may_lie_anywhere(tmp_path, name):
-    assert run(write_notebook(tmp_path), tmp_path / name) is None
+    assert run(notebook_of(tmp_path), tmp_path / name) is None
     assert printed(tmp_path / name) == sys.executable
 
 
 def test_nothing_is_written_beside_the_notebook(tmp_path):
     """Its folder may be one that cannot be written."""
-    notebook = write_notebook(tmp_path / "books", CODE + "; import os; print(os.listdir('.'))")
+    notebook = notebook_of(tmp_path / "books", CODE + "; import os; print(os.listdir('.'))")
     assert run(notebook, tmp_path / "results") is None
     assert printed(tmp_path / "results").endswith("['01_test.ipynb']")
 
@@ -64,12 +58,12 @@ def test_a_long_temporary_folder_has_no_room_for_sockets(tmp_path, monkeypatch):
     long = tmp_path / ("x" * LONGEST_SOCKET_FOLDER)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    assert run(write_notebook(tmp_path), tmp_path) is None
+    assert run(notebook_of(tmp_path), tmp_path) is None
     assert printed(tmp_path) == sys.executable and not os.listdir(long)
 
 
 def test_two_at_once_from_one_folder(tmp_path):
-    notebook = write_notebook(tmp_path / "books", f"import time; time.sleep(0.5); {CODE}")
+    notebook = notebook_of(tmp_path / "books", f"import time; time.sleep(0.5); {CODE}")
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(lambda name: run(notebook, tmp_path / name), "ab")) == [None, None]
     assert [printed(tmp_path / name) for name in "ab"] == [sys.executable] * 2
@@ -77,18 +71,25 @@ def test_two_at_once_from_one_folder(tmp_path):
 
 def test_an_executed_notebook_holds_no_progress_bar(tmp_path, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    assert run(write_notebook(tmp_path, "from tqdm import tqdm; print(sum(tqdm([1, 2])))"), tmp_path) is None
-    outputs = nbformat.read(tmp_path / "copy.ipynb", as_version=4).cells[-1].outputs
+    assert run(notebook_of(tmp_path, "from tqdm import tqdm; print(sum(tqdm([1, 2])))"), tmp_path) is None
+    outputs = read_notebook(tmp_path / "copy.ipynb").cells[-1].outputs
     assert [(o.name, o.text) for o in outputs] == [("stdout", "3\n")]
 
 
-def test_the_first_error_is_reported_in_one_line(tmp_path):
-    failure = run(write_notebook(tmp_path, "raise ValueError('one\\ntwo')"), tmp_path)
-    assert failure == "cell 3: ValueError: one two"  # papermill adds one
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ValueError('one\\ntwo')", "cell 3: ValueError: one two"),  # papermill adds a cell
+        ("import os; os._exit(9)", "Kernel died"),
+    ],
+)
+def test_a_failing_notebook_says_in_one_line_what_failed(tmp_path, code, words):
+    assert run(notebook_of(tmp_path, code), tmp_path).startswith(words)
+    assert (tmp_path / "copy.ipynb").is_file()
 
 
 def test_a_site_that_fails_leaves_the_notebooks_and_their_index(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", write_notebook(tmp_path / "notebooks").parent)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", notebook_of(tmp_path / "notebooks").parent)
     monkeypatch.setattr(notebooks, "find_spec", lambda name: True)  # Sphinx is there, docs/build.py is not
     assert notebooks.reproduce("smoke", tmp_path / "a&b", device="cpu") == 1
     index = tmp_path / "a&b" / "smoke" / "index.html"
@@ -101,11 +102,8 @@ def test_what_comes_from_a_file_is_no_html_in_a_page(tmp_path):
     device, name = "CPU <img src=x onerror=alert(1)>", "<script>alert(2)</script> a < b"
     shown = pd.DataFrame({"class": [name, "first<br>second"]})
     text = Table("per_class", "Error", f"hardware: {device}", shown, shown, "cpu").markdown()
-    output = nbformat.v4.new_output("display_data", data={"text/markdown": text})
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]), tmp_path / "n.ipynb"
-    )
-    page = write_html(tmp_path / "n.ipynb").read_text(encoding="utf-8")
+    notebook = write_notebook(tmp_path / "n.ipynb", "x", [{"text/markdown": text}])
+    page = write_html(notebook).read_text(encoding="utf-8")
     page = page[page.index("<body") :]
     assert "<img" not in page and "<script>alert" not in page
     assert "&lt;script" in page and "&lt;img" in page
