@@ -213,13 +213,10 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-def within_exactly(samples, queries, radius):
-    """All pairs by fractions, without rounding."""
-    exact = lambda rows: [[Fraction(float(v)) for v in row] for row in rows]  # noqa: E731
-    limit = Fraction(float(radius)) ** 2
-    return [
-        [sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) <= limit for x in exact(samples)] for y in exact(queries)
-    ]
+def squared_distances(samples, queries):
+    """Of all pairs (queries, samples), as fractions, without rounding."""
+    samples, queries = ([[Fraction(float(v)) for v in row] for row in rows] for rows in (samples, queries))
+    return [[sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for x in samples] for y in queries]
 
 
 @pytest.mark.parametrize("dimension", [1, 3, 512, 2048])
@@ -236,9 +233,10 @@ def test_pairs_are_those_of_exact_arithmetic(scale, offset):
     """Points on a lattice, so that many differences are as long as the radius or a little longer."""
     rng = np.random.default_rng(7)
     points = (rng.integers(0, 4, (40, 5)) / 4 + offset) * scale
+    exact = squared_distances(points, points[::-1])
     for radius in (0.0, 0.25, 0.75, 1.0, np.nextafter(1.0, 0), 1e-3):
-        found = pairs_within(points, points[::-1], radius * scale).toarray() > 0
-        assert found.tolist() == within_exactly(points, points[::-1], radius * scale)
+        found, limit = pairs_within(points, points[::-1], radius * scale).toarray() > 0, Fraction(radius * scale) ** 2
+        assert found.tolist() == [[square <= limit for square in row] for row in exact]
 
 
 def test_points_that_nearly_coincide_are_no_duplicates():

@@ -22,7 +22,7 @@ from replication.training.schedule import learning_rate
 
 DIGITS = load("digits")
 CPU = torch.device("cpu")
-SHORT = Experiment(dataset="digits", imbalance_factor=20, depth=8, epochs=2, batch_size=64)
+SHORT = Experiment(dataset="digits", imbalance_factor=100, depth=8, epochs=2, batch_size=32)
 KINDS = [
     dict(beta=0.999),
     dict(loss="sigmoid", beta=0.99),
