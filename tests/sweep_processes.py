@@ -20,7 +20,7 @@ CONTEXT.set_forkserver_preload(
     ["replication.training.sweep.workers", "replication.training.cifar.train", "torch._dynamo", "sklearn.datasets"]
 )
 WORK = workers._work
-SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=50)
+SMALL = Experiment(dataset="digits", depth=8, epochs=4, batch_size=32, imbalance_factor=100)
 TIMES = (
     "images_per_second",
     "wall_seconds",

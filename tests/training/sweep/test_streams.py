@@ -22,7 +22,7 @@ from replication.training.one_run import RunOptions
 from replication.training.sweep import streams, task
 from replication.training.sweep.sweep import _images, sweep
 
-PLAIN = replace(SMALL, epochs=5, imbalance_factor=50)
+PLAIN = replace(SMALL, epochs=5)
 DEFERRED = replace(PLAIN, beta=0.999, reweight_from=0.8)
 RUNS = [DEFERRED, PLAIN, replace(SMALL, loss="sigmoid", beta=0.9), replace(SMALL, loss="balanced_softmax")]
 OWN = (*TIMES, "logits_fingerprint")
