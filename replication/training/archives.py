@@ -17,6 +17,7 @@ from replication.training.checkpoint import DIGEST
 from replication.training.cifar.evaluation import logits_fingerprint
 
 MAX_BYTES = 15 * 2**20  # of one archive
+MOST = {"checkpoints": 4, "logits": 2}  # archives of each kind
 # Names in an archive: relative, without dots that lead elsewhere.
 CHECKPOINT = re.compile(r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)")
 LOGITS = re.compile(r"[a-z][a-z-]*/runs/\w[\w.+-]*\.npz")
@@ -25,7 +26,7 @@ LARGEST = 2**31  # bytes: a broken header may give any size, which must not be a
 
 
 def pack_checkpoints(
-    results: Path | str, out: Path | str, starts: Iterable[Path] = (), max_bytes: int = MAX_BYTES, most: int = 4
+    results: Path | str, out: Path | str, starts: Iterable[Path] = ()
 ) -> tuple[list[Path], list[Path]]:
     """Pack the checkpoints of unfinished runs into OUT/checkpoints-1.tar, ..., the newest first.
 
@@ -33,8 +34,6 @@ def pack_checkpoints(
         results: the folder of results; its RESULTS/*/checkpoints/*.pt are packed.
         out: the folder of the archives; older archives of that name are replaced or removed.
         starts: files in RESULTS from which deferred runs are to start; those that exist are packed last.
-        max_bytes: of one archive.
-        most: number of archives.
 
     Returns:
         (the archives, the checkpoints that did not fit).
@@ -44,7 +43,7 @@ def pack_checkpoints(
     """
     newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
     there = [path for path in dict.fromkeys(starts) if path.is_file()]
-    return _pack([*newest, *there], Path(results), Path(out), "checkpoints", max_bytes, most)
+    return _pack([*newest, *there], Path(results), Path(out), "checkpoints")
 
 
 def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> tuple[list[Path], list[Path]]:
@@ -62,19 +61,17 @@ def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> t
     """
     wanted = set(names)
     files = sorted(path for path in Path(results).glob("*/runs/*.npz") if path.stem in wanted)
-    return _pack(files, Path(results), Path(out), "logits", MAX_BYTES, most=2)
+    return _pack(files, Path(results), Path(out), "logits")
 
 
-def _pack(
-    files: list[Path], results: Path, out: Path, kind: str, max_bytes: int, most: int
-) -> tuple[list[Path], list[Path]]:
+def _pack(files: list[Path], results: Path, out: Path, kind: str) -> tuple[list[Path], list[Path]]:
     """Put each file into the first archive that has room for it."""
-    room = [max_bytes - tarfile.RECORDSIZE] * most
+    room = [MAX_BYTES - tarfile.RECORDSIZE] * MOST[kind]
     loads: dict[Path, list[Path]] = {}
     left_out = []
     for path in files:
         size = path.stat().st_size + HEADER
-        place = next((k for k in range(most) if size <= room[k]), None)
+        place = next((k for k, free in enumerate(room) if size <= free), None)
         if place is None:
             left_out.append(path)
         else:

@@ -13,6 +13,7 @@ from report_records import record
 from replication.__main__ import main
 from replication.experiments.journal import append_to_journal
 from replication.experiments.records import record_path
+from replication.training import archives as packing
 from replication.training import checkpoint
 from replication.training.archives import pack_checkpoints, pack_logits, unpack_checkpoints, unpack_logits
 from replication.training.cifar.evaluation import write_logits
@@ -51,9 +52,11 @@ def test_records_and_checkpoints_arrive(tmp_path, capsys):
     assert files(home) == held
 
 
-def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_be(tmp_path):
+def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "MAX_BYTES", 80_000)
+    monkeypatch.setitem(packing.MOST, "checkpoints", 2)
     paths = [saved(tmp_path, experiment, 1e9 + k, 30_000) for k, experiment in enumerate(UNFINISHED)]
-    archives, left_out = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, left_out = pack_checkpoints(tmp_path, tmp_path / "out")
     assert len(archives) == 2 and all(path.stat().st_size <= 80_000 for path in archives)
     held = []
     for path in archives:
@@ -63,7 +66,7 @@ def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_
     assert left_out == [paths[0]]
     for path in paths[1:]:
         path.unlink()
-    archives, _ = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, _ = pack_checkpoints(tmp_path, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [archives[0].name]  # the second is of another time
 
 
