@@ -7,7 +7,7 @@ can start and that can still end before the time limit.  Without CUDA the thread
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import torch
 
@@ -42,16 +42,13 @@ def run_in_streams(todo: list[Experiment], options: RunOptions, workers: int, pr
     with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
         lives = [pool.submit(crew.work, device) for _ in range(workers)]
         try:
-            while not all(life.done() for life in lives) and not any(_failed(life) for life in lives):
-                time.sleep(POLL)
+            ended, at_work = wait(lives, 0)
+            while at_work and not any(life.exception() for life in ended):
+                ended, at_work = wait(lives, POLL, FIRST_EXCEPTION)
         finally:
             crew.stop.set()
     for life in lives:
         life.result()
-
-
-def _failed(life: Future) -> bool:
-    return life.done() and life.exception() is not None
 
 
 class _Crew:
