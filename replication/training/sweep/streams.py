@@ -23,14 +23,11 @@ POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill a
 
 
 def run_in_streams(todo: list[Experiment], options: RunOptions, workers: int, progress: Progress) -> None:
-    """Run every experiment that can end in time, `workers` at once.
+    """Run every experiment that can end in time, `workers` at once; those that come first are the most important.
 
     At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run stops at its next
     evaluation, with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error stop it at its
     next step, and it later resumes from the checkpoint that it has.
-
-    Args:
-        todo: the experiments, the most important first.
 
     Raises:
         Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
