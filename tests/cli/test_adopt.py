@@ -15,7 +15,7 @@ from replication.experiments.journal import append_to_journal
 from replication.experiments.records import record_path
 from replication.training import archives as packing
 from replication.training import checkpoint
-from replication.training.archives import pack_checkpoints, pack_logits, unpack_checkpoints, unpack_logits
+from replication.training.archives import pack_checkpoints, pack_logits, unpack
 from replication.training.cifar.evaluation import write_logits
 
 RUN = record(error=30.0)
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_is_of_no_use_is_left(tmp_path):
     older = saved(home, UNFINISHED[1], 5e8, 2000)
     before = newer.read_bytes()
     archives, _ = pack_checkpoints(away, tmp_path)
-    taken, refused = unpack_checkpoints(archives, home)
+    taken, refused = unpack(archives, home)
     assert taken == [older] and not refused and newer.read_bytes() == before
     assert older.stat().st_mtime == 1e9
 
@@ -109,7 +109,7 @@ def test_a_cut_archive_gives_what_it_holds(tmp_path):
     (archive,), _ = pack_checkpoints(tmp_path / "away", tmp_path)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.warns(UserWarning):
-        taken, refused = unpack_checkpoints([archive], tmp_path / "home")
+        taken, refused = unpack([archive], tmp_path / "home")
     assert 0 < len(taken) < len(UNFINISHED) and refused
 
 
@@ -166,7 +166,7 @@ def test_logits_of_another_run_are_refused(tmp_path):
     broken.write_bytes(b"no archive of arrays")
     archives, _ = pack_logits(away, tmp_path, [path.stem, other.stem, broken.stem])
     with pytest.warns(UserWarning, match="does not belong here"):
-        assert unpack_logits(archives, home) == ([], 3)
+        assert unpack(archives, home) == ([], 3)
     assert not list(home.rglob("*.npz"))
 
 
@@ -177,7 +177,7 @@ def test_the_state_that_a_deferred_run_starts_from_comes_home_after_the_checkpoi
     archives, _ = pack_checkpoints(away, tmp_path, [start, path.with_name("none.start")])
     with tarfile.open(archives[0]) as tar:
         assert [name.split("/")[-1] for name in tar.getnames()] == [path.name, start.name]
-    taken, refused = unpack_checkpoints(archives, home)
+    taken, refused = unpack(archives, home)
     assert [p.name for p in taken] == [path.name, start.name] and not refused
 
 
