@@ -89,16 +89,12 @@ def _open_missing_streams() -> None:
     """Open standard output and error if they are closed (2>&-), so that no later file gets their numbers."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(_null(number), "w", encoding="utf-8"))
-
-
-def _null(number: int) -> int:
-    null = os.open(os.devnull, os.O_WRONLY)
-    if null != number:
-        os.dup2(null, number)
-        os.close(null)
-    os.set_inheritable(number, True)  # or it would be closed in the worker processes that draw figures
-    return number
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)  # or it would be closed in the worker processes that draw figures
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
 def keep_memory() -> None:

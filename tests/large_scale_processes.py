@@ -97,7 +97,7 @@ def agree(folder: Path) -> dict:
         (folder / "classes" / "val" / "c1").rename(folder / "classes" / "val" / "other")
         shutil.copytree(tree, folder / "more")
         shutil.copy(tree / "train" / "c0" / "0.jpg", folder / "more" / "train" / "c0" / "one_more.jpg")
-    processes.broadcast(None)  # wait for the copies
+    processes.by_main_process(lambda: None)  # wait for the copies
     with mock.patch.object(large_scale.checkpoint, "save", side_effect=OSError("no space left on device")):
         full_disk = command(options(tree, folder / "full"))
     return dict(

@@ -42,12 +42,12 @@ def adopt(args) -> int:
 
 def _unpack(packed: dict[str, list[Path]], results: Path) -> int:
     """Unpack the archives; return how many files cannot be used."""
-    from replication.training.archives import unpack_checkpoints, unpack_logits  # need torch: only if there are any
+    from replication.training.archives import unpack  # needs torch: only if there are any
 
     refused = 0
-    for kind, unpack in (("checkpoints", unpack_checkpoints), ("logits", unpack_logits)):
-        if packed[kind]:
-            taken, bad = unpack(packed[kind], results)
+    for kind, archives in packed.items():
+        if archives:
+            taken, bad = unpack(archives, results)
             print(f"{kind}: {len(taken)} taken, {bad} that cannot be used")
             refused += bad
     return refused

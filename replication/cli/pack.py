@@ -21,12 +21,11 @@ def add_arguments(parser) -> None:
     )
     add(
         "--runs",
+        required=True,
         nargs="+",
         metavar="FACTOR:SEEDS",
         help="imbalance factors with the seeds of each, such as 50:1,2 100:0; larger factors are included",
     )
-    add("--imbalance", type=float, metavar="FACTOR", help="in place of --runs: the smallest factor")
-    add("--seeds", type=int, nargs="+", metavar="SEED", help="with --imbalance: the seeds (default: 0)")
     add("--max-mib", type=float, default=64.0, metavar="M", help="refuse to write a larger pack (default: 64)")
 
 
@@ -35,7 +34,7 @@ def main(args) -> int:
     from replication.data.pack import pack_path, runs_label, write_pack
     from replication.data.sources import load
 
-    runs = _runs(args)
+    runs = [pair for text in args.runs for pair in _pairs(text)]
     paths = {pack_path(args.dest, dataset) for dataset in args.dataset}
     if len(paths) > 1:
         raise ValueError(f"dataset must be one, or cifar100 and cifar20, got {', '.join(args.dataset)}")
@@ -48,16 +47,6 @@ def main(args) -> int:
     size, (_, test) = path.stat().st_size / 2**20, next(iter(sets.values()))
     print(f"{path}: {size:.1f} MiB, {train_images} training and {len(test)} test images, runs {runs_label(runs)}")
     return 0
-
-
-def _runs(args) -> list[tuple[float, int]]:
-    if (args.runs is None) == (args.imbalance is None) or (args.runs and args.seeds):
-        raise ValueError(
-            "runs must be given, or else imbalance and seeds: --runs 50:1,2 100:0, --imbalance 50 --seeds 0 1"
-        )
-    if args.runs is None:
-        return [(args.imbalance, seed) for seed in args.seeds or [0]]
-    return [pair for text in args.runs for pair in _pairs(text)]
 
 
 def _pairs(text: str) -> list[tuple[float, int]]:

@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
         pack.add_arguments,
         "write the training images of given runs, and the test set, to one small file",
         "python -m replication pack PACK --data-root DIR --dataset cifar10 --runs 50:1,2 100:0,1,2",
-        usage="DEST --data-root DIR (--runs FACTOR:SEEDS [...] | --imbalance FACTOR) [options]",
+        usage="DEST --data-root DIR --runs FACTOR:SEEDS [...] [options]",
     )
     verb(
         "adopt",

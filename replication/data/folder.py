@@ -43,24 +43,13 @@ def decode_folder(split: Path) -> ImageSet:
     cache = split.with_name(f".{split.name}.decoded.npz")
     images = _cached(cache, key.hexdigest())
     if images is None:
-        images = read_images([path for path, _ in files])
+        images = _read_images([path for path, _ in files])
         _keep(cache, key.hexdigest(), images)
     return ImageSet(images, np.array([label for _, label in files], dtype=np.int64), names)
 
 
-def read_images(files: list[str]) -> np.ndarray:
-    """Decode images of one size: (n, H, W, 3) uint8.  Their sizes are compared before memory is allocated.
-
-    Raises:
-        ValueError: as `decode_folder`.
-
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Image.new("L", (5, 3)).save(f"{folder}/1.png")
-    ...     read_images([f"{folder}/1.png"]).shape
-    (1, 3, 5, 3)
-    """
+def _read_images(files: list[str]) -> np.ndarray:
+    """Decode images of one size: (n, H, W, 3) uint8.  Their sizes are compared before memory is allocated."""
     with ThreadPoolExecutor() as pool:
         width, height = _read(open_image, files[0]).size
         for path, size in zip(files, pool.map(lambda path: _read(stored_size, path), files), strict=True):

@@ -147,8 +147,7 @@ def stored_size(path: Path | str | BinaryIO) -> tuple[int, int]:
     (5, 3)
     """
     with Image.open(path) as image:
-        width, height = image.size
-    return width, height
+        return image.size
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -121,17 +121,16 @@ def batch_keys(
     >>> [len(batch) for batch in batch_keys(10, 4, range(3), seed=0, processes=2)]
     [2, 2, 2]
     """
+
+    @functools.lru_cache(maxsize=1)
+    def order(epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(stream(seed, "order", epoch))
+        return torch.randperm(images, generator=generator).tolist()
+
     part = batch // processes
     size = micro_batch or part
-    epoch, order = -1, [0]
     for step in steps:
         first = step * batch + rank * part
-        keys = []
-        for position in range(first, first + part):
-            if position // images != epoch:
-                epoch = position // images
-                generator = torch.Generator().manual_seed(stream(seed, "order", epoch))
-                order = torch.randperm(images, generator=generator).tolist()
-            keys.append((epoch, order[position % images]))
+        keys = [(k // images, order(k // images)[k % images]) for k in range(first, first + part)]
         for start in range(0, part, size):
             yield keys[start : start + size]

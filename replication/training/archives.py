@@ -6,7 +6,7 @@ import os
 import re
 import tarfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,15 @@ from replication.training.checkpoint import DIGEST
 from replication.training.cifar.evaluation import logits_fingerprint
 
 MAX_BYTES = 15 * 2**20  # of one archive
-# Names in an archive: relative, without dots that lead elsewhere.
-CHECKPOINT = re.compile(r"[a-z][a-z-]*/checkpoints/\w[\w.+-]*\.(pt|start)")
-LOGITS = re.compile(r"[a-z][a-z-]*/runs/\w[\w.+-]*\.npz")
+MOST = {"checkpoints": 4, "logits": 2}  # archives of each kind
+# Names in an archive, of checkpoints and logits: relative, without dots that lead elsewhere.
+NAME = re.compile(r"[a-z][a-z-]*/(checkpoints/\w[\w.+-]*\.(pt|start)|runs/\w[\w.+-]*\.npz)")
 HEADER = 4 * tarfile.BLOCKSIZE  # bytes at most per member: its header, the header of a long name, the name, the padding
 LARGEST = 2**31  # bytes: a broken header may give any size, which must not be allocated
 
 
 def pack_checkpoints(
-    results: Path | str, out: Path | str, starts: Iterable[Path] = (), max_bytes: int = MAX_BYTES, most: int = 4
+    results: Path | str, out: Path | str, starts: Iterable[Path] = ()
 ) -> tuple[list[Path], list[Path]]:
     """Pack the checkpoints of unfinished runs into OUT/checkpoints-1.tar, ..., the newest first.
 
@@ -33,8 +33,6 @@ def pack_checkpoints(
         results: the folder of results; its RESULTS/*/checkpoints/*.pt are packed.
         out: the folder of the archives; older archives of that name are replaced or removed.
         starts: files in RESULTS from which deferred runs are to start; those that exist are packed last.
-        max_bytes: of one archive.
-        most: number of archives.
 
     Returns:
         (the archives, the checkpoints that did not fit).
@@ -44,7 +42,7 @@ def pack_checkpoints(
     """
     newest = sorted(Path(results).glob("*/checkpoints/*.pt"), key=lambda path: -path.stat().st_mtime_ns)
     there = [path for path in dict.fromkeys(starts) if path.is_file()]
-    return _pack([*newest, *there], Path(results), Path(out), "checkpoints", max_bytes, most)
+    return _pack([*newest, *there], Path(results), Path(out), "checkpoints")
 
 
 def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> tuple[list[Path], list[Path]]:
@@ -62,19 +60,17 @@ def pack_logits(results: Path | str, out: Path | str, names: Iterable[str]) -> t
     """
     wanted = set(names)
     files = sorted(path for path in Path(results).glob("*/runs/*.npz") if path.stem in wanted)
-    return _pack(files, Path(results), Path(out), "logits", MAX_BYTES, most=2)
+    return _pack(files, Path(results), Path(out), "logits")
 
 
-def _pack(
-    files: list[Path], results: Path, out: Path, kind: str, max_bytes: int, most: int
-) -> tuple[list[Path], list[Path]]:
+def _pack(files: list[Path], results: Path, out: Path, kind: str) -> tuple[list[Path], list[Path]]:
     """Put each file into the first archive that has room for it."""
-    room = [max_bytes - tarfile.RECORDSIZE] * most
+    room = [MAX_BYTES - tarfile.RECORDSIZE] * MOST[kind]
     loads: dict[Path, list[Path]] = {}
     left_out = []
     for path in files:
         size = path.stat().st_size + HEADER
-        place = next((k for k in range(most) if size <= room[k]), None)
+        place = next((k for k, free in enumerate(room) if size <= free), None)
         if place is None:
             left_out.append(path)
         else:
@@ -89,40 +85,44 @@ def _pack(
     return list(loads), left_out
 
 
-def unpack_checkpoints(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
-    """Unpack checkpoints, so that the same command continues; return (those unpacked, how many cannot be used).
+def unpack(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
+    """Unpack checkpoints, so that the same command continues, and test logits beside their records.
 
-    A checkpoint is skipped if its run has a record, or if the one in place is as new.  Nothing but checkpoints is taken
-    from an archive, and nothing is written outside RESULTS/<profile>/checkpoints.
+    A checkpoint is skipped if its run has a record, or if the one in place is as new.  Logits are unpacked only if
+    their fingerprint is that of the record here, so run `adopt_records` first; existing ones are kept.  Nothing else
+    is taken from an archive, and nothing is written outside RESULTS/<profile>/checkpoints and RESULTS/<profile>/runs.
 
-    >>> unpack_checkpoints([], "results")
+    Returns:
+        (the files that were unpacked, how many cannot be used or do not belong to a record here).
+
+    >>> unpack([], "results")
     ([], 0)
     """
-
-    def wanted(path: Path, seconds: float) -> bool:
-        done = path.suffix == ".pt" and (path.parents[1] / "runs" / f"{path.stem}.json").exists()
-        return not done and not (path.exists() and path.stat().st_mtime >= seconds)
-
-    return _unpack(archives, Path(results), CHECKPOINT, lambda path, content: _is_checkpoint(content), wanted)
-
-
-def unpack_logits(archives: Iterable[Path], results: Path | str) -> tuple[list[Path], int]:
-    """Unpack test logits beside their records; return (those unpacked, how many do not belong to a record here).
-
-    Run `adopt_records` first: logits are unpacked only if their fingerprint is the record's.  Existing files are kept.
-
-    >>> unpack_logits([], "results")
-    ([], 0)
-    """
-    return _unpack(archives, Path(results), LOGITS, _is_of_its_record, lambda path, seconds: not path.exists())
-
-
-def _is_checkpoint(content: bytes) -> bool:
-    return hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]
+    taken, refused = [], 0
+    for archive in archives:
+        try:
+            for name, seconds, content in _members(archive):
+                path = Path(results) / name
+                if content is None or not _is_good(path, content):
+                    warnings.warn(
+                        f"{archive} holds a file that is not whole or does not belong here: {name!a}", stacklevel=2
+                    )
+                    refused += 1
+                elif _is_wanted(path, seconds):
+                    with whole_file(path) as file:
+                        file.write(content)
+                    os.utime(path, (seconds, seconds))
+                    taken.append(path)
+        except (tarfile.TarError, EOFError) as error:
+            warnings.warn(f"{archive} cannot be read to its end: {error}", stacklevel=2)
+            refused += 1
+    return taken, refused
 
 
-def _is_of_its_record(path: Path, content: bytes) -> bool:
-    """Whether a file holds the logits of the record beside it."""
+def _is_good(path: Path, content: bytes) -> bool:
+    """Whether a file is a whole checkpoint, or holds the logits of the record beside it."""
+    if path.suffix != ".npz":
+        return hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]
     try:
         record = read_record(path.with_suffix(".json"))
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
@@ -131,38 +131,17 @@ def _is_of_its_record(path: Path, content: bytes) -> bool:
         return False
 
 
-def _unpack(
-    archives: Iterable[Path],
-    results: Path,
-    names: re.Pattern[str],
-    good: Callable[[Path, bytes], bool],
-    wanted: Callable[[Path, float], bool],
-) -> tuple[list[Path], int]:
-    taken, refused = [], 0
-    for archive in archives:
-        try:
-            for name, seconds, content in _members(archive, names):
-                path = results / name
-                if content is None or not good(path, content):
-                    warnings.warn(
-                        f"{archive} holds a file that is not whole or does not belong here: {name!a}", stacklevel=3
-                    )
-                    refused += 1
-                elif wanted(path, seconds):
-                    with whole_file(path) as file:
-                        file.write(content)
-                    os.utime(path, (seconds, seconds))
-                    taken.append(path)
-        except (tarfile.TarError, EOFError) as error:
-            warnings.warn(f"{archive} cannot be read to its end: {error}", stacklevel=3)
-            refused += 1
-    return taken, refused
+def _is_wanted(path: Path, seconds: float) -> bool:
+    """Whether a file is not there yet, or a checkpoint is newer than ours; that of a finished run is not wanted."""
+    if path.suffix == ".pt" and (path.parents[1] / "runs" / f"{path.stem}.json").exists():
+        return False
+    return not path.exists() or (path.suffix != ".npz" and path.stat().st_mtime < seconds)
 
 
-def _members(archive: Path, names: re.Pattern[str]) -> Iterator[tuple[str, float, bytes | None]]:
+def _members(archive: Path) -> Iterator[tuple[str, float, bytes | None]]:
     """Yield (name, time, content) of each member of an archive; the content is None if it is of another kind."""
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
-            right = member.isreg() and names.fullmatch(member.name) and member.size <= LARGEST
+            right = member.isreg() and NAME.fullmatch(member.name) and member.size <= LARGEST
             file = tar.extractfile(member) if right else None
             yield member.name, member.mtime, file.read() if file else None

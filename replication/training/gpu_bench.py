@@ -49,16 +49,10 @@ def random_data(n: int, classes: int = 10) -> ImageSet:
 
 
 class Bench:
-    """A device, random images, and the measurements made with them.
-
-    Args:
-        device: the device to measure.
-        seconds: the time for all measurements.
-        say: called with each line of the report.
-    """
+    """A device, random images, and the measurements made with them; `say` is called with each line of the report."""
 
     def __init__(self, device: torch.device, seconds: float, say: Callable[[str], object]):
-        self.device, self.seconds, self.say = device, seconds, say
+        self.device, self.seconds, self.say = device, seconds, say  # seconds for all measurements
         self.cuda = device.type == "cuda"
         self.began, self.compile = time.monotonic(), False
         self.numbers: dict[str, float] = {}

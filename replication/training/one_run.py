@@ -74,25 +74,20 @@ def check_same_images(record: RunRecord, fingerprint: str) -> None:
 
 
 def run_one(
-    experiment: Experiment,
-    options: RunOptions,
-    progress: Callable[[int], object] | None = None,
-    *,
-    train: Callable[..., RunRecord],
-    record_class: type[RunRecord] = RunRecord,
+    experiment: Experiment, options: RunOptions, train: Callable[[Experiment, RunOptions], RunRecord]
 ) -> tuple[str, RunRecord | None]:
     """Run one experiment unless it has a record; return ("kept" | "finished" | "diverged" | "elsewhere", record).
 
     Holds a lock that dies with this process, so that two sweeps on one results folder never do one run twice
     ("elsewhere": another process is running it).  It resumes from a checkpoint, which is deleted once the record is
-    written.  `train(experiment, options, progress)` returns a `record_class`.
+    written.
     """
     try:
         with lock(experiment, options):
-            record = existing_record(experiment, options, record_class)
+            record = existing_record(experiment, options)
             if record:
                 return "kept", record
-            return write_record(train(experiment, options, progress), options)
+            return write_record(train(experiment, options), options)
     except Timeout:
         return "elsewhere", None
 

@@ -42,16 +42,10 @@ class PilImages(Dataset):
 def plain_loop(
     data: ImageSet, device: torch.device, *, depth: int, batch_size: int, workers: int
 ) -> Callable[[int], float]:
-    """Return a function that trains a ResNet for some steps and returns its images per second.
+    """Return a function that trains a ResNet of `depth` layers for some steps and returns its images per second.
 
-    It trains as most public long-tail code does: transforms of PIL images in a DataLoader, eager, NCHW, float32, and
-    torch's own switches.
-
-    Args:
-        data: the images to train on.
-        depth: layers of the network.
-        batch_size: images of a step.
-        workers: processes of the DataLoader.
+    It trains as most public long-tail code does: transforms of PIL images in a DataLoader with `workers` processes,
+    eager, NCHW, float32, and torch's own switches.
     """
     model = ResNet(depth, len(data.class_names)).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)

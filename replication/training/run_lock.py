@@ -1,19 +1,20 @@
 """The lock of a run: one process runs it at a time, on any file system."""
 
+import contextlib
 import errno
-import os
-import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from tqdm import tqdm
 
 WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+TWO_TRIES = 0.1  # seconds: older versions of filelock remove a dead owner's file first and take it at the next try
 
 
-def run_lock(path: Path) -> "FileLock | OwnerFile":
+def run_lock(path: Path) -> BaseFileLock:
     """Return a lock to enter, or to `acquire` and `release`; it raises filelock.Timeout at once if another holds it.
 
     It is the operating system's and is released when its process dies.  If the file system has no locks, as on some
@@ -23,7 +24,7 @@ def run_lock(path: Path) -> "FileLock | OwnerFile":
     ...     (Path(folder) / ".run.lock").exists()
     True
     """
-    return FileLock(path, timeout=0) if _has_flock(path.parent) else OwnerFile(path)
+    return FileLock(path, timeout=0) if _has_flock(path.parent) else OwnerFile(path, timeout=TWO_TRIES)
 
 
 def _has_flock(folder: Path) -> bool:
@@ -41,75 +42,22 @@ def _has_flock(folder: Path) -> bool:
     return True
 
 
-class OwnerFile:
-    """A lock that is a file with the owner's process and host, which only one process can create.
+class OwnerFile(SoftFileLock):
+    """A lock that is a file with its owner's process and host; a process on this host loses it when it ends.
 
-    If the owner's process on this host has ended, the lock is released; an owner on another host cannot be checked, and
-    the error says what to do.
+    An owner on another host cannot be checked, and the error says what to do.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-
-    def acquire(self) -> "OwnerFile":
-        owner = f"{os.getpid()} {socket.gethostname()}"
-        if not _create(self.path, owner) and not (self._free_from_the_dead() and _create(self.path, owner)):
-            raise Timeout(str(self.path))
-        return self
-
-    def _free_from_the_dead(self) -> bool:
-        """Remove the file if its owner on this host has ended; otherwise say who holds it.
-
-        One process does this at a time, or a second could remove the file that the first has made meanwhile.
-        """
-        guard = self.path.with_name(f"{self.path.name}.freed")
-        if not _create(guard):
-            return False
+    def acquire(self, *arguments: Any, **keywords: Any) -> Any:
+        """Acquire the lock, as filelock does; if another owner holds it, say who."""
         try:
-            return self._is_free()
-        finally:
-            guard.unlink(missing_ok=True)
-
-    def _is_free(self) -> bool:
-        try:
-            owner, age = self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime
-        except FileNotFoundError:
-            return True
-        pid, _, host = owner.partition(" ")
-        if host == socket.gethostname() and not _is_alive(pid):
-            self.path.unlink(missing_ok=True)
-            return True
-        tqdm.write(
-            f"held for {age / 3600:.1f} hours by process {pid or '?'} on {host or '?'}: "
-            f"if that process is gone, delete {self.path}"
-        )
-        return False
-
-    def release(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> "OwnerFile":
-        return self.acquire()
-
-    def __exit__(self, *_) -> None:
-        self.release()
-
-
-def _create(path: Path, content: str = "") -> bool:
-    """Create a file, or return False if there is one already."""
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(content)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OSError, OverflowError):  # no process id, or another user's process: it may still run
-        pass
-    return True
+            return super().acquire(*arguments, **keywords)
+        except Timeout:
+            path = Path(self.lock_file)
+            with contextlib.suppress(FileNotFoundError):  # released meanwhile
+                owner, hours = path.read_text(encoding="utf-8").split(), (time.time() - path.stat().st_mtime) / 3600
+                pid, host, *_ = *owner, "?", "?"
+                tqdm.write(
+                    f"held for {hours:.1f} hours by process {pid} on {host}: if that process is gone, delete {path}"
+                )
+            raise

@@ -13,8 +13,9 @@ from report_records import record
 from replication.__main__ import main
 from replication.experiments.journal import append_to_journal
 from replication.experiments.records import record_path
+from replication.training import archives as packing
 from replication.training import checkpoint
-from replication.training.archives import pack_checkpoints, pack_logits, unpack_checkpoints, unpack_logits
+from replication.training.archives import pack_checkpoints, pack_logits, unpack
 from replication.training.cifar.evaluation import write_logits
 
 RUN = record(error=30.0)
@@ -51,9 +52,11 @@ def test_records_and_checkpoints_arrive(tmp_path, capsys):
     assert files(home) == held
 
 
-def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_be(tmp_path):
+def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "MAX_BYTES", 80_000)
+    monkeypatch.setitem(packing.MOST, "checkpoints", 2)
     paths = [saved(tmp_path, experiment, 1e9 + k, 30_000) for k, experiment in enumerate(UNFINISHED)]
-    archives, left_out = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, left_out = pack_checkpoints(tmp_path, tmp_path / "out")
     assert len(archives) == 2 and all(path.stat().st_size <= 80_000 for path in archives)
     held = []
     for path in archives:
@@ -63,7 +66,7 @@ def test_the_newest_checkpoints_are_packed_and_no_archive_is_larger_than_it_may_
     assert left_out == [paths[0]]
     for path in paths[1:]:
         path.unlink()
-    archives, _ = pack_checkpoints(tmp_path, tmp_path / "out", max_bytes=80_000, most=2)
+    archives, _ = pack_checkpoints(tmp_path, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [archives[0].name]  # the second is of another time
 
 
@@ -76,7 +79,7 @@ def test_a_checkpoint_that_is_of_no_use_is_left(tmp_path):
     older = saved(home, UNFINISHED[1], 5e8, 2000)
     before = newer.read_bytes()
     archives, _ = pack_checkpoints(away, tmp_path)
-    taken, refused = unpack_checkpoints(archives, home)
+    taken, refused = unpack(archives, home)
     assert taken == [older] and not refused and newer.read_bytes() == before
     assert older.stat().st_mtime == 1e9
 
@@ -106,7 +109,7 @@ def test_a_cut_archive_gives_what_it_holds(tmp_path):
     (archive,), _ = pack_checkpoints(tmp_path / "away", tmp_path)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.warns(UserWarning):
-        taken, refused = unpack_checkpoints([archive], tmp_path / "home")
+        taken, refused = unpack([archive], tmp_path / "home")
     assert 0 < len(taken) < len(UNFINISHED) and refused
 
 
@@ -163,7 +166,7 @@ def test_logits_of_another_run_are_refused(tmp_path):
     broken.write_bytes(b"no archive of arrays")
     archives, _ = pack_logits(away, tmp_path, [path.stem, other.stem, broken.stem])
     with pytest.warns(UserWarning, match="does not belong here"):
-        assert unpack_logits(archives, home) == ([], 3)
+        assert unpack(archives, home) == ([], 3)
     assert not list(home.rglob("*.npz"))
 
 
@@ -174,7 +177,7 @@ def test_the_state_that_a_deferred_run_starts_from_comes_home_after_the_checkpoi
     archives, _ = pack_checkpoints(away, tmp_path, [start, path.with_name("none.start")])
     with tarfile.open(archives[0]) as tar:
         assert [name.split("/")[-1] for name in tar.getnames()] == [path.name, start.name]
-    taken, refused = unpack_checkpoints(archives, home)
+    taken, refused = unpack(archives, home)
     assert [p.name for p in taken] == [path.name, start.name] and not refused
 
 

@@ -165,15 +165,11 @@ def test_the_verb_packs_a_tree(whole, tmp_path, monkeypatch, capsys):
     assert f"{path}: {path.stat().st_size / 2**20:.1f} MiB" in capsys.readouterr().out
     packed = load("cifar10", tmp_path)[0]
     assert packed.runs == tuple(RUNS) and packed.fingerprint == whole["cifar10"][0].fingerprint
-    assert main([*arguments, "--imbalance", "20", "--seeds", "3", "4"]) == 0
-    assert load("cifar10", tmp_path)[0].runs == ((20.0, 3), (20.0, 4))
 
 
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ([], "runs must be given"),
-        (["--runs", "50:1", "--imbalance", "50"], "runs must be given"),
         (["--runs", "50"], "runs must be imbalance factors"),
         (["--runs", "x:1"], "runs must be imbalance factors"),
         (["--runs", "50:1", "--dataset", "cifar10", "cifar100"], "dataset must be one"),

@@ -173,10 +173,10 @@ def test_decoded_once_and_decoded_anew_when_a_file_changes(small, tmp_path, monk
     first, _ = load("cifar10", tmp_path)
     held = tmp_path / ".train.decoded.npz"
     assert held.is_file()
-    decode = folder.read_images
-    monkeypatch.setattr(folder, "read_images", lambda files: pytest.fail("decoded again"))
+    decode = folder._read_images
+    monkeypatch.setattr(folder, "_read_images", lambda files: pytest.fail("decoded again"))
     assert load("cifar10", tmp_path)[0].fingerprint == first.fingerprint
-    monkeypatch.setattr(folder, "read_images", decode)
+    monkeypatch.setattr(folder, "_read_images", decode)
     path = next((tmp_path / "train" / "frog").iterdir())
     Image.new("RGB", (32, 32), "red").save(path)
     os.utime(path, ns=(1, 1))

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from filelock import FileLock, Timeout
@@ -35,6 +34,12 @@ def missing(monkeypatch, number=errno.ENOSYS):
 
 def dead_process() -> int:
     return int(subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"]))
+
+
+def left_by_the_dead(path):
+    """Let a process lock a path and end without releasing it."""
+    code = "import os, sys, filelock; held = filelock.SoftFileLock(sys.argv[1]); held.acquire(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, path], check=True)
 
 
 def test_one_holds_it_and_then_the_next(path):
@@ -66,37 +71,36 @@ def test_which_lock_follows_from_the_file_system(tmp_path, monkeypatch, number):
         run_lock.run_lock(tmp_path / "a")
 
 
-def test_an_owner_on_this_host_that_is_gone_loses_it(tmp_path):
+def test_an_owner_on_this_host_that_is_gone_loses_it(tmp_path, monkeypatch):
+    missing(monkeypatch)
     path = tmp_path / ".run.lock"
-    path.write_text(f"{dead_process()} {socket.gethostname()}")
-    with OwnerFile(path):
+    left_by_the_dead(path)
+    with run_lock.run_lock(path):
         assert path.read_text().split()[0] == str(os.getpid())
     assert not path.exists()
 
 
-@pytest.mark.parametrize("owner", ["{pid} another-host", "", "x y", "{living} {host}"])
+@pytest.mark.parametrize("owner", ["{pid}\nanother-host\n", "", "x y", "{living}\n{host}\n"])
 def test_an_owner_that_may_be_alive_keeps_it_and_is_named(tmp_path, capsys, owner):
     path = tmp_path / ".run.lock"
     owner = owner.format(pid=dead_process(), living=os.getppid(), host=socket.gethostname())
     path.write_text(owner)
     with pytest.raises(Timeout):
-        OwnerFile(path).acquire()
+        OwnerFile(path, timeout=0).acquire()
     assert path.read_text() == owner and f"delete {path}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("left_by_the_dead", [False, True])
-def test_of_many_threads_one_gets_it(tmp_path, monkeypatch, left_by_the_dead):
+@pytest.mark.parametrize("its_owner_is_dead", [False, True])
+def test_of_many_threads_one_gets_it(tmp_path, its_owner_is_dead):
     """Also if all of them find at once that its owner is dead."""
     got, barrier = [], threading.Barrier(8)
-    if left_by_the_dead:
-        dead = str(dead_process())
-        (tmp_path / ".run.lock").write_text(f"{dead} {socket.gethostname()}")
-        monkeypatch.setattr(run_lock, "_is_alive", lambda pid: pid != dead or time.sleep(0.05) is not None)
+    if its_owner_is_dead:
+        left_by_the_dead(tmp_path / ".run.lock")
 
     def take():
         barrier.wait()
         with contextlib.suppress(Timeout):
-            got.append(OwnerFile(tmp_path / ".run.lock").acquire())
+            got.append(OwnerFile(tmp_path / ".run.lock", timeout=run_lock.TWO_TRIES).acquire())
 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:

@@ -1,7 +1,6 @@
 """Evaluate the test logits of a run: errors by class and by shot group, logit adjustment, calibration."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +82,8 @@ def write_logits(path: Path, logits: np.ndarray) -> str:
     The fingerprint is taken of the float16 values, so it does not depend on the compression.
     """
     halves = logits.astype(np.float16)
-    content = io.BytesIO()
-    np.savez_compressed(content, logits=halves)
     with whole_file(path) as file:
-        file.write(content.getvalue())
+        np.savez_compressed(file, logits=halves)
     return logits_fingerprint(halves)
 
 

@@ -73,14 +73,6 @@ def is_main_process() -> bool:
     return rank() == 0
 
 
-def broadcast(value):
-    """Return the main process's value in every process."""
-    box = [value]
-    if count() > 1:
-        dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
 def by_main_process(function: Callable[[], object]):
     """Call `function` in the main process alone; return its result, or raise its ValueError or OSError, in all."""
     value = error = None
@@ -89,7 +81,10 @@ def by_main_process(function: Callable[[], object]):
             value = function()
         except (ValueError, OSError) as caught:
             error = caught
-    value, error = broadcast((value, error))
+    if count() > 1:
+        outcome: list = [value, error]
+        dist.broadcast_object_list(outcome, src=0)
+        value, error = outcome
     if error is not None:
         raise error
     return value

@@ -20,14 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from replication.data.image_lists import ImageFiles
-from replication.data.large_images import (
-    IGNORED,
-    KeyedImages,
-    batch_keys,
-    normalise,
-    test_transform,
-    train_transform,
-)
+from replication.data.large_images import IGNORED, KeyedImages, batch_keys, normalise, test_transform, train_transform
 from replication.data.seeds import stream
 from replication.experiments.large_scale import LargeScaleExperiment, LargeScaleRecord
 from replication.losses import ClassBalancedLoss

@@ -7,7 +7,7 @@ can start and that can still end before the time limit.  Without CUDA the thread
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import torch
 
@@ -23,14 +23,11 @@ POLL = 0.2  # seconds between checks of the threads, so that Ctrl-C and a kill a
 
 
 def run_in_streams(todo: list[Experiment], options: RunOptions, workers: int, progress: Progress) -> None:
-    """Run every experiment that can end in time, `workers` at once.
+    """Run every experiment that can end in time, `workers` at once; those that come first are the most important.
 
     At the time limit, at Ctrl-C and after an error that is not the fault of one run alone, each run stops at its next
     evaluation, with a checkpoint.  On the CPU, where that may take long, Ctrl-C and such an error stop it at its
     next step, and it later resumes from the checkpoint that it has.
-
-    Args:
-        todo: the experiments, the most important first.
 
     Raises:
         Exception: an error that is not the fault of one run alone, such as OSError for a full disk.
@@ -42,16 +39,13 @@ def run_in_streams(todo: list[Experiment], options: RunOptions, workers: int, pr
     with cuda_switches(device, options.deterministic), ThreadPoolExecutor(workers) as pool:
         lives = [pool.submit(crew.work, device) for _ in range(workers)]
         try:
-            while not all(life.done() for life in lives) and not any(_failed(life) for life in lives):
-                time.sleep(POLL)
+            ended, at_work = wait(lives, 0)
+            while at_work and not any(life.exception() for life in ended):
+                ended, at_work = wait(lives, POLL, FIRST_EXCEPTION)
         finally:
             crew.stop.set()
     for life in lives:
         life.result()
-
-
-def _failed(life: Future) -> bool:
-    return life.done() and life.exception() is not None
 
 
 class _Crew:

@@ -35,15 +35,6 @@ def device_is_lost(error: Exception) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)  # out of memory has another message
 
 
-def reason(error: Exception) -> str:
-    """Return one line on the error that ended a run; if memory ran out, it says what to do.
-
-    >>> reason(ValueError("beta must be in [0, 1]"))
-    'ValueError: beta must be in [0, 1]'
-    """
-    return end_of_memory(error) or f"{type(error).__name__}: {error}"
-
-
 def train_one(
     experiment: Experiment, options: RunOptions, progress=None, data=None, over=None, evaluated=None
 ) -> RunRecord:
@@ -92,8 +83,8 @@ def attempt(
     experiment: Experiment, options: RunOptions, progress, over=None, evaluated=None
 ) -> tuple[str, RunRecord | None, str | None]:
     """Run one experiment; return how it ended, its record and an error, as `Progress.report` takes them."""
-    train = functools.partial(train_one, over=over, evaluated=evaluated)
-    return outcome_of(lambda: (*run_one(experiment, options, progress, train=train), None))
+    train = functools.partial(train_one, progress=progress, over=over, evaluated=evaluated)
+    return outcome_of(lambda: (*run_one(experiment, options, train), None))
 
 
 def outcome_of(run: Callable[[], Any]) -> Any:
@@ -112,4 +103,4 @@ def outcome_of(run: Callable[[], Any]) -> Any:
     except RUN_ERRORS as error:
         if device_is_lost(error):
             raise DeviceLost(f"the GPU is lost to this process; the same command goes on ({error})") from error
-        return "failed", None, reason(error)
+        return "failed", None, end_of_memory(error) or f"{type(error).__name__}: {error}"
