@@ -19,8 +19,8 @@ from replication.theory.effective_number import beta_from_volume
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200
 LARGEST_VOLUME = 1e18
-COUNTED = ["class_name", "radius", "draws", "pairs", "collisions"]
-ESTIMATED = ["N", "N_low", "N_high", "beta", "beta_low", "beta_high"]
+COLUMNS = ["class_name", "radius", "draws", "pairs", "collisions"]
+COLUMNS += ["N", "N_low", "N_high", "beta", "beta_low", "beta_high"]
 FloatArray = NDArray[np.float64]
 
 
@@ -83,10 +83,10 @@ def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEst
         raise ValueError(f"distinct must be from 1 to draws = {draws}, got {distinct}")
     tail = _check_level(level)
     repeats = draws - distinct
-    volume = _most_likely(distinct, draws)
     if repeats == 0:
         low = 1.0 if draws == 1 else _root(lambda v: _log_likelihood(v, distinct, draws) - np.log(tail), distinct)
         return VolumeEstimate(np.inf, low, np.inf)
+    volume = _most_likely(distinct, draws)
     if draws <= EXACT_DRAWS and repeats <= EXACT_REPEATS:
         low = _root(lambda v: _repeats_at_most(v, repeats, draws) - tail, distinct)  # as few repeats
         high = _root(lambda v: tail - (1 - _repeats_at_most(v, repeats - 1, draws)), distinct)  # as many
@@ -111,9 +111,7 @@ def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
 
 
 def _most_likely(distinct: int, draws: int) -> float:
-    """The real N >= k at which the log likelihood is flat: n = sum over i < k of N / (N - i)."""
-    if distinct == draws:
-        return np.inf
+    """The real N >= k at which the log likelihood is flat: n = sum over i < k of N / (N - i); k must be below n."""
     if distinct <= 10**6:
         i = np.arange(distinct, dtype=float)
         return _root(lambda v: float(draws - distinct - (i / (v - i)).sum()), distinct)
@@ -172,7 +170,6 @@ def beta_from_features(
     radius: float,
     targets: ArrayLike | None = None,
     variants: Iterable[ArrayLike] = (),
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Count near-duplicates within each class and estimate the N and beta that they imply.
 
@@ -212,8 +209,8 @@ def beta_from_features(
         variant = _check_features("variants", variant, features.shape)
         for name, index in members.items():
             close[name] = close[name] + pairs_within(features[index], variant[index], radius)
-    rows = [(name, radius, *_estimate(close[name], level)) for name in members]
-    return pd.DataFrame(rows, columns=[*COUNTED, *ESTIMATED])
+    rows = [(name, radius, *_estimate(close[name])) for name in members]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | None) -> FloatArray:
@@ -223,7 +220,7 @@ def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | Non
     return array
 
 
-def _estimate(close: sparse.csr_matrix, level: float) -> tuple[float, ...]:
+def _estimate(close: sparse.csr_matrix) -> tuple[float, ...]:
     """Return what follows the radius in a row of `beta_from_features`, from the matrix of the pairs that coincide."""
     draws = close.shape[0]
     close = ((close + close.T) > 0).tolil()
@@ -235,6 +232,6 @@ def _estimate(close: sparse.csr_matrix, level: float) -> tuple[float, ...]:
         # variance of a U-statistic: pairs that share a sample are correlated as far as degrees differ beyond chance
         shared = (degree * (degree - 1)).sum() - degree.mean() ** 2 * (draws - 2) / (draws - 1) * draws
         excess = max(1.0, 1.0 + shared / collisions)
-    point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f, level) for f in (1.0, excess))
+    point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f) for f in (1.0, excess))
     estimate = VolumeEstimate(point.volume, limits.low, limits.high)
     return draws, int(pairs), int(collisions), *estimate, *estimate.beta
