@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from replication.theory import torus
-from replication.theory.arguments import check_draws, check_from_one, check_replicates, log_grid
+from replication.theory.arguments import check_draws, check_from_one, log_grid
 from replication.theory.effective_number import beta_from_volume, effective_number
 from replication.theory.occupancy import covered, occupancy_moments
 
@@ -93,7 +93,6 @@ def verify(
     [1.0, 1.5]
     """
     draws = log_grid(10 * check_from_one("volume", volume), 40) if draws is None else check_draws(draws)
-    replicates = check_replicates(replicates, len(draws))
     if geometry == "prototypes":
         volumes: NDArray[np.float64] = covered(volume, draws, replicates, seed).astype(np.float64)
         exact_sd = np.sqrt(occupancy_moments(volume, draws)[1])
@@ -101,8 +100,8 @@ def verify(
         volumes = torus.covered_volume(geometry, d, volume, draws, replicates, seed)
         exact_sd = torus.exact_sd(geometry, d, volume, draws, torus.default_probes(geometry, d, draws))
     d = d if geometry != "prototypes" else 0
-    mean, standard_error = volumes.mean(0), volumes.std(0, ddof=1) / np.sqrt(replicates)
-    columns = dict(geometry=geometry, d=d, N=float(volume), n=draws, replicates=replicates, mean=mean)
+    mean, standard_error = volumes.mean(0), volumes.std(0, ddof=1) / np.sqrt(len(volumes))
+    columns = dict(geometry=geometry, d=d, N=float(volume), n=draws, replicates=len(volumes), mean=mean)
     return rescored(pd.DataFrame(columns | dict(standard_error=standard_error, exact_sd=exact_sd)))
 
 
