@@ -57,28 +57,21 @@ def default_probes(geometry: str, d: int, draws: ArrayLike) -> int | None:
 
 
 def covered_volume(
-    geometry: str,
-    d: int,
-    volume: float,
-    draws: ArrayLike,
-    replicates: int,
-    seed: int = 0,
-    probes: int | str | None = "auto",
+    geometry: str, d: int, volume: float, draws: ArrayLike, replicates: int, seed: int = 0
 ) -> NDArray[np.float64]:
     """Simulate the volume covered by the first n sets of a sequence, for each n in `draws`.
 
+    It is exact if `default_probes` is None, else measured by points, drawn uniformly and anew in each replicate.
+    N times the share of them that is covered is unbiased, and the spread over replicates holds the probes' own error.
+
     Args:
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
-        probes: points drawn uniformly and anew in each replicate; N times the share that is covered is an unbiased
-            measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
-            (d = 1, or squares). "auto": exact if that is cheap, else 128 to 1024.
 
     Returns:
         (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.
 
     Raises:
-        ValueError: an argument out of range, named; a ball that does not fit the torus; no probes where no exact
-            measure is known.
+        ValueError: an argument out of range, named; a ball that does not fit the torus.
 
     >>> covered_volume("cubes", 1, 10, [0, 1], replicates=2).tolist()
     [[0.0, 1.0], [0.0, 1.0]]
@@ -88,14 +81,7 @@ def covered_volume(
     replicates = check_replicates(replicates, len(draws))
     if draws.max() > MOST // d:
         raise ValueError(f"draws must be at most {MOST // d:g}, as each set is simulated: got {draws.max():g}")
-    if probes == "auto":
-        probes = default_probes(geometry, d, draws)
-    elif probes is not None:
-        probes = check_whole("probes", probes, 1, MOST)
-    if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
-        raise ValueError(
-            f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares"
-        )
+    probes = default_probes(geometry, d, draws)
     if probes is None and d == 2 and volume > LARGEST_PLANE:
         raise ValueError(
             f"volume must be at most {LARGEST_PLANE:.2g} for squares, whose edges are rounded beyond, got {volume:g}"
