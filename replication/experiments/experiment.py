@@ -27,15 +27,8 @@ CHOICES = {
     "shuffle": ("iid", "buffered"),
     "last_bias": ("prior", "zero"),
 }
-SWITCHES = (  # what other code and later methods change
-    "weights",
-    "reduction",
-    "drop_factor",
-    "shortcut",
-    "shuffle",
-    "last_bias",
-    "reweight_from",
-)
+# What other code and later methods change.
+SWITCHES = ("weights", "reduction", "drop_factor", "shortcut", "shuffle", "last_bias", "reweight_from")
 DEEPEST = 1202  # layers: the deepest ResNet tried on CIFAR (He et al., 2016, Section 4.2)
 
 

@@ -6,21 +6,14 @@ from typing import Any
 from replication.experiments.experiment import PROFILES, Experiment
 
 Fields = dict[str, Any]  # of Experiment, by name
+LossRow = tuple[str, float | None]  # a loss and its gamma
 BETAS = (0.0, 0.9, 0.99, 0.999, 0.9999)
 IMBALANCE_FACTORS = (200.0, 100.0, 50.0, 20.0, 10.0)
-LOSS_ROWS: tuple[tuple[str, float | None], ...] = (
-    ("softmax", None),
-    ("sigmoid", None),
-    ("focal", 0.5),
-    ("focal", 1.0),
-    ("focal", 2.0),
-)
+LOSS_ROWS: tuple[LossRow, ...] = (("softmax", None), ("sigmoid", None), ("focal", 0.5), ("focal", 1.0), ("focal", 2.0))
 
 
 def rows(
-    imbalance_factors: Iterable[float],
-    loss_rows: Iterable[tuple[str, float | None]] = LOSS_ROWS,
-    betas: Iterable[float] = BETAS,
+    imbalance_factors: Iterable[float], loss_rows: Iterable[LossRow] = LOSS_ROWS, betas: Iterable[float] = BETAS
 ) -> tuple[Fields, ...]:
     """Return the fields of a run for each imbalance factor, loss with its gamma, and beta, in this order.
 

@@ -27,18 +27,15 @@ def _which_method() -> list[Experiment]:
 
 
 def _own_picks() -> list[Experiment]:
-    picks = (
-        (200.0, "softmax", None, 0.9999),
-        (200.0, "softmax", None, 0.0),
-        (100.0, "focal", 1.0, 0.9999),
-        (100.0, "focal", 1.0, 0.0),
-        (100.0, "sigmoid", None, 0.0),
-        (50.0, "focal", 2.0, 0.9999),
-        (50.0, "focal", 2.0, 0.0),
-        (50.0, "focal", 0.5, 0.0),
+    both, plain = (0.9999, 0.0), (0.0,)
+    return _runs(
+        range(3),
+        *rows((200.0,), [("softmax", None)], both),
+        *rows((100.0,), [("focal", 1.0)], both),
+        *rows((100.0,), [("sigmoid", None)], plain),
+        *rows((50.0,), [("focal", 2.0)], both),
+        *rows((50.0,), [("focal", 0.5)], plain),
     )
-    names = ("imbalance_factor", "loss", "gamma", "beta")
-    return _runs(range(3), *(dict(zip(names, pick, strict=True)) for pick in picks))
 
 
 def _length_of_training() -> list[Experiment]:
@@ -50,15 +47,8 @@ def _length_of_training() -> list[Experiment]:
 
 def _smaller_beta() -> list[Experiment]:
     betas = {"cifar10": (0.0, 0.9999), "cifar20": (0.99, 0.9999), "cifar100": (0.99, 0.9999)}
-    return _runs(
-        range(3),
-        *(
-            dict(dataset=dataset, imbalance_factor=factor, beta=beta)
-            for factor in (200.0, 50.0, 10.0)
-            for dataset, chosen in betas.items()
-            for beta in chosen
-        ),
-    )
+    cells = [dict(dataset=dataset, beta=beta) for dataset, chosen in betas.items() for beta in chosen]
+    return _runs(range(3), *(cell | dict(imbalance_factor=factor) for factor in (200.0, 50.0, 10.0) for cell in cells))
 
 
 def _figure5(dataset: str, betas: Iterable[float]) -> list[Experiment]:

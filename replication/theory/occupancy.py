@@ -5,8 +5,6 @@ prototypes instead, at a cost that does not grow with n.  The two share no code 
 """
 
 import decimal
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +12,7 @@ from tqdm import tqdm
 
 from replication.theory.arguments import MOST, check_draws, check_replicates, check_whole, check_whole_volume
 
-CHUNK = 2**17  # waiting times held at once by a worker: 1 MiB, which stays in the cache
+CHUNK = 2**17  # waiting times held at once: 1 MiB, which stays in the cache (at least one replicate's)
 
 
 def occupancy_moments(
@@ -85,9 +83,7 @@ def covered_literally(volume: float, draws: ArrayLike, replicates: int, seed: in
     return counts
 
 
-def covered(
-    volume: float, draws: ArrayLike, replicates: int, seed: int = 0, *, chunk: int = CHUNK, workers: int = 1
-) -> NDArray[np.int64]:
+def covered(volume: float, draws: ArrayLike, replicates: int, seed: int = 0) -> NDArray[np.int64]:
     """Simulate how many prototypes are covered after each number of draws, without drawing them one by one.
 
     While i of N are covered, a draw is new with probability 1 - i/N, so the wait for the next new one is geometric:
@@ -98,10 +94,7 @@ def covered(
         volume: N, whole.
         draws: n, one or several, in any order.
         replicates: R independent runs, each followed through all n (so the columns of one row belong together).
-        seed: replicate r reads the one stream of this seed from place r (N - 1) on, so neither `chunk` nor `workers`
-            changes the answer.
-        chunk: waiting times that a worker holds at once (8 bytes each, at least one replicate's).
-        workers: threads.
+        seed: all replicates read one stream in turn, so the answer does not depend on how many are simulated at once.
 
     Returns:
         (replicates, k) int64.
@@ -121,16 +114,11 @@ def covered(
         raise ValueError(
             f"volume or draws must be at most {MOST:g}, as each prototype is simulated: got {float(volume):g}, {last:g}"
         )
-    rows = max(1, min(chunk // max(waits, 1), 2**62 // (last + 2)))
+    rows = max(1, min(CHUNK // max(waits, 1), 2**62 // (last + 2)))
     scale = _mean_waits(float(prototypes), waits)
-    counts = np.empty((replicates, len(draws)), dtype=np.int64)
-    fill = partial(_fill, counts, draws, scale, seed)
-    blocks = [slice(start, min(start + rows, replicates)) for start in range(0, replicates, rows)]
-    with ThreadPoolExecutor(workers) as pool:  # starts no thread before it is used
-        done = map(fill, blocks) if workers == 1 else pool.map(fill, blocks)
-        for _ in tqdm(done, total=len(blocks), desc=f"covering N={prototypes:g}", leave=False, delay=2):
-            pass
-    return counts
+    generator = np.random.default_rng(seed)
+    starts = tqdm(range(0, replicates, rows), desc=f"covering N={prototypes:g}", leave=False, delay=2)
+    return np.concatenate([_block(draws, scale, min(rows, replicates - start), generator) for start in starts])
 
 
 def _mean_waits(volume: float, waits: int) -> NDArray[np.float64]:
@@ -143,12 +131,11 @@ def _mean_waits(volume: float, waits: int) -> NDArray[np.float64]:
     return -1 / log_share
 
 
-def _fill(
-    counts: NDArray[np.int64], draws: NDArray[np.int64], scale: NDArray[np.float64], seed: int, block: slice
-) -> None:
-    """Simulate the replicates of one block.  All rows are searched at once: row j is moved up by j (max n + 2)."""
-    rows, waits, last = block.stop - block.start, len(scale), int(draws.max())
-    generator = np.random.Generator(np.random.PCG64(seed).advance(block.start * waits))
+def _block(
+    draws: NDArray[np.int64], scale: NDArray[np.float64], rows: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Simulate some replicates, (rows, k).  All are searched at once: row j is moved up by j (max n + 2)."""
+    waits, last = len(scale), int(draws.max())
     uniform = generator.random((rows, waits))
     np.subtract(1, uniform, out=uniform)
     exponential = np.log(uniform, out=uniform)
@@ -161,4 +148,5 @@ def _fill(
         np.minimum(times, last + 1, out=times)
         times += shift
     found = np.searchsorted(times.ravel(), draws + shift, side="right") - np.arange(rows)[:, None] * waits
-    counts[block] = found + (draws >= 1)
+    counts: NDArray[np.int64] = found + (draws >= 1)
+    return counts

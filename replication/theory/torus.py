@@ -7,6 +7,7 @@ E_n, whatever the shape and the dimension (Robbins 1944).  Shape and dimension s
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 from replication.theory.arguments import MOST, check_draws, check_from_one, check_replicates, check_whole
@@ -15,6 +16,7 @@ FloatArray = NDArray[np.float64]
 GEOMETRIES = ("cubes", "balls")
 PROBES = (128, 1024)  # fewest and most by default
 LARGEST_PLANE = 2.0**52  # its side is 2**26, so that an edge is right to 2**-27
+BLOCK = 4096  # sets whose points are looked up at once
 SQUARES_LIMIT = 1024  # squares whose union is still measured exactly: 4 n^2 cells
 
 
@@ -57,28 +59,21 @@ def default_probes(geometry: str, d: int, draws: ArrayLike) -> int | None:
 
 
 def covered_volume(
-    geometry: str,
-    d: int,
-    volume: float,
-    draws: ArrayLike,
-    replicates: int,
-    seed: int = 0,
-    probes: int | str | None = "auto",
+    geometry: str, d: int, volume: float, draws: ArrayLike, replicates: int, seed: int = 0
 ) -> NDArray[np.float64]:
     """Simulate the volume covered by the first n sets of a sequence, for each n in `draws`.
 
+    It is exact if `default_probes` is None, else measured by that many uniform points, drawn anew in each replicate: N
+    times the share of them that is covered is unbiased, and the spread over replicates holds the probes' own error.
+
     Args:
         geometry: "cubes" (side 1, along the axes) or "balls" (radius such that the volume is 1).
-        probes: points drawn uniformly and anew in each replicate; N times the share that is covered is an unbiased
-            measure of the covered volume, so the spread over replicates holds the probes' own error. None: exact
-            (d = 1, or squares). "auto": exact if that is cheap, else 128 to 1024.
 
     Returns:
         (replicates, k) float64; column j belongs to draws[j], a row is one growing covering.
 
     Raises:
-        ValueError: an argument out of range, named; a ball that does not fit the torus; no probes where no exact
-            measure is known.
+        ValueError: an argument out of range, named; a ball that does not fit the torus.
 
     >>> covered_volume("cubes", 1, 10, [0, 1], replicates=2).tolist()
     [[0.0, 1.0], [0.0, 1.0]]
@@ -88,14 +83,7 @@ def covered_volume(
     replicates = check_replicates(replicates, len(draws))
     if draws.max() > MOST // d:
         raise ValueError(f"draws must be at most {MOST // d:g}, as each set is simulated: got {draws.max():g}")
-    if probes == "auto":
-        probes = default_probes(geometry, d, draws)
-    elif probes is not None:
-        probes = check_whole("probes", probes, 1, MOST)
-    if probes is None and d > 1 and not (geometry == "cubes" and d == 2):
-        raise ValueError(
-            f"probes must be a number for {geometry} in d = {d}: the exact volume is known for d = 1 and squares"
-        )
+    probes = default_probes(geometry, d, draws)
     if probes is None and d == 2 and volume > LARGEST_PLANE:
         raise ValueError(
             f"volume must be at most {LARGEST_PLANE:.2g} for squares, whose edges are rounded beyond, got {volume:g}"
@@ -162,22 +150,15 @@ def first_cover(probes: FloatArray, centres: FloatArray, geometry: str, side: fl
     >>> first_cover(np.array([[0.1], [2.0]]), np.array([[1.0], [3.9]]), "cubes", side=4.0).tolist()
     [1, 2]
     """
+    radius, norm = (0.5, np.inf) if geometry == "cubes" else (ball_radius(probes.shape[1]), 2)
     first = np.full(len(probes), len(centres))
-    open_probes = np.arange(len(probes))
-    start, size = 0, 64
-    while start < len(centres) and len(open_probes):
-        apart = np.abs(probes[open_probes, None, :] - centres[None, start : start + size, :])  # (m', size, d)
-        if side is not None:
-            apart = np.minimum(apart, side - apart)
-        if geometry == "cubes":
-            hit = np.less_equal(apart.max(-1), 0.5)  # (m', size)
-        else:
-            hit = np.less_equal(np.einsum("mnd,mnd->mn", apart, apart), ball_radius(apart.shape[-1]) ** 2)
-        found = hit.any(1)
-        first[open_probes[found]] = start + hit[found].argmax(1)
-        open_probes = open_probes[~found]
-        start += size
-        size = min(2 * size, max(64, 2**16 // max(len(open_probes), 1)))
+    for start in range(0, len(centres), BLOCK):
+        left = np.flatnonzero(first == len(centres))
+        if not len(left):
+            break
+        block = centres[start : start + BLOCK] % (side or np.inf)  # a centre rounded up to `side` is at 0
+        found = KDTree(block, boxsize=side).query_ball_point(probes[left], radius, p=norm)
+        first[left] = [start + min(sets) if sets else len(centres) for sets in found]
     return first
 
 

@@ -18,14 +18,15 @@ from replication.theory.effective_number import beta_from_volume
 
 EXACT_DRAWS = 5000  # up to here, and up to EXACT_REPEATS, the interval is exact; beyond, by likelihood ratio
 EXACT_REPEATS = 200
+TAIL = (1 - 0.95) / 2  # probability beyond either limit of an interval
 LARGEST_VOLUME = 1e18
-COUNTED = ["class_name", "radius", "draws", "pairs", "collisions"]
-ESTIMATED = ["N", "N_low", "N_high", "beta", "beta_low", "beta_high"]
+COLUMNS = ["class_name", "radius", "draws", "pairs", "collisions"]
+COLUMNS += ["N", "N_low", "N_high", "beta", "beta_low", "beta_high"]
 FloatArray = NDArray[np.float64]
 
 
 class VolumeEstimate(NamedTuple):
-    """An estimate of N with its interval, and the betas of all three; N is infinite (beta 1) if nothing repeats.
+    """An estimate of N with its 95 % interval, and the betas of all three; N is infinite (beta 1) if nothing repeats.
 
     >>> VolumeEstimate(100, 50, 1000).beta
     (0.99, 0.98, 0.999)
@@ -64,16 +65,16 @@ def volume_from_covered(covered: float, draws: int) -> float:
         return float(np.exp(optimize.brentq(gap, 0.0, np.log(LARGEST_VOLUME), xtol=1e-12)))
 
 
-def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEstimate:
+def estimate_volume(distinct: int, draws: int) -> VolumeEstimate:
     """Estimate N by maximum likelihood (occupancy model) from `distinct` different prototypes seen in `draws` draws.
 
     The likelihood is N! / (N - k)! / N^n, and k alone is sufficient.  The interval is exact (it holds the N under which
-    neither "as few" nor "as many" distinct has probability below (1 - level)/2; coverage at least `level`) up to
-    5000 draws and 200 repeats, by likelihood ratio beyond.  If nothing repeats, N is infinite and the lower limit is
-    the N at which no repeat has probability (1 - level)/2, exact at every size.
+    neither "as few" nor "as many" distinct has probability below 2.5 %; coverage at least 95 %) up to 5000 draws and
+    200 repeats, by likelihood ratio beyond.  If nothing repeats, N is infinite and the lower limit is the N at which no
+    repeat has probability 2.5 %, exact at every size.
 
     Raises:
-        ValueError: distinct or draws not whole, distinct outside 1 .. draws, level outside (0, 1).
+        ValueError: distinct or draws not whole, distinct outside 1 .. draws.
 
     >>> estimate_volume(10, 10).volume
     inf
@@ -81,26 +82,19 @@ def estimate_volume(distinct: int, draws: int, level: float = 0.95) -> VolumeEst
     draws, distinct = int(check_draws(draws)[0]), int(check_draws(distinct)[0])
     if not 1 <= distinct <= draws:
         raise ValueError(f"distinct must be from 1 to draws = {draws}, got {distinct}")
-    tail = _check_level(level)
     repeats = draws - distinct
-    volume = _most_likely(distinct, draws)
     if repeats == 0:
-        low = 1.0 if draws == 1 else _root(lambda v: _log_likelihood(v, distinct, draws) - np.log(tail), distinct)
+        low = 1.0 if draws == 1 else _root(lambda v: _log_likelihood(v, distinct, draws) - np.log(TAIL), distinct)
         return VolumeEstimate(np.inf, low, np.inf)
+    volume = _most_likely(distinct, draws)
     if draws <= EXACT_DRAWS and repeats <= EXACT_REPEATS:
-        low = _root(lambda v: _repeats_at_most(v, repeats, draws) - tail, distinct)  # as few repeats
-        high = _root(lambda v: tail - (1 - _repeats_at_most(v, repeats - 1, draws)), distinct)  # as many
+        low = _root(lambda v: _repeats_at_most(v, repeats, draws) - TAIL, distinct)  # as few repeats
+        high = _root(lambda v: TAIL - (1 - _repeats_at_most(v, repeats - 1, draws)), distinct)  # as many
         return VolumeEstimate(volume, low, high)
     most = _log_likelihood(volume, distinct, draws)
-    drop = stats.chi2.isf(2 * tail, 1) / 2
+    drop = stats.chi2.isf(2 * TAIL, 1) / 2
     low = _root(lambda v: drop - (most - _log_likelihood(v, distinct, draws)), distinct, top=volume)
     return VolumeEstimate(volume, low, _root(lambda v: most - _log_likelihood(v, distinct, draws) - drop, volume))
-
-
-def _check_level(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}")
-    return (1 - level) / 2
 
 
 def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
@@ -111,9 +105,7 @@ def _log_likelihood(volume: float, distinct: int, draws: int) -> float:
 
 
 def _most_likely(distinct: int, draws: int) -> float:
-    """The real N >= k at which the log likelihood is flat: n = sum over i < k of N / (N - i)."""
-    if distinct == draws:
-        return np.inf
+    """The real N >= k at which the log likelihood is flat: n = sum over i < k of N / (N - i); k must be below n."""
     if distinct <= 10**6:
         i = np.arange(distinct, dtype=float)
         return _root(lambda v: float(draws - distinct - (i / (v - i)).sum()), distinct)
@@ -144,14 +136,14 @@ def _repeats_at_most(volume: float, repeats: int, draws: int) -> float:
     return float(state.sum())
 
 
-def estimate_volume_from_collisions(pairs: float, collisions: float, level: float = 0.95) -> VolumeEstimate:
+def estimate_volume_from_collisions(pairs: float, collisions: float) -> VolumeEstimate:
     """Estimate N = pairs / collisions, because two samples of a class coincide with probability 1/N.
 
-    The interval is Clopper and Pearson's.  Pairs that share a sample are uncorrelated under the covering model, so the
-    number of collisions has the binomial mean and variance; for real images see `beta_from_features`.
+    The 95 % interval is Clopper and Pearson's.  Pairs that share a sample are uncorrelated under the covering model, so
+    the number of collisions has the binomial mean and variance; for real images see `beta_from_features`.
 
     Raises:
-        ValueError: pairs below 1, collisions outside 0 .. pairs, level outside (0, 1), NaN.
+        ValueError: pairs below 1, collisions outside 0 .. pairs, NaN.
 
     >>> estimate_volume_from_collisions(4950, 50).volume
     99.0
@@ -160,9 +152,8 @@ def estimate_volume_from_collisions(pairs: float, collisions: float, level: floa
         raise ValueError(f"pairs must be a finite number >= 1, got {pairs!r}")
     if not 0 <= collisions <= pairs:
         raise ValueError(f"collisions must be from 0 to pairs = {pairs}, got {collisions!r}")
-    tail = _check_level(level)
-    high_p = 1.0 if collisions == pairs else stats.beta.isf(tail, collisions + 1, pairs - collisions)
-    low_p = 0.0 if collisions == 0 else stats.beta.ppf(tail, collisions, pairs - collisions + 1)
+    high_p = 1.0 if collisions == pairs else stats.beta.isf(TAIL, collisions + 1, pairs - collisions)
+    low_p = 0.0 if collisions == 0 else stats.beta.ppf(TAIL, collisions, pairs - collisions + 1)
     point = pairs / collisions if collisions else np.inf
     return VolumeEstimate(point, 1 / high_p, 1 / low_p if low_p > 0 else np.inf)
 
@@ -172,7 +163,6 @@ def beta_from_features(
     radius: float,
     targets: ArrayLike | None = None,
     variants: Iterable[ArrayLike] = (),
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Count near-duplicates within each class and estimate the N and beta that they imply.
 
@@ -212,8 +202,8 @@ def beta_from_features(
         variant = _check_features("variants", variant, features.shape)
         for name, index in members.items():
             close[name] = close[name] + pairs_within(features[index], variant[index], radius)
-    rows = [(name, radius, *_estimate(close[name], level)) for name in members]
-    return pd.DataFrame(rows, columns=[*COUNTED, *ESTIMATED])
+    rows = [(name, radius, *_estimate(close[name])) for name in members]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | None) -> FloatArray:
@@ -223,7 +213,7 @@ def _check_features(name: str, features: ArrayLike, shape: tuple[int, ...] | Non
     return array
 
 
-def _estimate(close: sparse.csr_matrix, level: float) -> tuple[float, ...]:
+def _estimate(close: sparse.csr_matrix) -> tuple[float, ...]:
     """Return what follows the radius in a row of `beta_from_features`, from the matrix of the pairs that coincide."""
     draws = close.shape[0]
     close = ((close + close.T) > 0).tolil()
@@ -235,6 +225,6 @@ def _estimate(close: sparse.csr_matrix, level: float) -> tuple[float, ...]:
         # variance of a U-statistic: pairs that share a sample are correlated as far as degrees differ beyond chance
         shared = (degree * (degree - 1)).sum() - degree.mean() ** 2 * (draws - 2) / (draws - 1) * draws
         excess = max(1.0, 1.0 + shared / collisions)
-    point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f, level) for f in (1.0, excess))
+    point, limits = (estimate_volume_from_collisions(pairs / f, collisions / f) for f in (1.0, excess))
     estimate = VolumeEstimate(point.volume, limits.low, limits.high)
     return draws, int(pairs), int(collisions), *estimate, *estimate.beta

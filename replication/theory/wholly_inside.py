@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 from replication.theory.arguments import check_from_one, check_replicates, check_whole
 from replication.theory.effective_number import beta_from_volume, effective_number
+from replication.theory.torus import first_cover
 
 
 def expected_volume(d: int, volume: float, n: int) -> float:
@@ -61,11 +62,7 @@ def simulated_volume(d: int, volume: float, n: int, replicates: int, seed: int =
         generator = np.random.default_rng([seed, d, r])
         corners = generator.random((n, d)) * (side - 1)
         points = generator.random((probes, d)) * side
-        inside = np.ones((probes, n), dtype=bool)
-        for axis in range(d):
-            from_corner = points[:, None, axis] - corners[None, :, axis]  # (probes, n)
-            inside &= (from_corner >= 0) & (from_corner <= 1)
-        shares[r] = inside.any(1).mean()
+        shares[r] = (first_cover(points, corners + 0.5, "cubes", side=None) < n).mean()
     return shares * volume
 
 

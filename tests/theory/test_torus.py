@@ -77,9 +77,8 @@ def test_mean_and_spread_of_the_covering(geometry, d, volume):
     """Robbins (1944): the mean is E_n for every shape and dimension, N whole or not.  The spread is the exact one, with
     what the probes add.  300 replicates, fixed seeds: |z| < 4.5, variance ratio within 4.5 of its standard errors."""
     draws, replicates = np.array([1, 5, int(volume), 2 * int(volume)]), 300
-    probes = None if torus.default_probes(geometry, d, draws) is None else 200
-    volumes = torus.covered_volume(geometry, d, volume, draws, replicates, 11, probes)
-    exact = torus.exact_sd(geometry, d, volume, draws, probes)
+    volumes = torus.covered_volume(geometry, d, volume, draws, replicates, 11)
+    exact = torus.exact_sd(geometry, d, volume, draws, torus.default_probes(geometry, d, draws))
     spread = exact > 1e-9
     z = (
         (volumes.mean(0) - effective_number(draws, beta_from_volume(volume)))
@@ -140,8 +139,6 @@ def test_seed_decides_and_replicates_are_a_prefix():
         (("balls", 6, 12, 3, 2), "volume must be at least 12.3.* for balls"),
         (("cubes", 2, 10, -3, 2), "draws must be whole numbers >= 0"),
         (("cubes", 2, 10, 3, 1), "replicates must be a whole number >= 2"),
-        (("cubes", 2, 10, 3, 2, 0, 0), "probes must be a whole number from 1 to .*, got 0"),
-        (("balls", 2, 10, 3, 2, 0, None), "probes must be a number for balls in d = 2"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

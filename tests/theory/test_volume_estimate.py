@@ -185,7 +185,6 @@ def test_clusters_widen_the_interval():
         (lambda: ve.estimate_volume(0, 5), "distinct must be from 1 to draws = 5, got 0"),
         (lambda: ve.estimate_volume(6, 5), "distinct must be from 1 to draws = 5, got 6"),
         (lambda: ve.estimate_volume(1.5, 5), "draws must be whole numbers"),
-        (lambda: ve.estimate_volume(2, 5, level=1), "level must be between 0 and 1, got 1"),
         (lambda: ve.estimate_volume_from_collisions(0, 0), "pairs must be a finite number >= 1, got 0"),
         (lambda: ve.estimate_volume_from_collisions(float("nan"), 0), "pairs must be a finite number >= 1, got nan"),
         (lambda: ve.estimate_volume_from_collisions(10, 11), "collisions must be from 0 to pairs = 10, got 11"),

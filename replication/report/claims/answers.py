@@ -96,8 +96,10 @@ def _rebalancing(e: Evidence) -> Answer:
     by = {f.what.removeprefix("short training, "): f for f in ours.rebalancing(e).weighings[0].findings}
     answer, said = "Not run yet", NOT_RUN
     if "interaction" in by:
-        effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale"),
-                   "a smaller loss": ("smaller scale, plain", "smaller scale, balanced")}  # fmt: skip
+        effects = {
+            "Re-balancing": ("balancing at full scale", "balancing at small scale"),
+            "a smaller loss": ("smaller scale, plain", "smaller scale, balanced"),
+        }
         seen = {name: [by[part].word for part in parts] for name, parts in effects.items()}
         helps = [name for name, found in seen.items() if BETTER in found and WORSE not in found]
         together = "; they interact" if by["interaction"].word == "shown" else ""
@@ -122,9 +124,7 @@ def _method(e: Evidence) -> Answer:
     if len(names) < 2:
         answer = names.pop().capitalize() if names else verdict(best)
     means = pd.DataFrame({d: {f.what: f.estimate for f in found} for d, found in changes.items()}).mean(1, skipna=False)
-    lowest = (
-        means.idxmin() if means.notna().any() else ""
-    )  # one method for all data sets, lest the best be picked twice
+    lowest = means.idxmin() if means.notna().any() else ""  # one method for all sets, lest the best be picked twice
     shown = {paper.TITLES[d]: f for d, found in changes.items() for f in found if f.what == lowest}
     return Answer("Which method today?", answer, "-", _shown(shown), "paper")
 

@@ -120,8 +120,11 @@ def t5(e: Evidence):
     wide = frame.pivot(index=["radius", "class_name"], columns="augmentation", values=["N", "N_low", "N_high"])
     falls, apart = wide["N", crops] < wide["N", none], wide["N_high", crops] < wide["N_low", none]
     by_radius = pd.DataFrame({"falls": falls, "apart": apart}).groupby("radius")  # an infinite N did not fall
-    notes = [f"radius {radius:.3g}: N falls in {g['falls'].sum()} of {len(g)} classes, beyond both intervals in "
-             f"{g['apart'].sum()} (counting all copies it cannot rise)" for radius, g in by_radius]  # fmt: skip
+    notes = [
+        f"radius {radius:.3g}: N falls in {g['falls'].sum()} of {len(g)} classes, "
+        f"beyond both intervals in {g['apart'].sum()} (counting all copies it cannot rise)"
+        for radius, g in by_radius
+    ]
     if single in wide["N"]:
         rises = int((wide["N", single] > wide["N", none]).sum())
         notes.append(f"with one random copy in place of each image N rises in {rises} of {len(wide)} cases")

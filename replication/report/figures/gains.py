@@ -28,9 +28,8 @@ def forest_figure(rows: pd.DataFrame) -> Figure | None:
     if rows.empty:
         return None
     rows = pd.concat([group for _, group in rows.groupby("block", sort=False)])  # each block in one piece
-    rows = rows.assign(
-        y=1.2 * rows.groupby("block", sort=False).ngroup() + range(1, len(rows) + 1)
-    )  # room for headings
+    place = rows.groupby("block", sort=False).ngroup()
+    rows = rows.assign(y=1.2 * place + range(1, len(rows) + 1))  # room for headings
     blocks = rows.groupby("block", sort=False)
     figure, (axis,) = panels(0.25 * (len(rows) + 1.2 * len(blocks)) + 1.0)
     axis.axvline(0, color="black", linewidth=0.8)

@@ -45,10 +45,8 @@ class Table:
     def csv(self) -> str:
         """Return the numbers with at most four decimals, and the profile in the last column."""
         mark = {"smoke": "smoke (proves the pipeline only)", None: "published"}.get(self.profile, self.profile)
-        data = self.data.assign(profile=mark)
-        for column in data.select_dtypes("float"):
-            data[column] = [format(round(v, 4), ".10g") if math.isfinite(v) else "" for v in data[column]]
-        return data.to_csv(index=False, lineterminator="\n")
+        data = self.data.replace([math.inf, -math.inf], math.nan).round(4).assign(profile=mark)
+        return data.to_csv(index=False, lineterminator="\n", float_format="%.10g")
 
     def latex(self) -> str:
         """Return a table environment with booktabs rules, title and caption."""

@@ -5,8 +5,12 @@ from report_records import record, write
 
 from replication.report.analysis.profile import read_profile
 
-CORNER = {"plain": {}, "balanced": dict(beta=0.9999), "weighted": dict(beta=0.9999, reduction="weighted_mean"),
-          "scaled": dict(beta=0.9999, weights="uniform_scaled")}  # fmt: skip
+CORNER = {
+    "plain": {},
+    "balanced": dict(beta=0.9999),
+    "weighted": dict(beta=0.9999, reduction="weighted_mean"),
+    "scaled": dict(beta=0.9999, weights="uniform_scaled"),
+}
 ERRORS = {"plain": (48, 49, 47), "weighted": (44, 46, 42), "scaled": (54, 56, 55), "balanced": (42, 43, 42)}
 
 
@@ -20,11 +24,16 @@ def test_the_four_corners_and_their_contrasts(profile):
     """Balancing: -4, -3, -5 at full scale, -12, -13, -13 at small scale; the interaction is their difference."""
     parts = profile.scale_by_weights.set_index("part")
     assert parts["mean"].round(6).to_dict() == {
-        "plain, full scale": 48, "balanced, full scale": 44, "plain, small scale": 55,
-        "balanced, small scale": round(127 / 3, 6), "balancing at full scale": -4,
-        "balancing at small scale": round(-38 / 3, 6), "smaller scale, plain": 7,
-        "smaller scale, balanced": round(-5 / 3, 6), "interaction": round(26 / 3, 6),
-    }  # fmt: skip
+        "plain, full scale": 48,
+        "balanced, full scale": 44,
+        "plain, small scale": 55,
+        "balanced, small scale": round(127 / 3, 6),
+        "balancing at full scale": -4,
+        "balancing at small scale": round(-38 / 3, 6),
+        "smaller scale, plain": 7,
+        "smaller scale, balanced": round(-5 / 3, 6),
+        "interaction": round(26 / 3, 6),
+    }
     assert parts["n"].eq(3).all()
 
 

@@ -44,17 +44,16 @@ def test_changed_runs_are_in_no_cell(records):
 
 
 def test_pairs_match_seed_loss_imbalance_and_data_set(records):
-    frame = records(record(30, seed=0), record(31, seed=1), record(28, seed=1, beta=0.9999),
-                    record(25, seed=2, beta=0.9999),
-                    record(20, seed=0, beta=0.9999, loss="sigmoid"),
-                    record(10, seed=0, beta=0.9999, imbalance_factor=10))  # fmt: skip
-    pairs = measured.pairs(frame)
+    plain = [record(30, seed=0), record(31, seed=1)]
+    balanced = [record(28, seed=1, beta=0.9999), record(25, seed=2, beta=0.9999)]
+    others = [record(20, seed=0, beta=0.9999, loss="sigmoid"), record(10, seed=0, beta=0.9999, imbalance_factor=10)]
+    pairs = measured.pairs(records(*plain, *balanced, *others))
     assert pairs[["seed", "plain", "class_balanced", "difference"]].values.tolist() == [[1, 31, 28, -3]]
 
 
 def test_pairs_do_not_join_float32_with_bfloat16(records):
-    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1),
-                    replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast"))  # fmt: skip
+    half = replace(record(25, seed=1, beta=0.9999), precision="bfloat16 autocast")
+    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), record(31, seed=1), half)
     assert measured.pairs(frame)["seed"].tolist() == [0]
 
 
@@ -83,9 +82,9 @@ def test_pairs_on_unlike_hardware_are_counted(records):
 
 def test_a_pair_with_a_diverged_member_is_none(records):
     """Seed 0 is whole, seed 1 lost its plain run, seed 2 both, seed 3 its class-balanced one; seed 4 has no partner."""
-    frame = records(record(30, seed=0), record(28, seed=0, beta=0.9999), lost(seed=1), record(28, seed=1, beta=0.9999),
-                    lost(seed=2), lost(seed=2, beta=0.9999), record(30, seed=3), lost(seed=3, beta=0.9999),
-                    lost(seed=4), lost(seed=5, beta=0.9999, shortcut="subsample"), record(30, seed=5))  # fmt: skip
+    plain = [record(30, seed=0), lost(seed=1), lost(seed=2), record(30, seed=3), lost(seed=4), record(30, seed=5)]
+    balanced = [record(28, seed=s, beta=0.9999) for s in (0, 1)] + [lost(seed=s, beta=0.9999) for s in (2, 3)]
+    frame = records(*plain, *balanced, lost(seed=5, beta=0.9999, shortcut="subsample"))
     assert measured.pairs(frame)["seed"].tolist() == [0]
 
 

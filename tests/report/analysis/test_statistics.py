@@ -44,8 +44,10 @@ def test_detectable_effect_is_shown_in_80_percent_of_experiments(n):
     assert ((low > 0) | (high < 0)).mean() == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 40_000))
 
 
-@pytest.mark.parametrize(("k", "value"), [(1, 0), (2, -1 / math.sqrt(math.pi)), (3, -1.5 / math.sqrt(math.pi)),
-                                         (5, -1.16296447), (20, -1.86747506)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("k", "value"),
+    [(1, 0), (2, -1 / math.sqrt(math.pi)), (3, -1.5 / math.sqrt(math.pi)), (5, -1.16296447), (20, -1.86747506)],
+)
 def test_expected_minimum_closed_forms_and_tables(k, value):
     """Closed forms for k = 2, 3; Harter (1961) for 5 and 20."""
     assert s.expected_minimum(k) == pytest.approx(value, abs=1e-7)

@@ -15,10 +15,12 @@ CORNERS = ((0.0, {}), (0.9999, {}), (0.9999, dict(weights="uniform_scaled")), (0
 
 def evidence(folder, change=-3.0):
     """Plans A and B, and the short study's 2 x 2 at imbalance 100: class-balanced runs differ by `change`."""
-    runs = [record(30 + change * (e.beta > 0) + 0.1 * e.seed * (e.beta > 0), "paper", **fields(e))
-            for letter in "AB" for e in PLAN[letter]]  # fmt: skip
-    small = [record(48 - 5 * (not switch and b > 0) + 7 * ("weights" in switch) + 0.1 * s, beta=b, seed=s, **switch)
-             for b, switch in CORNERS for s in range(3)]  # fmt: skip
+    runs = [record(30 + (change + 0.1 * e.seed) * (e.beta > 0), "paper", **fields(e)) for e in PLAN["A"] + PLAN["B"]]
+    small = [
+        record(48 - 5 * (not switch and b > 0) + 7 * ("weights" in switch) + 0.1 * s, beta=b, seed=s, **switch)
+        for b, switch in CORNERS
+        for s in range(3)
+    ]
     write(write(folder, "paper", runs), "cpu", small)
     return Evidence(profiles=read_profiles(folder))
 

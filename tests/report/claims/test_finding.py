@@ -26,10 +26,17 @@ from replication.report.claims.finding import (
 
 @pytest.mark.parametrize(
     ("values", "planned", "word"),
-    [([-3, -3.1, -2.9], 3, BETTER), ([3, 3.1, 2.9], 3, WORSE), ([-3, 3, 0.1], 3, UNDECIDED),
-     ([0.1, -0.1, 0.05], 3, ALIKE),
-     ([-3, -3.1, -2.9], 5, AWAITING), ([-3.0], 0, AWAITING), ([-3, -3.1], 0, BETTER), ([], 3, NOT_RUN)],
-)  # fmt: skip
+    [
+        ([-3, -3.1, -2.9], 3, BETTER),
+        ([3, 3.1, 2.9], 3, WORSE),
+        ([-3, 3, 0.1], 3, UNDECIDED),
+        ([0.1, -0.1, 0.05], 3, ALIKE),
+        ([-3, -3.1, -2.9], 5, AWAITING),
+        ([-3.0], 0, AWAITING),
+        ([-3, -3.1], 0, BETTER),
+        ([], 3, NOT_RUN),
+    ],
+)
 def test_words_of_seeds(values, planned, word):
     found = of_seeds("x", values, planned)
     assert found.word == word and found.n == len(values)
@@ -44,10 +51,15 @@ def test_a_finding_holds_the_numbers_of_its_seeds():
 
 @pytest.mark.parametrize(
     ("words", "claimed", "word"),
-    [([BETTER, BETTER, UNDECIDED], [BETTER] * 3, REPLICATED), ([BETTER, BETTER, WORSE], [BETTER] * 3, UNDECIDED),
-     ([WORSE, ALIKE, BETTER], [BETTER] * 3, NOT_REPLICATED), ([BETTER, WORSE], [BETTER, WORSE], REPLICATED),
-     ([BETTER, UNDECIDED], [BETTER] * 2, UNDECIDED), ([ALIKE, ALIKE], [BETTER, WORSE], NOT_REPLICATED)],
-)  # fmt: skip
+    [
+        ([BETTER, BETTER, UNDECIDED], [BETTER] * 3, REPLICATED),
+        ([BETTER, BETTER, WORSE], [BETTER] * 3, UNDECIDED),
+        ([WORSE, ALIKE, BETTER], [BETTER] * 3, NOT_REPLICATED),
+        ([BETTER, WORSE], [BETTER, WORSE], REPLICATED),
+        ([BETTER, UNDECIDED], [BETTER] * 2, UNDECIDED),
+        ([ALIKE, ALIKE], [BETTER, WORSE], NOT_REPLICATED),
+    ],
+)
 def test_the_majority_of_parts(words, claimed, word):
     assert majority(words, claimed) == word
     assert (majority(np.array([words, words]), claimed) == word).all()

@@ -1,6 +1,7 @@
 """Statements on errors, training and large images: the printed words, evidence that turns them, runs that decide."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -80,9 +81,11 @@ def test_large_scale_tables():
 def test_runs_on_large_images_without_a_plan():
     """CB focal 2 points better on one data set and depth, two seeds: S1 has a word; no seeds are planned of S2, S3."""
     one = dict(paper_run=True, status="finished", size=224, dataset="inat2018", depth=50, curve=[])
-    rows = [one | dict(seed=s, label=label, beta=beta, error=error + 0.1 * s * beta)
-            for s in range(2)
-            for label, beta, error in (("softmax", 0.0, 43.0), ("focal 0.5", 0.999, 41.0))]  # fmt: skip
+    rows = [
+        one | dict(seed=s, label=label, beta=beta, error=error + 0.1 * s * beta)
+        for s in range(2)
+        for label, beta, error in (("softmax", 0.0, 43.0), ("focal 0.5", 0.999, 41.0))
+    ]
     e = Evidence(large_scale=pd.DataFrame(rows))
     assert [s(e).words["runs"] for s in (training.s1, training.s2, training.s3)] == [REPLICATED, UNDECIDED, UNDECIDED]
 
@@ -96,13 +99,13 @@ def planned(letter, error, profile="paper"):
     return [replace(record(error(e), profile), experiment=e) for e in PLAN[letter]]
 
 
-@pytest.mark.parametrize(("error", "word"), [(lambda e: 25 - 3 * e.beta + 0.1 * e.seed, REPLICATED),
-                                             (lambda e: 25 + 3 * e.beta + 0.1 * e.seed, NOT_REPLICATED)])  # fmt: skip
-def test_records_of_plan_e_decide_r1(tmp_path, error, word):
-    found = results.r1(with_runs(tmp_path, "paper", planned("E", error)))
+@pytest.mark.parametrize(("slope", "word"), [(-3, REPLICATED), (3, NOT_REPLICATED)])
+def test_records_of_plan_e_decide_r1(tmp_path, slope, word):
+    runs = planned("E", lambda e: 25 + slope * e.beta + 0.1 * e.seed)
+    found = results.r1(with_runs(tmp_path, "paper", runs))
     assert found.words["runs"] == word
     mean = found.weighings[1].findings[0]
-    assert mean.n == 3 and mean.estimate == pytest.approx(3 * (-0.9999 if word == REPLICATED else 0.9999))
+    assert mean.n == 3 and mean.estimate == pytest.approx(slope * 0.9999)
 
 
 def test_a_diverged_run_leaves_the_word_waiting(tmp_path):
@@ -112,16 +115,18 @@ def test_a_diverged_run_leaves_the_word_waiting(tmp_path):
 
 
 def curve(slope, loss):
-    rows = [{"epoch": e, "learning_rate": 0.1, "training_loss": 1.0, "error": 40 + slope * max(0, e - 160) / 20,
-             "test_loss": 1 + loss * max(0, e - 160) / 20} for e in range(2, 201, 2)]  # fmt: skip
-    return rows
+    return [
+        dict(epoch=e, learning_rate=0.1, training_loss=1.0, error=40 + slope * x, test_loss=1 + loss * x)
+        for e, x in ((e, max(0, e - 160) / 20) for e in range(2, 201, 2))
+    ]
 
 
 @pytest.mark.parametrize(("rise", "loss", "word"), [(2.0, 0.1, REPLICATED), (-2.0, -0.1, NOT_REPLICATED)])
 def test_p1_reads_the_stretch_between_the_drops(tmp_path, rise, loss, word):
-    runs = [record(40, "paper", seed=s, imbalance_factor=200, drop_factor=d,
-                   curve=curve((rise + 0.1 * s) * (d == 0.1), (loss + 0.01 * s) * (d == 0.1)))
-            for s in range(5) for d in (0.1, 0.01)]  # fmt: skip
+    runs = []
+    for s, drop in product(range(5), (0.1, 0.01)):
+        course = curve((rise + 0.1 * s) * (drop == 0.1), (loss + 0.01 * s) * (drop == 0.1))
+        runs.append(record(40, "paper", seed=s, imbalance_factor=200, drop_factor=drop, curve=course))
     assert training.p1(with_runs(tmp_path, "paper", runs)).words["runs"] == word
     assert training.p1(with_runs(tmp_path / "few", "paper", runs[:6])).words["runs"] == AWAITING
     assert training.change_between_drops(runs[0].curve, 200) == pytest.approx(rise)
@@ -163,8 +168,10 @@ def test_changes_of_table_2_by_hand():
 
 @pytest.mark.parametrize(("error", "word"), [(lambda f: 40 - 0.02 * f, "better"), (lambda f: 38 + 0.005 * f, "worse")])
 def test_growth_with_imbalance_in_the_short_study(tmp_path, error, word):
-    runs = [record(40 if b == 0 else error(f) + 0.1 * s, beta=b, imbalance_factor=f, seed=s)
-            for f in (200, 50, 10) for s in range(3) for b in (0.0, 0.9999)]  # fmt: skip
+    runs = [
+        record(40 if b == 0 else error(f) + 0.1 * s, beta=b, imbalance_factor=f, seed=s)
+        for f, s, b in product((200, 50, 10), range(3), (0.0, 0.9999))
+    ]
     assert ours.growth(with_runs(tmp_path, "cpu", runs)).words["runs"] == word
 
 
@@ -180,8 +187,12 @@ def test_the_effects_that_could_be_seen_stand_beside_none_shown(tmp_path, rise, 
 
 @pytest.mark.parametrize(("seeds", "still_open"), [((5,), True), ((5, 4), True), ((5, 5), False)])
 def test_the_length_of_training_is_open_until_two_lengths_have_their_seeds(tmp_path, seeds, still_open):
-    runs = [record(40 - (b > 0), "length", beta=b, seed=s, epochs=e)
-            for e, n in zip((100, 200), seeds, strict=False) for b in (0, 0.9999) for s in range(n)]  # fmt: skip
+    runs = [
+        record(40 - (b > 0), "length", beta=b, seed=s, epochs=e)
+        for e, n in zip((100, 200), seeds, strict=False)
+        for b in (0, 0.9999)
+        for s in range(n)
+    ]
     line = ours.length(with_runs(tmp_path, "length", runs)).bottom_line
     assert line.startswith("Open") == still_open and "100 epochs -1.00 (n = 5)" in line
 

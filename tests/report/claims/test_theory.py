@@ -49,10 +49,14 @@ def test_exact_statements_on_the_effective_number(statement):
 
 @pytest.mark.parametrize(
     ("statement", "now", "other", "then"),
-    [(loss.l1, PROVED, inverse_frequency, REFUTED), (loss.l1, PROVED, no_weights, REFUTED),
-     (loss.l2, REFUTED, no_weights, PROVED), (loss.l3, PROVED, no_weights, REFUTED),
-     (loss.l4, PROVED, lambda c, b: 2 * np.ones(len(c)), REFUTED)],
-)  # fmt: skip
+    [
+        (loss.l1, PROVED, inverse_frequency, REFUTED),
+        (loss.l1, PROVED, no_weights, REFUTED),
+        (loss.l2, REFUTED, no_weights, PROVED),
+        (loss.l3, PROVED, no_weights, REFUTED),
+        (loss.l4, PROVED, lambda c, b: 2 * np.ones(len(c)), REFUTED),
+    ],
+)
 def test_exact_statements_on_the_weights(statement, now, other, then):
     assert statement(Evidence()).words["derivation"] == now
     assert statement(Evidence(class_balanced_weights=other)).words["derivation"] == then
@@ -106,15 +110,18 @@ def test_partial_overlap_wholly_inside_depends_on_the_dimension():
 
 def test_the_rows_of_the_variance_rule_and_the_one_left_out():
     """A fair coin (N = 2, n = 2) has excess kurtosis -2."""
-    table = pd.concat([covering.verify(volume=2, draws=[1, 2, 3], replicates=20_000),
-                       covering.verify(volume=100, draws=[50], replicates=2000)], ignore_index=True)  # fmt: skip
+    coin = covering.verify(volume=2, draws=[1, 2, 3], replicates=20_000)
+    table = pd.concat([coin, covering.verify(volume=100, draws=[50], replicates=2000)], ignore_index=True)
     assert theory.variances(table) == dict(meet=3, tested=2, left_out=1, least=1000)
 
 
 def duplicates(cells):
     """Ten classes; N by data set and augmentation, with intervals of 10 % each way."""
-    rows = [dict(dataset=d, class_name=str(c), augmentation=a, radius=1.0, N=v + c, N_low=0.9 * v, N_high=1.1 * v)
-            for (d, a), v in cells.items() for c in range(10)]  # fmt: skip
+    rows = [
+        dict(dataset=d, class_name=str(c), augmentation=a, radius=1.0, N=v + c, N_low=0.9 * v, N_high=1.1 * v)
+        for (d, a), v in cells.items()
+        for c in range(10)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -169,8 +176,8 @@ def test_balanced_data(tmp_path):
     table = Evidence().table2
     other = Evidence(table2=table.assign(error=table["error"] + (table["row"] == "class_balanced")))
     assert [loss.l4(e).words["print"] for e in (Evidence(), other)] == [CONSISTENT, INCONSISTENT]
-    for k, (error, device, word) in enumerate([(15.0, "cpu (test)", REPLICATED), (15.1, "cpu (test)", NOT_REPLICATED),
-                                               (15.1, "another", NOT_RUN)]):  # fmt: skip
+    cases = [(15.0, "cpu (test)", REPLICATED), (15.1, "cpu (test)", NOT_REPLICATED), (15.1, "another", NOT_RUN)]
+    for k, (error, device, word) in enumerate(cases):
         plain, balanced = (record(15.0 if b == 0 else error, beta=b, imbalance_factor=1) for b in (0.0, 0.9999))
         folder = write(tmp_path / str(k), "cpu", [plain, replace(balanced, device=device)])
         assert loss.l4(Evidence(profiles={"cpu": read_profile(folder, "cpu")})).words["runs"] == word
