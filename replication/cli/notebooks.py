@@ -1,12 +1,9 @@
 """Run the notebooks in order and keep the executed copies, as .ipynb and HTML, with an index page of the results."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +14,6 @@ from replication.cli.options import one_line
 from replication.files import write_text
 from replication.report.figures.style import figure_caption
 
-LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 TEMPLATES = PackageLoader("replication.report")
 
@@ -71,11 +67,13 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    from replication.cli.kernels import own_kernel
+
     folders = dict(results=results, data_root=data_root and data_root.expanduser())
     parameters = {name: path and os.path.relpath(path.resolve(), notebook.parent) for name, path in folders.items()}
     parameters |= dict(profile=profile, device=device)
     try:
-        with _kernel() as kernel:
+        with own_kernel(notebook) as kernel:
             source, target = _without_fields(notebook), _without_fields(copy)
             # The kernel may end at once: all its output is saved by then.
             kernel |= dict(cwd=notebook.parent, kernel_name="python3", shutdown_kernel="immediate")
@@ -93,31 +91,6 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
 def _without_fields(path: Path) -> str:
     """Escape a path for papermill, which would replace {names} in it by parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-@contextlib.contextmanager
-def _kernel() -> Iterator[dict]:
-    """Yield arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
-
-    The sockets use TCP if there are no Unix sockets, or if the temporary folder's path is too long for one.
-    """
-    import zmq
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from traitlets.config import Config
-
-    class OwnInterpreter(AsyncKernelManager):
-        def __init__(self, **keywords):  # no folders: another kernel that is called python3 is not found
-            super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **keywords)
-
-        async def start_kernel(self, **keywords):
-            await super().start_kernel(**keywords, env=os.environ | {"TQDM_DISABLE": "1"})  # no bars in the copies
-
-    with tempfile.TemporaryDirectory(prefix="kernel") as private:
-        places = dict(connection_file=os.path.join(private, "c.json"))
-        if zmq.has("ipc") and len(private) < LONGEST_SOCKET_FOLDER:
-            places |= dict(transport="ipc", ip=os.path.join(private, "s"))  # the kernel warns of open TCP ports
-        yield dict(kernel_manager_class=OwnInterpreter, config=Config(KernelManager=places))
 
 
 def _forget_paths(copy: Path) -> None:

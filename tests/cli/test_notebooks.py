@@ -12,7 +12,8 @@ import pytest
 from notebook_files import read_notebook, write_notebook
 
 from replication.cli import notebooks
-from replication.cli.notebooks import LONGEST_SOCKET_FOLDER, execute, write_html
+from replication.cli.kernels import imports
+from replication.cli.notebooks import execute, write_html
 from replication.report.tables.table import Table
 
 CODE = "import sys; print(sys.executable)"
@@ -55,11 +56,17 @@ def test_nothing_is_written_beside_the_notebook(tmp_path):
 
 
 def test_a_long_temporary_folder_has_no_room_for_sockets(tmp_path, monkeypatch):
-    long = tmp_path / ("x" * LONGEST_SOCKET_FOLDER)
+    long = tmp_path / ("x" * 80)  # characters of a path; a socket's may have about 100
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     assert run(notebook_of(tmp_path), tmp_path) is None
     assert printed(tmp_path) == sys.executable and not os.listdir(long)
+
+
+def test_the_server_imports_what_the_notebooks_of_the_folder_import(tmp_path):
+    write_notebook(tmp_path / "01_one.ipynb", "import numpy as np\nif True:\n    from pandas import DataFrame")
+    write_notebook(tmp_path / "draft.ipynb", "import torch")
+    assert imports(tmp_path) == ["numpy", "pandas", "pandas.DataFrame"]
 
 
 def test_two_at_once_from_one_folder(tmp_path):

@@ -1,0 +1,108 @@
+"""The kernels that run notebooks: this interpreter, with sockets of its own.
+
+On Linux a kernel is a fork of a server that has imported what the notebooks import, because kernels that start from
+nothing spend a third of their time on imports.  The server does no more than that, and so starts no threads nor CUDA.
+"""
+
+import ast
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zmq
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
+from traitlets.config import Config
+
+LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
+FORKS = sys.platform == "linux"
+CONTEXT = multiprocessing.get_context("forkserver" if FORKS else None)
+Process: Any = CONTEXT.Process
+
+
+@contextlib.contextmanager
+def own_kernel(notebook: Path) -> Iterator[dict]:
+    """Yield arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
+
+    The sockets use TCP if there are no Unix sockets, or if the temporary folder's path is too long for one.
+    """
+    server_imports = [__name__, "ipykernel.ipkernel", *imports(notebook.parent)]
+    CONTEXT.set_forkserver_preload(server_imports)  # of no effect once the server runs
+    with tempfile.TemporaryDirectory(prefix="kernel") as private:
+        places = dict(connection_file=os.path.join(private, "c.json"))
+        if zmq.has("ipc") and len(private) < LONGEST_SOCKET_FOLDER:
+            places |= dict(transport="ipc", ip=os.path.join(private, "s"))  # the kernel warns of open TCP ports
+        yield dict(kernel_manager_class=_OwnInterpreter, config=Config(KernelManager=places))
+
+
+def imports(folder: Path) -> list[str]:
+    """Return the names of all modules that the notebooks of a folder import, and of what they import from them."""
+    import nbformat  # takes over a second, which the server need not
+
+    cells = [cell for path in folder.glob("[0-9]*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return sorted(names)
+
+
+class _OwnInterpreter(AsyncKernelManager):
+    def __init__(self, **keywords):  # no folders: another kernel that is called python3 is not found
+        super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **keywords)
+
+    async def start_kernel(self, **keywords):
+        if FORKS:
+            self.provisioner = _Forked(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
+        await super().start_kernel(**keywords, env=os.environ | {"TQDM_DISABLE": "1"})  # no bars in the copies
+
+
+class _Forked(LocalProvisioner):
+    """Starts a `_Kernel` in place of a command."""
+
+    async def launch_kernel(self, cmd, *, env, **_):
+        self.process = _Kernel(self.parent.connection_file, os.getcwd(), env)
+        self.process.start()
+        self.pid = self.process.pid
+        return self.connection_info
+
+
+class _Kernel(Process):
+    """The process of a kernel, with the attributes of subprocess.Popen that jupyter_client uses."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, connection_file: str, folder: str, environment: dict[str, str]):
+        super().__init__()
+        self.arguments = ["-f", connection_file, f"--IPKernelApp.parent_handle={os.getpid()}"]
+        self.folder, self.environment = folder, environment
+
+    def run(self) -> None:
+        from ipykernel.kernelapp import launch_new_instance
+
+        gc.freeze()  # the garbage collector need not look at what the server imported
+        multiprocessing.set_start_method("fork", force=True)  # else semaphores would outlive a kernel that is killed
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.chdir(self.folder)
+        os.environ.update(self.environment)
+        launch_new_instance(argv=[*self.arguments, "--HistoryManager.hist_file=:memory:"])
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    def wait(self) -> int | None:
+        self.join()
+        return self.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
