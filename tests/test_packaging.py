@@ -82,7 +82,7 @@ def test_every_library_that_the_package_imports_is_declared():
             elif isinstance(node, ast.ImportFrom):
                 used.add(node.module.split(".")[0])
     declared = modules(names(None) | names("notebooks") | names("cluster"))
-    declared |= {"traitlets", "jupyter_client", "zmq"}  # nbclient brings them
+    declared |= {"ipykernel"} | {"traitlets", "jupyter_client", "zmq"}  # nbclient brings the latter
     assert used - set(sys.stdlib_module_names) - {"replication"} <= declared
 
 

@@ -49,11 +49,13 @@ def imports(folder: Path) -> list[str]:
 
     cells = [cell for path in folder.glob("[0-9]*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
     names: set[str] = set()
-    for node in ast.walk(ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for cell in cells:
+        with contextlib.suppress(SyntaxError):  # its kernel will report it
+            for node in ast.walk(ast.parse(cell.source if cell.cell_type == "code" else "")):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return sorted(names)
 
 

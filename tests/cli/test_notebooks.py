@@ -65,6 +65,7 @@ def test_a_long_temporary_folder_has_no_room_for_sockets(tmp_path, monkeypatch):
 
 def test_the_server_imports_what_the_notebooks_of_the_folder_import(tmp_path):
     write_notebook(tmp_path / "01_one.ipynb", "import numpy as np\nif True:\n    from pandas import DataFrame")
+    write_notebook(tmp_path / "02_wrong.ipynb", "import torch as")
     write_notebook(tmp_path / "draft.ipynb", "import torch")
     assert imports(tmp_path) == ["numpy", "pandas", "pandas.DataFrame"]
 
