@@ -29,13 +29,14 @@ Process: Any = CONTEXT.Process
 
 
 @contextlib.contextmanager
-def own_kernel(notebook: Path) -> Iterator[dict]:
+def own_kernel(notebooks: Path) -> Iterator[dict]:
     """Yield arguments that make nbclient's kernel the running interpreter, its sockets in a private, temporary folder.
 
     The sockets use TCP if there are no Unix sockets, or if the temporary folder's path is too long for one.
+
+    notebooks: the folder whose notebooks' imports the server has; the first call starts it.
     """
-    server_imports = [__name__, "ipykernel.ipkernel", *imports(notebook.parent)]
-    CONTEXT.set_forkserver_preload(server_imports)  # of no effect once the server runs
+    CONTEXT.set_forkserver_preload([__name__, "ipykernel.ipkernel", *imports(notebooks)])
     with tempfile.TemporaryDirectory(prefix="kernel") as private:
         places = dict(connection_file=os.path.join(private, "c.json"))
         if zmq.has("ipc") and len(private) < LONGEST_SOCKET_FOLDER:

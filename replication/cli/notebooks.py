@@ -73,7 +73,7 @@ def execute(notebook: Path, copy: Path, profile: str, results: Path, data_root: 
     parameters = {name: path and os.path.relpath(path.resolve(), notebook.parent) for name, path in folders.items()}
     parameters |= dict(profile=profile, device=device)
     try:
-        with own_kernel(notebook) as kernel:
+        with own_kernel(NOTEBOOKS) as kernel:
             source, target = _without_fields(notebook), _without_fields(copy)
             # The kernel may end at once: all its output is saved by then.
             kernel |= dict(cwd=notebook.parent, kernel_name="python3", shutdown_kernel="immediate")
