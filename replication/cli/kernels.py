@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def own_kernel(notebooks: Path) -> Iterator[dict]:
         yield dict(kernel_manager_class=_OwnInterpreter, config=Config(KernelManager=places))
 
 
+@cache
 def imports(folder: Path) -> list[str]:
     """Return the names of all modules that the notebooks of a folder import, and of what they import from them."""
     import nbformat  # takes over a second, which the server need not
