@@ -145,7 +145,7 @@ class Experiment(BaseExperiment):
 LENGTHS = (100, 200)  # epochs of the profile "length"; its 30 epochs are the profile "cpu"
 # A profile is a budget.  Results of different profiles never share a table.
 PROFILES: dict[str, dict[str, Any]] = {
-    "smoke": dict(dataset="digits", depth=8, epochs=15, batch_size=32),  # proves the pipeline and nothing else
+    "smoke": dict(dataset="digits", depth=8, epochs=10, batch_size=32),  # proves the pipeline and nothing else
     "cpu": dict(dataset="cifar10", depth=8, epochs=30, batch_size=128),  # short training
     "length": dict(dataset="cifar10", depth=8, epochs=200, batch_size=128),  # how gains depend on the epochs: LENGTHS
     "paper": dict(dataset="cifar10", depth=32, epochs=200, batch_size=128),

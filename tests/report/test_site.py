@@ -1,10 +1,8 @@
 """What a rebuild writes, its pages, and that what is committed is what the committed records give."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,24 +19,6 @@ from replication.report.tables.table import markdown_rows
 ROOT = Path(__file__).resolve().parents[2]
 DERIVED = ("*/tables/*.md", "*/tables/*.csv", "README.md", "*/README.md")
 FIRST_SCREEN, WHOLE_PAGE = 220, 1300  # words at most
-
-
-def rebuild_in_a_process(results: Path) -> str:
-    code = f"""
-import sys
-from replication.report.site import rebuild
-rebuild({str(results)!r}, figures=False)
-assert "torch" not in sys.modules and "torchvision" not in sys.modules
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    return answer.stderr
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +38,7 @@ def committed(tmp_path_factory):
             target = new / path.relative_to(old)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    rebuild_in_a_process(new)
+    site.rebuild(new, figures=False)
     return old, new
 
 
