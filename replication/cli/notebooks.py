@@ -1,9 +1,11 @@
 """Run the notebooks in order and keep the executed copies, as .ipynb and HTML, with an index page of the results."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,16 +41,22 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
     started = time.monotonic()
     folder = results / profile / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
-    for number, notebook in enumerate(names, 1):
-        print(f"[{number}/{len(names)}] {notebook.stem} ({profile} profile)", flush=True)
-        copy = folder / notebook.name
-        copy.unlink(missing_ok=True)  # else a failure could show what an earlier run left
-        failure = execute(notebook, copy, profile, results, data_root, device)
-        if copy.exists():
-            write_html(copy)
-        if failure:
-            print(f"{notebook.name} failed: {failure}; what was executed is in {copy}")
-            return 1
+    pages = []
+    with ThreadPoolExecutor(1) as pool:  # writes a notebook's page while the next one runs
+        for number, notebook in enumerate(names, 1):
+            print(f"[{number}/{len(names)}] {notebook.stem} ({profile} profile)", flush=True)
+            copy = folder / notebook.name
+            copy.unlink(missing_ok=True)  # else a failure could show what an earlier run left
+            failure = execute(notebook, copy, profile, results, data_root, device)
+            if copy.exists():
+                pages.append(pool.submit(write_html, copy))
+            if failure:
+                print(f"{notebook.name} failed: {failure}; what was executed is in {copy}")
+                break
+    for page in pages:
+        page.result()
+    if failure:
+        return 1
     index = write_index(results / profile, profile)
     if find_spec("sphinx"):  # the extra docs
         try:
@@ -95,12 +103,10 @@ def _without_fields(path: Path) -> str:
 
 def _forget_paths(copy: Path) -> None:
     """Remove the absolute paths of this machine, which papermill writes, from an executed copy."""
-    import nbformat
-
-    notebook = nbformat.read(copy, as_version=4)
+    notebook = json.loads(copy.read_text(encoding="utf-8"))
     for key in ("input_path", "output_path"):
-        notebook.metadata.get("papermill", {}).pop(key, None)
-    nbformat.write(notebook, copy)
+        notebook["metadata"].get("papermill", {}).pop(key, None)
+    write_text(copy, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_html(copy: Path) -> Path:
