@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.cli.options import one_line
 from replication.files import write_text
-from replication.report.figures.style import figure_caption
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 TEMPLATES = PackageLoader("replication.report")
@@ -138,6 +137,8 @@ def write_site(results: Path, profile: str) -> Path:
 
 def write_index(folder: Path, profile: str) -> Path:
     """Write FOLDER/index.html, with all figures and links to the notebooks and tables."""
+    from replication.report.figures.style import figure_caption  # matplotlib
+
     environment = Environment(
         loader=TEMPLATES, undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
