@@ -12,7 +12,7 @@ help:  ## what can be made here
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-reproduce: .venv/installed  ## run all notebooks on a small data set (about 5 min)
+reproduce: .venv/installed  ## run all notebooks on a small data set (about a minute)
 	@$(RUN) -m replication reproduce --profile smoke
 
 test: .venv/installed  ## the test suite, notebooks included, without the tests that take minutes
