@@ -45,10 +45,12 @@ def with_labels(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def conditions(records: pd.DataFrame) -> tuple[str, str, str]:
-    """List the seeds, precisions and kinds of hardware of these runs, as text."""
+    """List the seeds, precisions and kinds of hardware of these runs, as text; many seeds in a row as "0 to 4"."""
     hardware = records["device"].str.removesuffix(COMPILED)
-    named = (", ".join(map(str, sorted(set(values)))) for values in (records["seed"], records["precision"], hardware))
-    return tuple(named)  # type: ignore[return-value]
+    seeds, *others = (sorted(set(values)) for values in (records["seed"], records["precision"], hardware))
+    row = len(seeds) > 3 and seeds[-1] - seeds[0] == len(seeds) - 1
+    named = f"{seeds[0]} to {seeds[-1]}" if row else ", ".join(map(str, seeds))
+    return named, *map(", ".join, others)  # type: ignore[return-value]
 
 
 def reference(records: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,13 @@ def lost(**fields):
     return replace(record(status="diverged", **fields), error=None, best_error=None, error_per_class=None)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "words"), [((4, 0, 1, 3, 2), "0 to 4"), ((0, 2, 3, 4), "0, 2, 3, 4"), ((1, 0), "0, 1")]
+)
+def test_many_seeds_in_a_row_are_a_range(records, seeds, words):
+    assert measured.conditions(records(*(record(30, seed=seed) for seed in seeds)))[0] == words
+
+
 def test_cells_average_the_last_epoch_over_seeds(records):
     cells = measured.cells(records(record(30, seed=0), record(33, seed=1), record(20, seed=0, beta=0.99)))
     plain = cells.set_index("beta").loc[0.0]
