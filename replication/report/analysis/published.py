@@ -18,17 +18,9 @@ LABELS = ("softmax", "sigmoid", "focal 0.5", "focal 1.0", "focal 2.0")  # the fi
 TABLE2_SETS = ("cifar10", "cifar100")
 FIGURE5_LOSSES = ("softmax", "sigmoid", "focal 0.5")
 SIZES = {"cifar10": (5000, 10), "cifar20": (2500, 20), "cifar100": (500, 100)}  # images of the largest class, classes
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar20": "CIFAR-20",
-    "cifar100": "CIFAR-100",
-    "digits": "digits",
-    "fashion_mnist": "Fashion-MNIST",
-    "folder": "folder of images",
-    "inat2017": "iNaturalist 2017",
-    "inat2018": "iNaturalist 2018",
-    "ilsvrc2012": "ILSVRC 2012",
-}
+TITLES = dict(cifar10="CIFAR-10", cifar20="CIFAR-20", cifar100="CIFAR-100", digits="digits", folder="folder of images")
+TITLES |= dict(inat2017="iNaturalist 2017", inat2018="iNaturalist 2018", ilsvrc2012="ILSVRC 2012")
+TITLES |= dict(fashion_mnist="Fashion-MNIST")
 _read = cache(lambda name: table(f"published/{name}"))  # read once; callers get a copy
 
 

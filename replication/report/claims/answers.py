@@ -96,10 +96,8 @@ def _rebalancing(e: Evidence) -> Answer:
     by = {f.what.removeprefix("short training, "): f for f in ours.rebalancing(e).weighings[0].findings}
     answer, said = "Not run yet", NOT_RUN
     if "interaction" in by:
-        effects = {
-            "Re-balancing": ("balancing at full scale", "balancing at small scale"),
-            "a smaller loss": ("smaller scale, plain", "smaller scale, balanced"),
-        }
+        effects = {"Re-balancing": ("balancing at full scale", "balancing at small scale")}
+        effects["a smaller loss"] = ("smaller scale, plain", "smaller scale, balanced")
         seen = {name: [by[part].word for part in parts] for name, parts in effects.items()}
         helps = [name for name, found in seen.items() if BETTER in found and WORSE not in found]
         together = "; they interact" if by["interaction"].word == "shown" else ""
