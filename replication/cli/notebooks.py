@@ -48,7 +48,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
             copy.unlink(missing_ok=True)  # else a failure could show what an earlier run left
             failure = execute(notebook, copy, profile, results, data_root, device)
             if copy.exists():
-                pages.append(pool.submit(write_html, copy))
+                pages.append(pool.submit(write_html, copy.absolute()))  # papermill changes the folder meanwhile
             if failure:
                 print(f"{notebook.name} failed: {failure}; what was executed is in {copy}")
                 break

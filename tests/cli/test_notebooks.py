@@ -99,8 +99,10 @@ def test_a_failing_notebook_says_in_one_line_what_failed(tmp_path, code, words):
 def test_a_site_that_fails_leaves_the_notebooks_and_their_index(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(notebooks, "NOTEBOOKS", notebook_of(tmp_path / "notebooks").parent)
     monkeypatch.setattr(notebooks, "find_spec", lambda name: True)  # Sphinx is there, docs/build.py is not
-    assert notebooks.reproduce("smoke", tmp_path / "a&b", device="cpu") == 1
-    index = tmp_path / "a&b" / "smoke" / "index.html"
+    write_notebook(tmp_path / "notebooks" / "02_slow.ipynb", "import time; time.sleep(0.5)")
+    monkeypatch.chdir(tmp_path)  # the folder of the results is given relative to it
+    assert notebooks.reproduce("smoke", Path("a&b"), device="cpu") == 1
+    index = Path("a&b") / "smoke" / "index.html"
     assert str(index) in capsys.readouterr().out
     assert '<a href="notebooks/01_test.html">01_test</a>' in index.read_text(encoding="utf-8")
 
