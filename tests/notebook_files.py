@@ -20,3 +20,10 @@ def write_notebook(path: Path, code: str, outputs=()) -> Path:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path
+
+
+def run_notebook(path: Path, folder: Path) -> str | None:
+    """Execute it into FOLDER/copy.ipynb."""
+    from replication.cli.notebooks import execute
+
+    return execute(path, folder / "copy.ipynb", "smoke", folder, None, "cpu")

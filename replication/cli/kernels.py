@@ -1,7 +1,7 @@
 """The kernels that run notebooks: this interpreter, with sockets of its own.
 
 On Linux a kernel is a fork of a server that has imported what the notebooks import, because kernels that start from
-nothing spend a third of their time on imports.  The server does no more than that, and so starts no threads nor CUDA.
+nothing spend a third of their time on imports.  The server does no more than that: it starts neither threads nor CUDA.
 """
 
 import ast
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -77,8 +78,15 @@ class _Forked(LocalProvisioner):
     async def launch_kernel(self, cmd, *, env, **_):
         self.process = _Kernel(self.parent.connection_file, os.getcwd(), env)
         self.process.start()
-        self.pid = self.process.pid
+        self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+
+def _end_with_the_parent() -> None:
+    """End this process when the one that asked for it dies; the server lives as long as any of its forks."""
+    parent: Any = multiprocessing.parent_process()
+    parent.join()
+    os._exit(1)
 
 
 class _Kernel(Process):
@@ -94,6 +102,8 @@ class _Kernel(Process):
     def run(self) -> None:
         from ipykernel.kernelapp import launch_new_instance
 
+        os.setsid()  # Ctrl-C is for the parent, which ends the kernel and what it has started
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
         gc.freeze()  # the garbage collector need not look at what the server imported
         multiprocessing.set_start_method("fork", force=True)  # else semaphores would outlive a kernel that is killed
         signal.signal(signal.SIGINT, signal.default_int_handler)

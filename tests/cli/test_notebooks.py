@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from notebook_files import read_notebook, write_notebook
+from notebook_files import read_notebook, run_notebook, write_notebook
+from sweep_processes import wait_for
 
 from replication.cli import notebooks
-from replication.cli.kernels import imports
-from replication.cli.notebooks import execute, write_html
+from replication.cli.kernels import CONTEXT, FORKS, imports
+from replication.cli.notebooks import write_html
 from replication.report.tables.table import Table
 
 CODE = "import sys; print(sys.executable)"
@@ -25,7 +26,7 @@ def notebook_of(folder: Path, code: str = CODE) -> Path:
 
 def run(notebook: Path, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
-    return execute(notebook, folder / "copy.ipynb", "smoke", folder, None, "cpu")
+    return run_notebook(notebook, folder)
 
 
 def printed(folder: Path) -> str:
@@ -68,6 +69,20 @@ def test_the_server_imports_what_the_notebooks_of_the_folder_import(tmp_path):
     write_notebook(tmp_path / "02_wrong.ipynb", "import torch as")
     write_notebook(tmp_path / "draft.ipynb", "import torch")
     assert imports(tmp_path) == ["numpy", "pandas", "pandas.DataFrame"]
+
+
+@pytest.mark.skipif(not FORKS, reason="kernels are no forks here")
+def test_a_kernel_ends_with_the_process_that_started_it(tmp_path):
+    book = notebook_of(
+        tmp_path, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(90)"
+    )
+    process = CONTEXT.Process(target=run_notebook, args=(book, tmp_path))
+    process.start()
+    wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith(" "))
+    kernel = Path("/proc", (tmp_path / "pid").read_text().strip())
+    assert kernel.exists()
+    process.kill()
+    wait_for(lambda: not kernel.exists())
 
 
 def test_two_at_once_from_one_folder(tmp_path):
