@@ -16,8 +16,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager
@@ -26,6 +28,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets.config import Config
 
 LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
+NO_BARS = {"TQDM_DISABLE": "1"}  # in the copies
 FORKS = sys.platform == "linux"
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else None)
 Process: Any = CONTEXT.Process
@@ -39,7 +42,10 @@ def own_kernel(notebooks: Path) -> Iterator[dict]:
 
     notebooks: the folder whose notebooks' imports the server has; the first call starts it.
     """
-    CONTEXT.set_forkserver_preload([__name__, "ipykernel.ipkernel", *imports(notebooks)])
+    if FORKS:
+        CONTEXT.set_forkserver_preload([__name__, "ipykernel.ipkernel", *imports(notebooks)])
+        with mock.patch.dict(os.environ, NO_BARS):  # tqdm reads it when it is imported
+            forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="kernel") as private:
         places = dict(connection_file=os.path.join(private, "c.json"))
         if zmq.has("ipc") and len(private) < LONGEST_SOCKET_FOLDER:
@@ -69,7 +75,7 @@ class _OwnInterpreter(AsyncKernelManager):
     async def start_kernel(self, **keywords):
         if FORKS:
             self.provisioner = _Forked(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
-        await super().start_kernel(**keywords, env=os.environ | {"TQDM_DISABLE": "1"})  # no bars in the copies
+        await super().start_kernel(**keywords, env=os.environ | NO_BARS)
 
 
 class _Forked(LocalProvisioner):
