@@ -1,5 +1,6 @@
 """Notebooks as files.  nbformat is imported where it is used: its own imports take over a second."""
 
+import time
 from pathlib import Path
 
 
@@ -27,3 +28,13 @@ def run_notebook(path: Path, folder: Path) -> str | None:
     from replication.cli.notebooks import execute
 
     return execute(path, folder / "copy.ipynb", "smoke", folder, None, "cpu")
+
+
+def hold_kernel(folder: Path) -> None:
+    """Start a kernel, write its process id to FOLDER/pid, and stay."""
+    from replication.cli.kernels import _Kernel
+
+    kernel = _Kernel(str(folder / "c.json"), str(folder), {})
+    kernel.start()
+    (folder / "pid").write_text(str(kernel.pid))
+    time.sleep(90)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from notebook_files import read_notebook, run_notebook, write_notebook
+from notebook_files import hold_kernel, read_notebook, run_notebook, write_notebook
 from sweep_processes import wait_for
 
 from replication.cli import notebooks
@@ -74,13 +74,10 @@ def test_the_server_imports_what_the_notebooks_of_the_folder_import(tmp_path):
 
 @pytest.mark.skipif(not FORKS, reason="kernels are no forks here")
 def test_a_kernel_ends_with_the_process_that_started_it(tmp_path):
-    book = notebook_of(
-        tmp_path, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(90)"
-    )
-    process = CONTEXT.Process(target=run_notebook, args=(book, tmp_path))
+    process = CONTEXT.Process(target=hold_kernel, args=(tmp_path,))
     process.start()
-    wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith(" "))
-    kernel = Path("/proc", (tmp_path / "pid").read_text().strip())
+    wait_for((tmp_path / "c.json").is_file)  # the kernel has written it
+    kernel = Path("/proc", (tmp_path / "pid").read_text())
     assert kernel.exists()
     process.kill()
     wait_for(lambda: not kernel.exists())

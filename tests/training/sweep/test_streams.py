@@ -24,7 +24,8 @@ from replication.training.sweep.sweep import _images, sweep
 
 PLAIN = replace(SMALL, epochs=5)
 DEFERRED = replace(PLAIN, beta=0.999, reweight_from=0.8)
-RUNS = [DEFERRED, PLAIN, replace(SMALL, loss="sigmoid", beta=0.9), replace(SMALL, loss="balanced_softmax")]
+OTHERS = [replace(SMALL, epochs=2, loss="sigmoid", beta=0.9), replace(SMALL, epochs=2, loss="balanced_softmax")]
+RUNS = [DEFERRED, PLAIN, *OTHERS]
 OWN = (*TIMES, "logits_fingerprint")
 
 
