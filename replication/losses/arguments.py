@@ -15,6 +15,7 @@ from replication.theory.effective_number import PASSED_LABELS, shown
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDEX_TYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 ROUNDING = 1e-3  # how far above 1 a probability may lie
+FEW_TARGETS = 512  # A failed attempt at the loss of so few costs less than a millisecond.
 FEW_SAMPLES = 4  # a class on average; fewer suggest counts of a batch
 
 
@@ -41,6 +42,11 @@ class LossOptions:
             raise TypeError(f"ignore_index must be an integer, got {index!r}")
         if not _is_number(smoothing) or not 0 <= smoothing <= 1:
             raise ValueError(f"label_smoothing must be a number in [0, 1], got {smoothing!r}")
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether a softmax loss with these options is the weighted cross-entropy of torch, up to a constant."""
+        return self.gamma == 0 and self.label_smoothing == 0 and self.reduction in ("mean", "sum")
 
 
 def check_tensors(logits: Tensor, target: Tensor, options: LossOptions) -> None:
@@ -145,6 +151,28 @@ def none_ignored(target: Tensor, ignore_index: int) -> bool:
     try:
         return bool(target.min().item() >= 0 if ignore_index < 0 else (target != ignore_index).all().item())
     except RuntimeError:
+        return False
+
+
+def may_try_first(logits: Tensor, target: Tensor, weight: Tensor, options: LossOptions) -> bool:
+    """Whether torch's cross-entropy of these tensors is this loss, or raises if a target is ignored or wrong.
+
+    The checks can then wait until it raises. This is so for a small batch of class indices on the CPU, unless a tracer
+    records the call: it would record that a target can never be ignored.
+    """
+    try:
+        return (
+            options.is_cross_entropy
+            and options.ignore_index < 0
+            and _may_look(target)
+            and target.dtype is torch.int64
+            and target.ndim == 1
+            and 0 < target.numel() <= FEW_TARGETS
+            and logits.dtype is weight.dtype
+            and not weight.requires_grad
+            and torch.equal(target, target)  # compares nothing, but raises where values cannot be read
+        )
+    except (AttributeError, RuntimeError):
         return False
 
 

@@ -18,13 +18,15 @@ from replication.losses.arguments import (
     check_weight_shape,
     extremes_on_cpu,
     has_one_logit,
+    may_try_first,
 )
 from replication.losses.kernels import focal_sum
-from replication.losses.targets import coefficients, divisor, per_class, place, two_classes
+from replication.losses.targets import coefficients, divisor, over_number, per_class, place, two_classes
 from replication.losses.terms import binary_term, finite_where_unused, softmax_factors
 from replication.theory.effective_number import check_counts
 
 HALF_PRECISION = (torch.float16, torch.bfloat16)
+NO_LABEL = -(2**62) - 1  # what no label is, not even one made from NaN
 
 
 def softmax_cross_entropy(
@@ -153,6 +155,12 @@ def evaluate(
 
     `positive` says whether all weights are, if their values have been checked before; None checks them.
     """
+    if positive and loss is softmax_loss and may_try_first(logits, target, weight, options):
+        try:
+            divided = weight if options.reduction == "sum" else over_number(weight, target.numel())
+            return F.cross_entropy(logits, target, divided, None, NO_LABEL, reduction="sum")
+        except (IndexError, RuntimeError, ValueError):  # A target is ignored, or an argument is wrong.
+            pass
     if weight is not None:
         if positive is None:
             weight, positive = check_weight(weight, logits)
@@ -188,7 +196,7 @@ def softmax_loss(logits: Tensor, target: Tensor, weight: Tensor, positive: bool,
         return _dense_softmax_loss(logits, target, weight, options)
     index, weight, excluded = place(logits, target, weight, positive, options)
     logits = logits if excluded is None else torch.where(excluded, 0, logits)
-    if options.gamma == 0 and e == 0 and reduction in ("mean", "sum") and not weight.requires_grad:
+    if options.is_cross_entropy and not weight.requires_grad:
         return F.cross_entropy(logits, target, weight, None, options.ignore_index, reduction="sum")
     factors = softmax_factors(logits, options.gamma)
     # Gathered before they are multiplied, because other classes may be masked and their -log p infinite.

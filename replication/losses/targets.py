@@ -33,8 +33,10 @@ def place(
             masked = torch.isinf(logits.gather(1, index.unsqueeze(1)))
             excluded = excluded | (masked & (coefficients(weight, index.unsqueeze(1), None) == 0))
     if options.reduction == "mean":
-        number = _scalar(target.numel(), logits.dtype) if excluded is None else torch.count_nonzero(kept).clamp(min=1)
-        weight = torch.div(weight, number)
+        if excluded is None:
+            weight = over_number(weight, target.numel())
+        else:
+            weight = weight / torch.count_nonzero(kept).clamp(min=1)
     elif options.reduction == "weighted_mean":
         weight = weight / _one_if_zero(coefficients(weight, index.unsqueeze(1), excluded).sum())
     return index, weight, excluded
@@ -80,6 +82,15 @@ def two_classes(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tens
 
 def _one_if_zero(x: Tensor) -> Tensor:
     return torch.where(x > 0, x, 1)
+
+
+def over_number(weight: Tensor, number: int) -> Tensor:
+    """Return weight / number.
+
+    >>> over_number(torch.tensor([2.0, 4.0]), 2)
+    tensor([1., 2.])
+    """
+    return torch.div(weight, _scalar(number, weight.dtype))
 
 
 def _scalar(number: int, dtype: torch.dtype) -> Tensor:

@@ -27,6 +27,7 @@ Z, Y = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
         ((Z.long(), Y), {}, TypeError, r"logits must be a floating-point tensor, got a tensor of torch.int64"),
         ((Z[0], Y), {}, ValueError, r"logits must be \(B, C\).*got shape \(3,\)"),
         ((Z[:, :0], Y), {}, ValueError, r"C >= 1, got shape \(4, 0\)"),
+        ((Z[0], Y[0]), {}, ValueError, r"logits must be \(B, C\).*got shape \(3,\)"),
         ((Z, Y.float()), {}, TypeError, r"target must hold integers .*float32"),
         ((Z, Y.bool()), {}, TypeError, r"target must hold integers .*bool"),
         ((Z, [0, 1, 2, 0]), {}, TypeError, r"target must be a tensor"),
@@ -34,6 +35,7 @@ Z, Y = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
         ((Z, torch.zeros(4, 5)), {}, ValueError, r"target must have shape .*\(4, 3\).*got \(4, 5\)"),
         ((Z, Y + 1), {}, ValueError, r"target must hold class indices in \[0, 2\].*got 3"),
         ((Z, Y - 1), {}, ValueError, r"target must hold class indices in \[0, 2\].*got -1"),
+        ((Z, torch.full((4,), torch.nan).long()), {}, ValueError, r"target must hold class indices in \[0, 2\]"),
         ((Z, Y, torch.ones(4)), {}, ValueError, r"weight must be one number for each of the 3 classes.*\(4,\)"),
         ((Z, Z), {"ignore_index": 1}, ValueError, r"ignore_index must not be 0 or 1"),
         ((Z, Y), {"ignore_index": 0.5}, TypeError, r"ignore_index must be an integer, got 0.5"),
@@ -45,6 +47,9 @@ def test_guards_name_argument_value_and_range(arguments, options, error, says):
     for loss in LOSSES:
         with pytest.raises(error, match=says):
             call(loss, *arguments, **options)
+    if len(arguments) == 2:
+        with pytest.raises(error, match=says):
+            ClassBalancedLoss([500, 90, 50], 0.99, **options)(*arguments)
 
 
 @pytest.mark.parametrize("gamma", [-1, float("nan"), float("inf"), "one"])

@@ -157,7 +157,15 @@ def balanced_softmax(logits, target, weight=None, reduction="mean"):
     return balanced_softmax_loss(logits, target, counts, reduction)
 
 
-ALL = [*LOSSES, balanced_softmax]
+MODULES = {classes: ClassBalancedLoss([9 + c for c in range(classes)], 0.9) for classes in (4, 5, 500)}
+
+
+def class_balanced(logits, target, weight=None, reduction="mean"):
+    """The module, which computes the cross-entropy of a small batch before it checks anything."""
+    return MODULES[int(logits.shape[1])](logits, target)
+
+
+ALL = [*LOSSES, balanced_softmax, class_balanced]
 
 
 def problem(size, ignored=True, seed=0):

@@ -121,6 +121,16 @@ def test_empty_class_of_weight_0_adds_nothing_but_counts_in_the_mean():
     assert loss[1] == 0 and (loss[[0, 2]] > 0).all() and loss.isfinite().all()
 
 
+@pytest.mark.parametrize("ignored", [-100, -1, 0, 2, 3])
+def test_ignored_targets_are_as_if_they_were_not_there(ignored):
+    target = torch.tensor([0, 1, 2, 1, 0])
+    logits, kept = torch.randn(5, 3), target != ignored
+    marked = torch.where(kept, target, ignored)
+    marked[4], kept[4] = ignored, False
+    criterion = ClassBalancedLoss(COUNTS, 0.999, ignore_index=ignored)
+    torch.testing.assert_close(criterion(logits, marked), criterion(logits[kept], target[kept]))
+
+
 def test_repr_says_what_it_is():
     assert "2 classes, beta=0.9, loss='focal', gamma=2" in repr(ClassBalancedLoss([40, 21], 0.9, "focal", 2))
 
