@@ -104,6 +104,16 @@ def command(arguments: list[str], errors: Path) -> int:
     return main(arguments)
 
 
+def command_without_streams(arguments: list[str]) -> int:
+    """The command line as in a process that was started with `>&- 2>&-`."""
+    from replication.__main__ import main
+
+    os.close(1)
+    os.close(2)
+    sys.stdout = sys.stderr = None
+    return main(arguments)
+
+
 def hold_lock(results: Path, experiment: Experiment, held) -> None:
     from replication.training.one_run import lock
 

@@ -211,8 +211,8 @@ def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) 
         except ValueError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
-        row = asdict(record)
-        experiment = row.pop("experiment")
+        row = dict(vars(record))  # as `asdict`, without a copy of every number
+        experiment = dict(vars(row.pop("experiment")))
         if experiment.get("imbalance_factor") == NATURAL:  # in tables the number that the data have
             experiment["imbalance_factor"] = max(record.class_counts) / min(record.class_counts)
         rows.append(experiment | {"name": record.experiment.name, "profile": record.experiment.profile} | row)

@@ -68,8 +68,7 @@ def profile_drawings(results: Path, profile: Profile) -> Drawings:
 def common_drawings(results: Path) -> Drawings:
     """The figures of print, theory, covering and large scale, which no profile's records change."""
     printed, formula, large = (results / name / "figures" for name in ("published", "theory", LARGE_SCALE))
-    maps = {printed / f"figure{n}": partial(heat_maps.published_heat_map, d) for d, n in paper.FIGURES.items()}
-    return maps | {
+    return {printed / f"figure{n}": partial(heat_maps.published_heat_map, d) for d, n in paper.FIGURES.items()} | {
         printed / "figure4": class_counts_figure,
         printed / "figure5": training.figure5,
         formula / "figure3_weights": theory.class_balanced_term_figure,
@@ -130,6 +129,6 @@ def _write_folder_pages(results: Path, profiles: dict[str, Profile], tables, see
 
 def listed(results: Path) -> set[Path]:
     """Return the pages of folders that the last rebuild wrote, and the tables and figures that they list."""
-    pages = {page: page.read_text(encoding="utf-8") for page in results.glob("*/README.md")}
-    ours = {page: text for page, text in pages.items() if GENERATED in text}
+    pages = ((page, page.read_text(encoding="utf-8")) for page in results.glob("*/README.md"))
+    ours = {page: text for page, text in pages if GENERATED in text}
     return set(ours) | {page.parent / link for page, text in ours.items() for link in OWNED.findall(text)}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sweep_processes import command_without_streams, exit_code, start
 
 from replication.__main__ import KEEP_MEMORY, main
 from replication.experiments.experiment import PROFILES, Experiment
@@ -174,9 +175,10 @@ def test_no_file_takes_the_number_of_a_closed_stream(streams, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the shell's closed streams")
 def test_closed_streams_are_no_error(tmp_path):
-    assert closed(f"-m replication {' '.join(SMALL)} --results {tmp_path}", ">&- 2>&-").returncode == 0
+    assert exit_code(start(command_without_streams, [*SMALL, "--results", str(tmp_path)])) == 0
     (path,) = tmp_path.glob("custom/runs/*.json")
     assert json.loads(path.read_text())["status"] == "finished"
+    assert closed("-m replication train --beta x", ">&- 2>&-").returncode == 2  # Python restarts and finds them closed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the shell's closed streams")

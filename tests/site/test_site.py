@@ -4,7 +4,6 @@ SITE=DIR tests a site that is built already (`make site`); if unset, that of the
 Skipped if Chromium, its driver, Selenium or Sphinx is not installed.
 """
 
-import json
 import os
 import shutil
 import threading
@@ -28,6 +27,7 @@ return {
   broken: [...document.images].filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src),
   formulas: document.querySelectorAll("math").length,
   undrawn: [...document.querySelectorAll("article math")].filter((e) => !drawn(e)).map((e) => e.textContent),
+  asked: performance.getEntriesByType("resource").map((e) => e.name),
   source: prose?.textContent.match(/.{0,20}(\\$|\\\\[a-z(\\[]).{0,20}/)?.[0],
 };
 """
@@ -68,11 +68,8 @@ def browser(tmp_path_factory):
     for switch in [*switches.split(), "disable-component-update", "disable-sync", "disable-dev-shm-usage"]:
         options.add_argument(f"--{switch}")
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    chromium.get("about:blank")
-    for kind in ("browser", "performance"):
-        chromium.get_log(kind)  # forget the page that Chromium opens by itself
     yield chromium
     chromium.quit()
 
@@ -82,10 +79,8 @@ def set_width(browser, width: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def outside(browser, address: str) -> list[str]:
-    """What the page asked for that is neither on the site nor in the page itself; empties the log."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+def outside(asked: list[str], address: str) -> list[str]:
+    """The requests that go neither to the site nor to the page itself."""
     return [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
@@ -104,7 +99,7 @@ def test_every_page_is_whole_at_both_widths(site, address, browser):
             seen = browser.execute_script(CHECKS)
             formulas += seen.pop("formulas")
             seen["console"] = [entry["message"] for entry in browser.get_log("browser")]
-            seen["outside"] = outside(browser, address)
+            seen["outside"] = outside(seen.pop("asked"), address)
             wrong += [f"{page} at {width}: {name}: {value}" for name, value in seen.items() if value]
     assert not wrong, "\n".join(wrong)
     assert formulas > 40
@@ -145,7 +140,7 @@ def test_search_works_without_a_network(address, browser):
     browser.get(address + "search.html?q=effective_number")
     hits = "return document.querySelectorAll('#search-results li').length"
     assert WebDriverWait(browser, 10).until(lambda b: b.execute_script(hits)) > 0
-    assert not outside(browser, address)
+    assert not outside(browser.execute_script(CHECKS)["asked"], address)
 
 
 SET = "const f = document.getElementById(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'));"
