@@ -20,7 +20,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job started wit
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {  # files that share what is slow to make or to import
     "notebooks": ("tests/test_notebooks.py", "tests/site/", "tests/cli/test_notebooks.py", "tests/test_packaging.py"),
-    "processes": ("tests/training/large_scale/", "tests/training/sweep/", "tests/cli/test_main.py"),
+    "processes": (
+        "tests/training/large_scale/",
+        "tests/training/sweep/",
+        "tests/cli/test_main.py",
+        "tests/losses/test_vendored.py",
+    ),
     "battery": ("tests/theory/test_covering.py", "tests/report/claims/test_theory.py"),
 }
 

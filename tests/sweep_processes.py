@@ -1,6 +1,8 @@
 """Sweeps in processes of their own, which tests may interrupt and kill; started from a server that has torch loaded."""
 
 import contextlib
+import doctest
+import importlib
 import json
 import multiprocessing
 import os
@@ -112,6 +114,22 @@ def command_without_streams(arguments: list[str]) -> int:
     os.close(2)
     sys.stdout = sys.stderr = None
     return main(arguments)
+
+
+def doctests_of_a_copy(folder: Path) -> int:
+    """Run those of FOLDER/replication, in a process that has forgotten this package."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "replication"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    attempted = 0
+    for path in sorted(folder.rglob("*.py")):
+        name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+        module = importlib.import_module(name)
+        found = doctest.testmod(module)
+        if Path(module.__file__) != path or found.failed:
+            return 1
+        attempted += found.attempted
+    return 0 if attempted >= 20 else 1
 
 
 def hold_lock(results: Path, experiment: Experiment, held) -> None:

@@ -1,11 +1,11 @@
 """The losses and theory/effective_number.py can be copied into another project, where nothing else of ours exists."""
 
 import ast
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from sweep_processes import doctests_of_a_copy, exit_code, start
 
 PACKAGE = Path(__file__).resolve().parents[2] / "replication"
 ALLOWED = {"torch", "numpy", "replication", *sys.stdlib_module_names}
@@ -41,15 +41,4 @@ def test_doctests_run_in_a_copy(tmp_path):
     shutil.copy(PACKAGE / "theory" / "effective_number.py", copy / "theory")
     for folder in (copy, copy / "theory"):
         (folder / "__init__.py").touch()
-    program = """
-import doctest, importlib, pathlib
-for path in sorted(pathlib.Path("replication").rglob("*.py")):
-    module = importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
-    print(pathlib.Path(module.__file__) == path.resolve(), *doctest.testmod(module))
-"""
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", program]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
-    found = [line.split() for line in answer.stdout.splitlines()]
-    assert all(line[:2] == ["True", "0"] for line in found), answer.stdout[-2000:]
-    assert sum(int(attempted) for _, _, attempted in found) >= 20
+    assert exit_code(start(doctests_of_a_copy, tmp_path)) == 0
