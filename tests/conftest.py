@@ -52,9 +52,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """The groups come first: they take longest."""
+    """The groups and what trains come first: they take longest, and small files at the end fill both processes."""
     gc.freeze()  # modules and tests stay until the end: the garbage collector need not look at them again
-    items.sort(key=lambda item: group(item.nodeid) not in GROUPS)
+    items.sort(key=lambda item: (group(item.nodeid) not in GROUPS, "tests/training/" not in item.nodeid))
 
 
 @pytest.fixture(scope="session")

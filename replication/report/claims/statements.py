@@ -9,6 +9,6 @@ __all__ = ["Evidence", "Statement", "read_evidence", "statements"]
 
 
 @lru_cache(maxsize=8)
-def statements(evidence: Evidence) -> tuple[Statement, ...]:
-    """All statements, grouped by topic in the order theory, loss, training, results, large scale, ours."""
-    return tuple(WEIGHED[name](evidence) for name in STATEMENTS)
+def statements(evidence: Evidence, topic: str | None = None) -> tuple[Statement, ...]:
+    """The statements of a topic, or all, grouped as theory, loss, training, results, large scale, ours."""
+    return tuple(WEIGHED[name](evidence) for name, spec in STATEMENTS.items() if topic in (None, spec["topic"]))
