@@ -94,10 +94,7 @@ def folder_page(folder: Path, title: str, text: str, tables: Sequence[Table], wr
 def missing_columns(full: Profile) -> dict[str, list[str]]:
     """Return the imbalance factors of each data set that have no pair of runs at full protocol."""
     known = set(zip(full.pairs["dataset"], full.pairs["imbalance_factor"], strict=True))
-    return {
-        paper.TITLES[dataset]: [f"{f:g}" for f in IMBALANCE_FACTORS if (dataset, f) not in known]
-        for dataset in paper.HEAT_MAPS
-    }
+    return {paper.TITLES[d]: [f"{f:g}" for f in IMBALANCE_FACTORS if (d, f) not in known] for d in paper.HEAT_MAPS}
 
 
 def forest_rows(full: Profile, short: Profile) -> pd.DataFrame:

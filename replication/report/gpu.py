@@ -13,12 +13,7 @@ PLAIN = "images/s, plain loop"
 
 
 def write_gpu_page(results: Path | str, records: pd.DataFrame) -> list[Path]:
-    """Write RESULTS/gpu/README.md from RESULTS/gpu/check.json and the records of runs on CUDA; [] without a check.
-
-    Args:
-        results: the folder of results.
-        records: of full-protocol runs.
-    """
+    """Write RESULTS/gpu/README.md from RESULTS/gpu/check.json and the records that ran on CUDA; [] without a check."""
     folder = Path(results) / "gpu"
     if not (folder / "check.json").is_file():
         return []

@@ -57,9 +57,7 @@ def all_tables(profiles: dict[str, Profile], seen: Evidence) -> dict[str, list[T
 def profile_drawings(results: Path, profile: Profile) -> Drawings:
     """The figures of a profile that its records may allow: each data set its own, the drops of the rate, methods."""
     folder, sets = results / profile.name / "figures", sorted(set(profile.cells["dataset"]))
-    drawings: Drawings = {
-        folder / f"{name}_{d}": partial(draw, profile, d) for d in sets for name, draw in FIGURES.items()
-    }
+    drawings: Drawings = {folder / f"{k}_{d}": partial(draw, profile, d) for d in sets for k, draw in FIGURES.items()}
     drawings[folder / "drop"] = partial(training.drop_figure, profile)
     drawings[folder / "methods"] = partial(gains.methods_figure, profile)
     return drawings

@@ -6,7 +6,7 @@ import pandas as pd
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.report.analysis import published as paper
-from replication.report.analysis.measured import cells, complete, enough, fixed_beta, paired_summaries
+from replication.report.analysis.measured import cells, complete, enough, fixed_beta, paired_summaries, summaries
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import Summary, summary
 
@@ -91,6 +91,7 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
     """Return class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed, and the mean errors.
 
     ResNet-8, softmax, imbalance 100 (plan C); 30 epochs are the profile cpu, 100 and 200 the profile length.
+    shift_*: this difference minus that after the shortest training, of the same seeds; missing for the shortest.
     """
     keys = ["dataset", "epochs", "beta"]
     studies = [profiles[name].pairs for name in ("cpu", "length") if name in profiles]
@@ -98,5 +99,10 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
         return pd.DataFrame()
     both = pd.concat(studies).query("label == 'softmax' and imbalance_factor == 100 and beta == 0.9999")
     both = both[both["dataset"].isin(paper.TABLE2_SETS)]
-    means = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
-    return means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
+    shortest = both["epochs"] == both.groupby("dataset")["epochs"].transform("min")
+    first = both[shortest].groupby(["dataset", "seed"])["difference"].mean().rename("first")
+    later = both[~shortest].join(first, on=["dataset", "seed"])
+    shift = summaries(later.assign(shift=later["difference"] - later["first"]), keys, "shift")
+    found = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
+    found = found.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
+    return found.merge(shift.rename(columns=lambda c: c if c in keys else f"shift_{c}"), "left", keys)

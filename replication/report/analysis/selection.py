@@ -127,5 +127,4 @@ def measured_selection_bias(records: pd.DataFrame) -> pd.DataFrame:
 def _shrinkage(table: pd.DataFrame) -> float:
     """Average over seeds the error of a seed's best setting on the other seeds, minus its error on that seed."""
     own, best = table.min().to_numpy(), table.to_numpy()[table.to_numpy().argmin(axis=0)]  # row s: the pick of seed s
-    others = (best.sum(axis=1) - own) / (table.shape[1] - 1)
-    return float((others - own).mean())
+    return float(((best.sum(axis=1) - own) / (table.shape[1] - 1) - own).mean())

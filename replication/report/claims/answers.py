@@ -35,8 +35,7 @@ class Answer(NamedTuple):
 
 def _span(values) -> str:
     """Write the range of changes in error, the smaller effect first: "-1.4 to -7.7"."""
-    ends = (f"{v:+.1f}" for v in sorted((min(values), max(values)), key=abs))
-    return " to ".join(dict.fromkeys(ends))
+    return " to ".join(dict.fromkeys(f"{v:+.1f}" for v in sorted((min(values), max(values)), key=abs)))
 
 
 def verdict(findings: list[Finding]) -> str:

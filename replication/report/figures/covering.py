@@ -147,8 +147,8 @@ def wholly_inside_figure(frame: pd.DataFrame) -> Figure:
     axis.axhline(1, color=style.THEORY_COLOUR, linewidth=0.8, linestyle=":")
     _draw_ratio(axis, frame["d"], frame, GEOMETRY_COLOURS["cubes"], "simulated, 95 %; line: exact")
     last = frame.iloc[-1]
-    title = f"Cubes wholly inside the space cover {100 * last['share']:.0f} % of $E_n$ at d = {last['d']:.0f}"
-    axis.set(xlabel="dimension d", ylim=(0, 1.1), title=title)
+    axis.set_title(f"Cubes wholly inside the space cover {100 * last['share']:.0f} % of $E_n$ at d = {last['d']:.0f}")
+    axis.set(xlabel="dimension d", ylim=(0, 1.1))
     axis.legend()
     return figure
 
@@ -179,5 +179,4 @@ def near_duplicates_figure(frame: pd.DataFrame) -> Figure:
 
 def of_cifar(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the near-duplicates of CIFAR; without any, those of digits, which say nothing about the paper."""
-    cifar = frame[frame["dataset"] != "digits"]
-    return cifar if len(cifar) else frame
+    return frame if (frame["dataset"] == "digits").all() else frame[frame["dataset"] != "digits"]

@@ -197,6 +197,27 @@ def test_the_length_of_training_is_open_until_two_lengths_have_their_seeds(tmp_p
     assert line.startswith("Open") == still_open and "100 epochs -1.00 (n = 5)" in line
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (-5.0, -3.0, "shrinks, +2.00 [+1.75, +2.25]"),
+        (6.0, 4.0, "shrinks, -2.00 [-2.25, -1.75]"),
+        (-3.0, -5.0, "grows, -2.00 [-2.25, -1.75]"),
+        (-3.0, -3.1, "no shift shown, -0.10 [-0.35, +0.15]"),
+    ],
+)
+def test_an_effect_shrinks_or_grows_with_the_length_by_the_shift_of_each_seed(tmp_path, first, last, said):
+    """The changes themselves spread by 30 points, their shifts by 0.2."""
+    runs = [
+        record(50 + (b > 0) * (change + 10 * (s - 2) + wobble), "length", beta=b, seed=s, epochs=e)
+        for e, change, spread in ((100, first, 0), (200, last, 0.2))
+        for b in (0, 0.9999)
+        for s in range(5)
+        for wobble in (spread * (-1, 1, 0, 1, -1)[s],)
+    ]
+    assert f"n = 5; {said})" in ours.length(with_runs(tmp_path, "length", runs)).bottom_line
+
+
 def test_a_method_waits_for_its_planned_seeds(tmp_path):
     runs = planned("B", lambda e: 30 - 2 * (e.loss == "balanced_softmax") + 0.1 * e.seed)
     found = ours.method_changes(with_runs(tmp_path, "paper", runs))["cifar100"]
