@@ -64,7 +64,7 @@ def reproduce(profile: str, results: Path, data_root: Path | None = None, device
             print(f"the site could not be built (its error is above); the notebooks are complete: open {index}")
             return 1
     minutes = (time.monotonic() - started) / 60
-    print(f"figures: {results / profile / 'figures'}, tables: {results / profile / 'tables'}")
+    print(f"figures: {results / profile / 'notebooks' / 'figures'}, tables: {results / profile / 'tables'}")
     print(f"reproduced in {minutes:.1f} minutes ({profile} profile, {len(names)} notebooks): open {index}")
     return 0
 
@@ -147,7 +147,7 @@ def write_index(folder: Path, profile: str) -> Path:
         folder=folder,
         notebooks=sorted((folder / "notebooks").glob("*.html")),
         tables=sorted(folder.glob("**/tables/*.md")),
-        figures=sorted(folder.glob("*/*.png")),
+        figures=sorted([*folder.glob("*/*.png"), *folder.glob("notebooks/figures/*.png")]),
         caption=figure_caption,
     )
     return write_text(folder / "index.html", page)
