@@ -113,7 +113,8 @@ def command_without_streams(arguments: list[str]) -> int:
     os.close(1)
     os.close(2)
     sys.stdout = sys.stderr = None
-    return main(arguments)
+    code = main(arguments)
+    return code if sys.stdout and sys.stderr else 9  # tqdm and others write to them without looking
 
 
 def doctests_of_a_copy(folder: Path) -> int:
@@ -127,6 +128,7 @@ def doctests_of_a_copy(folder: Path) -> int:
         module = importlib.import_module(name)
         found = doctest.testmod(module)
         if Path(module.__file__) != path or found.failed:
+            print(module, found, file=sys.stderr)
             return 1
         attempted += found.attempted
     return 0 if attempted >= 20 else 1

@@ -15,7 +15,8 @@ from replication.theory.effective_number import PASSED_LABELS, shown
 REDUCTIONS = ("mean", "weighted_mean", "sum", "none")
 INDEX_TYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 ROUNDING = 1e-3  # how far above 1 a probability may lie
-FEW_TARGETS = 512  # A failed attempt at the loss of so few costs less than a millisecond.
+HALF_PRECISION = (torch.float16, torch.bfloat16)
+FEW_TARGETS = 512  # Up to this many targets, a failed first attempt wastes less than a millisecond.
 FEW_SAMPLES = 4  # a class on average; fewer suggest counts of a batch
 
 
@@ -155,10 +156,10 @@ def none_ignored(target: Tensor, ignore_index: int) -> bool:
 
 
 def may_try_first(logits: Tensor, target: Tensor, weight: Tensor, options: LossOptions) -> bool:
-    """Whether torch's cross-entropy of these tensors is this loss, or raises if a target is ignored or wrong.
+    """Whether torch's cross-entropy gives this loss for these tensors, and raises an error if a target is ignored.
 
-    The checks can then wait until it raises. This is so for a small batch of class indices on the CPU, unless a tracer
-    records the call: it would record that a target can never be ignored.
+    The checks can then wait until it raises. This holds for a small batch of class indices on the CPU, but not under a
+    tracer, which would record a graph in which no target may be ignored.
     """
     try:
         return (
@@ -168,9 +169,12 @@ def may_try_first(logits: Tensor, target: Tensor, weight: Tensor, options: LossO
             and target.dtype is torch.int64
             and target.ndim == 1
             and 0 < target.numel() <= FEW_TARGETS
+            and logits.ndim == 2
             and logits.dtype is weight.dtype
+            and logits.dtype not in HALF_PRECISION
             and not weight.requires_grad
-            and torch.equal(target, target)  # compares nothing, but raises where values cannot be read
+            and torch.equal(target, target)  # These compare nothing, but raise where values cannot be read.
+            and torch.equal(logits, logits)
         )
     except (AttributeError, RuntimeError):
         return False

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from replication.losses.arguments import (
+    HALF_PRECISION,
     LossOptions,
     check_gamma_fits,
     check_indices,
@@ -25,8 +26,7 @@ from replication.losses.targets import coefficients, divisor, over_number, per_c
 from replication.losses.terms import binary_term, finite_where_unused, softmax_factors
 from replication.theory.effective_number import check_counts
 
-HALF_PRECISION = (torch.float16, torch.bfloat16)
-NO_LABEL = -(2**62) - 1  # what no label is, not even one made from NaN
+NO_LABEL = -(2**62) - 1  # an ignore_index that no label equals; NaN cast to int64 gives -2**63
 
 
 def softmax_cross_entropy(
@@ -159,7 +159,7 @@ def evaluate(
         try:
             divided = weight if options.reduction == "sum" else over_number(weight, target.numel())
             return F.cross_entropy(logits, target, divided, None, NO_LABEL, reduction="sum")
-        except (IndexError, RuntimeError, ValueError):  # A target is ignored, or an argument is wrong.
+        except (AssertionError, IndexError, RuntimeError, ValueError):  # A target is ignored, or an argument is wrong.
             pass
     if weight is not None:
         if positive is None:

@@ -27,6 +27,7 @@ Z, Y = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
         ((Z.long(), Y), {}, TypeError, r"logits must be a floating-point tensor, got a tensor of torch.int64"),
         ((Z[0], Y), {}, ValueError, r"logits must be \(B, C\).*got shape \(3,\)"),
         ((Z[:, :0], Y), {}, ValueError, r"C >= 1, got shape \(4, 0\)"),
+        ((Z[0], Y[:1]), {}, ValueError, r"logits must be \(B, C\).*got shape \(3,\)"),
         ((Z[0], Y[0]), {}, ValueError, r"logits must be \(B, C\).*got shape \(3,\)"),
         ((Z, Y.float()), {}, TypeError, r"target must hold integers .*float32"),
         ((Z, Y.bool()), {}, TypeError, r"target must hold integers .*bool"),

@@ -149,7 +149,7 @@ def test_cuda_graph_capture(loss):
 # Small logits, many logits, and pixels that the focal kernel works through in pieces.
 
 SIZES = [(6, 4), (300, 500), (3, 5, 120, 110)]
-IN_PIECES = [sigmoid_cross_entropy, sigmoid_focal_loss]  # no other loss looks at the size
+IN_PIECES = [sigmoid_cross_entropy, sigmoid_focal_loss]  # the losses that split large inputs into pieces
 
 
 def balanced_softmax(logits, target, weight=None, reduction="mean"):
@@ -194,6 +194,8 @@ def use_make_fx(loss, logits, target):
     """Traced without ignored targets, called with some."""
     traced = make_fx(lambda z, y: loss(z, y))(logits, target.clamp(min=0))
     torch.testing.assert_close(traced(logits + 1, target), loss(logits + 1, target))
+    traced = make_fx(lambda z: loss(z, target))(logits)
+    torch.testing.assert_close(traced(logits + 1), loss(logits + 1, target))
 
 
 def use_jit_trace(loss, logits, target):
@@ -218,6 +220,14 @@ def use_jvp(loss, logits, target):
     expected, slope = gradient(loss, logits, target)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(along, (slope * direction).sum())
+
+
+def use_linearize(loss, logits, target):
+    direction = torch.randn_like(logits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's folding of constants
+        _, along = torch.func.linearize(lambda z: loss(z, target), logits)
+    torch.testing.assert_close(along(direction), (gradient(loss, logits, target)[1] * direction).sum())
 
 
 def use_compile(loss, logits, target):
@@ -274,11 +284,12 @@ def test_uses(loss, use, size):
     use(loss, *problem(size))
 
 
+@pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("use", USES)
-def test_uses_of_the_module(use):
-    """It computes the cross-entropy of a small batch before it checks anything."""
-    criterion = ClassBalancedLoss([900, 90, 30, 9], 0.999)
-    use(lambda logits, target, reduction="mean": criterion(logits, target), *problem(SIZES[0]))
+def test_uses_of_the_module(use, ignored):
+    """It computes the cross-entropy of a small batch before it checks anything, and again if a target is ignored."""
+    losses = {name: ClassBalancedLoss([900, 90, 30, 9], 0.999, reduction=name) for name in ("mean", "none")}
+    use(lambda logits, target, reduction="mean": losses[reduction](logits, target), *problem(SIZES[0], ignored))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "weighted_mean", "sum", "none"])

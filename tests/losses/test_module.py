@@ -121,6 +121,22 @@ def test_empty_class_of_weight_0_adds_nothing_but_counts_in_the_mean():
     assert loss[1] == 0 and (loss[[0, 2]] > 0).all() and loss.isfinite().all()
 
 
+def test_a_small_batch_is_computed_before_it_is_checked(monkeypatch):
+    """The value and the gradient, without a call of the checks."""
+    monkeypatch.setattr("replication.losses.functional.check_tensors", None)
+    logits, target = torch.randn(5, 3, requires_grad=True), torch.tensor([0, 1, 2, 1, 0])
+    expected = (nn.functional.cross_entropy(logits, target, reduction="none") * EXPECTED[target]).mean()
+    value = ClassBalancedLoss(COUNTS, 0.999)(logits, target)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (value, expected)))
+
+
+def test_weights_of_half_precision_give_a_loss_in_float32():
+    criterion = ClassBalancedLoss(COUNTS, 0.999)
+    criterion.weight = criterion.weight.half()
+    assert criterion(torch.randn(5, 3).half(), torch.tensor([0, 1, 2, 1, 0])).dtype == torch.float32
+
+
 @pytest.mark.parametrize("ignored", [-100, -1, 0, 2, 3])
 def test_ignored_targets_are_as_if_they_were_not_there(ignored):
     target = torch.tensor([0, 1, 2, 1, 0])
