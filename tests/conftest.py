@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """The groups and what trains come first: they take longest, and small files at the end fill both processes."""
+    """Groups and training run first because they take longest; small files at the end keep both processes busy."""
     gc.freeze()  # modules and tests stay until the end: the garbage collector need not look at them again
     items.sort(key=lambda item: (group(item.nodeid) not in GROUPS, "tests/training/" not in item.nodeid))
 

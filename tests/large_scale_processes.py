@@ -27,7 +27,7 @@ SMALL = dict(dataset="folder", depth=18, loss="focal", gamma=0.5, beta=0.9, size
 def shallow(depth: int, num_classes: int) -> nn.Module:
     """The ResNet with one block in each of its first three stages, and one convolution in place of the fourth.
 
-    It has every kind of layer, in a third of the time: three quarters of the parameters lie in a block of that stage.
+    It has every kind of layer and takes a third of the time: one block of that stage has most of the parameters.
     """
     model = resnet(depth, num_classes)
     for name in ("layer1", "layer2", "layer3"):

@@ -211,7 +211,7 @@ def read_records(folder: Path | str, record_class: type[RunRecord] = RunRecord) 
         except ValueError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
-        row = dict(vars(record))  # as `asdict`, without a copy of every number
+        row = dict(vars(record))  # like `asdict`, but the lists are those of the record
         experiment = dict(vars(row.pop("experiment")))
         if experiment.get("imbalance_factor") == NATURAL:  # in tables the number that the data have
             experiment["imbalance_factor"] = max(record.class_counts) / min(record.class_counts)

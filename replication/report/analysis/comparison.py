@@ -91,18 +91,18 @@ def length_of_training(profiles: dict[str, Profile]) -> pd.DataFrame:
     """Return class-balanced (0.9999) minus plain after 30, 100 and 200 epochs, paired by seed, and the mean errors.
 
     ResNet-8, softmax, imbalance 100 (plan C); 30 epochs are the profile cpu, 100 and 200 the profile length.
-    shift_*: this difference minus that after the shortest training, of the same seeds; missing for the shortest.
+    shift_*: this difference minus that after the shortest training (shift_first), paired by seed; missing for that.
     """
     keys = ["dataset", "epochs", "beta"]
-    studies = [profiles[name].pairs for name in ("cpu", "length") if name in profiles]
-    if not studies:
+    wanted = "label == 'softmax' and imbalance_factor == 100 and beta == 0.9999 and dataset in @paper.TABLE2_SETS"
+    found = [profiles[name].pairs.query(wanted) for name in ("cpu", "length") if name in profiles]
+    if not any(map(len, found)):
         return pd.DataFrame()
-    both = pd.concat(studies).query("label == 'softmax' and imbalance_factor == 100 and beta == 0.9999")
-    both = both[both["dataset"].isin(paper.TABLE2_SETS)]
+    both = pd.concat(found)
     shortest = both["epochs"] == both.groupby("dataset")["epochs"].transform("min")
     first = both[shortest].groupby(["dataset", "seed"])["difference"].mean().rename("first")
-    later = both[~shortest].join(first, on=["dataset", "seed"])
-    shift = summaries(later.assign(shift=later["difference"] - later["first"]), keys, "shift")
-    found = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
-    found = found.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
-    return found.merge(shift.rename(columns=lambda c: c if c in keys else f"shift_{c}"), "left", keys)
+    later = both[~shortest].join(first, on=["dataset", "seed"]).eval("shift = difference - first")
+    shift = summaries(later, keys, "shift", first=lambda group: group["first"].mean())
+    means = both.groupby(keys, as_index=False)[["plain", "class_balanced"]].mean()
+    means = means.merge(paired_summaries(both, keys).drop(columns="across"), on=keys)
+    return means.merge(shift.rename(columns=lambda c: c if c in keys else f"shift_{c}"), "left", keys)

@@ -32,7 +32,7 @@ def comparators() -> pd.DataFrame:
 
 @cache
 def published_errors(method: str, dataset: str) -> pd.DataFrame:
-    """Return what the paper and later work report for a method at imbalance 100: error, source; not to be changed."""
+    """Return what the paper and later work report at imbalance 100: error, source. It is cached: do not modify it."""
     kind = METHODS[method]
     later = comparators().query("dataset == @dataset and imbalance_factor == @IMBALANCE and method == @kind.published")
     printed = paper.heat_map(dataset).query("imbalance_factor == @IMBALANCE and label == @kind.loss")

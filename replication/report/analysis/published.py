@@ -49,7 +49,7 @@ def _cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 @cache
 def heat_map(dataset: str) -> pd.DataFrame:
-    """Return the 125 cells of Figure 8 ("cifar10"), 9 ("cifar20") or 10 ("cifar100"); not to be changed.
+    """Return the 125 cells of Figure 8 ("cifar10"), 9 ("cifar20") or 10 ("cifar100"), cached: do not modify them.
 
     Raises:
         ValueError: the paper has no heat map of that data set.

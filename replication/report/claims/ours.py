@@ -91,14 +91,14 @@ def length(e: Evidence):
     rows = length_of_training(e.profiles).to_dict("records")
     findings = [of_row(f"{TITLES[r['dataset']]}, {r['epochs']} epochs", r, LENGTH_SEEDS, notes=_shift(r)) for r in rows]
     changes = "; ".join(f"{f.what} {f.estimate:+.2f} ({'; '.join([f'n = {f.n}', *f.notes])})" for f in findings)
-    open_still = "" if any(f.notes for f in findings) else f"Open until two lengths have {LENGTH_SEEDS} seeds. "
+    open_still = "" if any(f.notes for f in findings) else f"Open until two lengths share {LENGTH_SEEDS} seeds. "
     return dict(changes=changes, open_still=open_still), dict(runs=_answered(findings))
 
 
 def _shift(row: dict) -> tuple[str, ...]:
-    """Say whether an effect shrinks with training, by the interval of its shift, once that has all planned seeds."""
-    mean, low, high = (row[f"shift_{name}"] for name in ("mean", "low", "high"))
-    word = "shrinks" if abs(row["mean"]) < abs(row["mean"] - mean) else "grows"
+    """Say what happens to an effect with longer training, by the interval of its shift, if that has all seeds."""
+    first, mean, low, high = (row[f"shift_{name}"] for name in ("first", "mean", "low", "high"))
+    word = "reverses" if first * (first + mean) < 0 else "shrinks" if first * mean < 0 else "grows"
     said = f"{word if low * high > 0 else 'no shift shown'}, {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
     return (said,) if row["shift_n"] >= LENGTH_SEEDS else ()
 

@@ -75,7 +75,7 @@ def short_methods_table(profile: Profile) -> Table:
 
 def length_table(profiles: dict[str, Profile]) -> Table:
     """Class-balanced minus plain after 30, 100 and 200 epochs of ResNet-8, imbalance 100."""
-    return captioned("length_of_training", length_of_training(profiles))
+    return captioned("length_of_training", length_of_training(profiles), "length")
 
 
 def claims_table(statements: tuple[Statement, ...]) -> Table:

@@ -70,6 +70,12 @@ def test_change_by_length_of_training(tmp_path):
     assert rows[["epochs", "mean", "n"]].values.tolist() == [[30, -5.5, 2], [100, -3, 1]]
 
 
+def test_there_is_no_change_by_length_without_a_pair(tmp_path):
+    write(tmp_path, "length", [record(40, "length", beta=0.0, epochs=100)])
+    assert length_of_training({"length": read_profile(tmp_path, "length")}).empty
+    assert length_of_training({}).empty
+
+
 def test_forest_compares_the_same_losses(tmp_path):
     """CIFAR-10: softmax at 100 and 50, sigmoid at 100 alone, so the rows of both columns are softmax."""
     runs = [
