@@ -173,8 +173,8 @@ def may_try_first(logits: Tensor, target: Tensor, weight: Tensor, options: LossO
             and logits.dtype is weight.dtype
             and logits.dtype not in HALF_PRECISION
             and not weight.requires_grad
-            and torch.equal(target, target)  # These compare nothing, but raise where values cannot be read.
-            and torch.equal(logits, logits)
+            and torch.equal(target, target)  # These two read no value, but raise where values cannot be read.
+            and not torch.equal(logits, weight)
         )
     except (AttributeError, RuntimeError):
         return False
