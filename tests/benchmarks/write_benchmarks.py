@@ -12,11 +12,14 @@ GOALS = [  # what, over what, at which shapes, and the most the ratio may be
     ("ClassBalancedLoss softmax", "F.cross_entropy", "(128, 10)", 1.35),
     ("ClassBalancedLoss softmax", "F.cross_entropy", "(256, 1000)", 1.1),
     ("ClassBalancedLoss softmax", "F.cross_entropy", "(256, 8142)", 1.1),
-    *((name, "torchvision", shape, 1.0) for name in TORCHVISION[:4]
-      for shape in ("(128, 10)", "(256, 1000)", "(256, 8142)", "(8, 21, 256, 256)")),
+    *(
+        (name, "torchvision", shape, 1.0)
+        for name in TORCHVISION[:4]
+        for shape in ("(128, 10)", "(256, 1000)", "(256, 8142)", "(8, 21, 256, 256)")
+    ),
     ("ClassBalancedLoss softmax", "balanced-loss cross entropy", "(256, 8142)", 0.5),
     ("ClassBalancedLoss focal", "balanced-loss focal", "(256, 8142)", 0.5),
-]  # fmt: skip
+]
 
 
 def read(path):

@@ -65,8 +65,14 @@ def test_lightning_trains_with_it():
     before = model.model.weight.detach().clone()
     images, target = batch()
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, target), batch_size=4)
-    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-                                enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(model, data)
     assert not torch.equal(model.model.weight, before)
 
@@ -85,8 +91,15 @@ def test_hugging_face_trainer_trains_with_it(tmp_path):
 
     images, target = batch()
     rows = [{"inputs": image, "labels": label} for image, label in zip(images, target, strict=True)]
-    args = transformers.TrainingArguments(tmp_path, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True,
-                                          remove_unused_columns=False, save_strategy="no")  # fmt: skip
+    args = transformers.TrainingArguments(
+        tmp_path,
+        max_steps=2,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        save_strategy="no",
+    )
     model = Model()
     before = model.head.weight.detach().clone()
     names = run(

@@ -155,16 +155,31 @@ def test_minus_zero_is_zero():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("seed", 1.5), ("seed", True), ("seed", np.True_), ("seed", "3"), ("seed", 2**63), ("seed", None),
-        ("seed", np.array([1, 2])), ("seed", float("nan")), ("seed", 1j), ("epochs", 10**18), ("batch_size", 2.5),
-        ("epochs", np.float64("inf")), ("depth", 6_000_002), ("depth", "8"), ("beta", "0.9"), ("beta", [0.9]),
-        ("beta", torch.zeros(2)), ("weight_decay", torch.tensor(float("nan"))), ("loss", 7),
+        ("seed", 1.5),
+        ("seed", True),
+        ("seed", np.True_),
+        ("seed", "3"),
+        ("seed", 2**63),
+        ("seed", None),
+        ("seed", np.array([1, 2])),
+        ("seed", float("nan")),
+        ("seed", 1j),
+        ("epochs", 10**18),
+        ("batch_size", 2.5),
+        ("epochs", np.float64("inf")),
+        ("depth", 6_000_002),
+        ("depth", "8"),
+        ("beta", "0.9"),
+        ("beta", [0.9]),
+        ("beta", torch.zeros(2)),
+        ("weight_decay", torch.tensor(float("nan"))),
+        ("loss", 7),
         ("seed", torch.zeros((), device="meta")),
         pytest.param("seed", 10**5000, id="seed-thousands of digits"),
         pytest.param("imbalance_factor", 10**400, id="imbalance_factor-beyond floats"),
         pytest.param("dataset", "x" * 1000, id="dataset-long"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", [Experiment, LargeScaleExperiment])
 def test_what_no_record_could_hold_is_refused_by_name(kind, name, value):
     if name == "imbalance_factor" and kind is LargeScaleExperiment:
