@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own, which tests may interrupt and kill; started from a server that has torch loaded."""
+"""Processes that tests start, interrupt and kill, sweeps above all: forks of a server that has torch loaded."""
 
 import contextlib
 import doctest

@@ -28,7 +28,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets.config import Config
 
 LONGEST_SOCKET_FOLDER = 80  # characters; a socket's path may have about 100
-NO_BARS = {"TQDM_DISABLE": "1"}  # in the copies
+NO_BARS = {"TQDM_DISABLE": "1"}  # no progress bars in the executed copies
 FORKS = sys.platform == "linux"
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else None)
 Process: Any = CONTEXT.Process

@@ -20,6 +20,7 @@ SCHEMA = 1
 STATUSES = ("finished", "diverged")
 PRECISIONS = dict(float32="float32", bfloat16="bfloat16 autocast")  # of training: as asked for, and as records name it
 ROUNDING = 1e-9  # tolerance for a mean over hundreds of classes
+MANY, FEW = 100, 20  # training images of a class: many-shot over 100, few-shot under 20 (Liu et al. 2019)
 CURVE_FIELDS = dict(epoch=int, error=float)  # what the report needs of each evaluated epoch
 
 

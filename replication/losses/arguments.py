@@ -160,6 +160,9 @@ def may_try_first(logits: Tensor, target: Tensor, weight: Tensor, options: LossO
 
     The checks can then wait until it raises. This holds for a small batch of class indices on the CPU, but not under a
     tracer, which would record a graph in which no target may be ignored.
+
+    >>> may_try_first(torch.zeros(2, 3), torch.tensor([0, 2]), torch.ones(3), LossOptions())
+    True
     """
     try:
         return (

@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from replication.experiments.grids import IMBALANCE_FACTORS
 from replication.experiments.large_scale import PROFILE as LARGE_SCALE
+from replication.experiments.records import FEW, MANY
 from replication.report.analysis import published as paper
 from replication.report.analysis.comparison import forest
 from replication.report.analysis.measured import fixed_beta
-from replication.report.analysis.methods import FEW, MANY
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.selection import agreement_probability, replicate_sd
 from replication.report.claims import answers as claims

@@ -56,11 +56,12 @@ def archive(small, tmp_path, monkeypatch):
     """The same images as torchvision's archive, with checksums to match."""
     (images, targets), (test_images, test_targets) = small
     parts = np.array_split(np.arange(len(images)), 5)
-    rows = lambda x: x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # noqa: E731
-    files = {
-        f"data_batch_{k + 1}": {"data": rows(images[p]), "labels": targets[p].tolist()} for k, p in enumerate(parts)
-    }
-    files["test_batch"] = {"data": rows(test_images), "labels": test_targets.tolist()}
+
+    def batch(images, targets):
+        return {"data": images.transpose(0, 3, 1, 2).reshape(len(images), -1), "labels": targets.tolist()}
+
+    files = {f"data_batch_{k + 1}": batch(images[p], targets[p]) for k, p in enumerate(parts)}
+    files["test_batch"] = batch(test_images, test_targets)
     files["batches.meta"] = {"label_names": list(CLASSES)}
     blobs = {name: pickle.dumps(content) for name, content in files.items()}
     path = tmp_path / CIFAR10.filename

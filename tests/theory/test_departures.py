@@ -57,7 +57,10 @@ def test_simulated_mean_is_the_integral(law, d):
 def test_bounded_in_one_dimension_by_hand():
     """p(x) = min(1, 1/2 + x, 1/2 + N - x) / N, integrated by scipy."""
     volume = 6.0
-    p = lambda x: min(1.0, 0.5 + x, 0.5 + volume - x) / volume  # noqa: E731
+
+    def p(x):
+        return min(1.0, 0.5 + x, 0.5 + volume - x) / volume
+
     expected = [integrate.quad(lambda x, n=n: 1 - (1 - p(x)) ** n, 0, volume, points=[0.5, 5.5])[0] for n in (1, 4, 40)]
     np.testing.assert_allclose(exact_mean("bounded", 1, volume, [1, 4, 40]), expected, rtol=1e-6)
 

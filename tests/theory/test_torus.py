@@ -93,8 +93,12 @@ def test_mean_and_spread_of_the_covering(geometry, d, volume):
 def test_exact_spread_in_one_dimension_by_direct_integration():
     """Var = int int P(x and y missed) - P(missed)^2 over the circle, by scipy.integrate, N = 9.5, n = 7."""
     volume, n = 9.5, 7
-    both = lambda h: (1 - (2 - max(0.0, 1 - min(h, volume - h))) / volume) ** n - (1 - 1 / volume) ** (2 * n)  # noqa: E731
-    variance = volume * integrate.quad(both, 0, volume, points=[1, volume - 1])[0]
+
+    def covariance(apart):
+        overlap = max(0.0, 1 - min(apart, volume - apart))
+        return (1 - (2 - overlap) / volume) ** n - (1 - 1 / volume) ** (2 * n)
+
+    variance = volume * integrate.quad(covariance, 0, volume, points=[1, volume - 1])[0]
     assert torus.exact_sd("cubes", 1, volume, n)[0] == pytest.approx(np.sqrt(variance), rel=1e-7)
     assert torus.exact_sd("balls", 1, volume, n)[0] == pytest.approx(np.sqrt(variance), rel=1e-7)
 

@@ -7,13 +7,13 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from replication.experiments.records import FEW, MANY
 from replication.report.analysis import published as paper
 from replication.report.analysis.measured import finished, off_protocol
 from replication.report.analysis.profile import Profile
 from replication.report.analysis.statistics import summary
 
 IMBALANCE = 100.0
-MANY, FEW = 100, 20  # training images of a class: over 100 are many, under 20 are few
 # By name: the fields of its runs, its name in other work, its cost beside plain training, and whether it is read from
 # the plain run's `adjusted_error` after training.
 METHODS = {row.method: row for row in paper.table("analysis/methods").itertuples()}

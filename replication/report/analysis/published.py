@@ -12,15 +12,20 @@ import pandas as pd
 
 from replication.experiments.experiment import loss_label
 
+
+def table(path: str, **how) -> pd.DataFrame:
+    """Read a CSV file of this package; `how` goes to pandas."""
+    with (files("replication.report") / f"{path}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, **how)
+
+
 HEAT_MAPS = {"cifar10": "figure8_cifar10", "cifar20": "figure9_cifar20", "cifar100": "figure10_cifar100"}
 FIGURES = {"cifar10": 8, "cifar20": 9, "cifar100": 10}  # number of each heat map in the paper
 LABELS = ("softmax", "sigmoid", "focal 0.5", "focal 1.0", "focal 2.0")  # the five losses in the paper's order
 TABLE2_SETS = ("cifar10", "cifar100")
 FIGURE5_LOSSES = ("softmax", "sigmoid", "focal 0.5")
 SIZES = {"cifar10": (5000, 10), "cifar20": (2500, 20), "cifar100": (500, 100)}  # images of the largest class, classes
-TITLES = dict(cifar10="CIFAR-10", cifar20="CIFAR-20", cifar100="CIFAR-100", digits="digits", folder="folder of images")
-TITLES |= dict(inat2017="iNaturalist 2017", inat2018="iNaturalist 2018", ilsvrc2012="ILSVRC 2012")
-TITLES |= dict(fashion_mnist="Fashion-MNIST")
+TITLES = table("analysis/datasets").set_index("dataset")["title"].to_dict()
 _read = cache(lambda name: table(f"published/{name}"))  # read once; callers get a copy
 
 
@@ -31,12 +36,6 @@ def published(name: str) -> pd.DataFrame:
     iNaturalist 2017, 2018 and ILSVRC 2012.  For Table 2 and the heat maps see the functions below.
     """
     return _read(name).copy()
-
-
-def table(path: str, **how) -> pd.DataFrame:
-    """Read a CSV file of this package; `how` goes to pandas."""
-    with (files("replication.report") / f"{path}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, **how)
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:

@@ -165,4 +165,5 @@ def additive_fit(table) -> tuple[np.ndarray, float]:
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(f"table must be complete with two rows and columns at least, got shape {table.shape}")
     fit = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
-    return fit, math.sqrt(float(((table - fit) ** 2).sum()) / np.subtract(table.shape, 1).prod())
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return fit, math.sqrt(float(((table - fit) ** 2).sum()) / freedom)

@@ -98,7 +98,7 @@ def length(e: Evidence):
 def _shift(row: dict) -> tuple[str, ...]:
     """Say what happens to an effect with longer training, by the interval of its shift, if that has all seeds."""
     first, mean, low, high = (row[f"shift_{name}"] for name in ("first", "mean", "low", "high"))
-    word = "reverses" if first * (first + mean) < 0 else "shrinks" if first * mean < 0 else "grows"
+    word = "changes sign" if first * (first + mean) < 0 else "shrinks" if first * mean < 0 else "grows"
     said = f"{word if low * high > 0 else 'no shift shown'}, {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
     return (said,) if row["shift_n"] >= LENGTH_SEEDS else ()
 

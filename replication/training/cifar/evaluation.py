@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from replication.experiments.records import FEW, MANY
 from replication.files import whole_file
 
 BINS = 15  # of the expected calibration error
-MANY, FEW = 100, 20  # training images of a class: many-shot over 100, few-shot under 20 (Liu et al. 2019)
 
 
 def errors(wrong: np.ndarray, test_counts: np.ndarray, train_counts: np.ndarray) -> dict[str, object]:

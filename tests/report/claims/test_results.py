@@ -203,11 +203,11 @@ def test_the_length_of_training_is_open_until_two_lengths_have_their_seeds(tmp_p
         (-5.0, -3.0, "shrinks, +2.00 [+1.75, +2.25]"),
         (6.0, 4.0, "shrinks, -2.00 [-2.25, -1.75]"),
         (-3.0, -5.0, "grows, -2.00 [-2.25, -1.75]"),
-        (-1.0, 2.0, "reverses, +3.00 [+2.75, +3.25]"),
+        (-1.0, 2.0, "changes sign, +3.00 [+2.75, +3.25]"),
         (-3.0, -3.1, "no shift shown, -0.10 [-0.35, +0.15]"),
     ],
 )
-def test_an_effect_shrinks_grows_or_reverses_with_the_length_by_the_shift_of_each_seed(tmp_path, first, last, said):
+def test_an_effect_shrinks_grows_or_changes_sign_by_the_shift_of_each_seed(tmp_path, first, last, said):
     """The changes themselves spread by 30 points, their shifts by 0.2."""
     runs = [
         record(50 + (b > 0) * (change + 10 * (s - 2) + wobble), "length", beta=b, seed=s, epochs=e)
